@@ -1,0 +1,104 @@
+"""How long work tells that it is getting on: a stage with a count and a time left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+
+class Stage(Protocol):
+    """One piece of work under way."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Say that ``amount`` more units are done."""
+
+    def status(self, text: str) -> None:
+        """Replace the few words shown beside the bar, for example the current loss."""
+
+
+class Progress(Protocol):
+    """Where work reports to. Functions take one and default to :data:`SILENT`."""
+
+    def stage(self, name: str, total: int | None, unit: str = "") -> AbstractContextManager[Stage]:
+        """Open a stage of ``total`` units (None: unknown)."""
+
+    def note(self, text: str) -> None:
+        """Tell the user one sentence that should stay on the screen."""
+
+
+class _SilentStage:
+    def advance(self, amount: int = 1) -> None:
+        return None
+
+    def status(self, text: str) -> None:
+        return None
+
+
+class SilentProgress:
+    """Reports nothing; what library callers get by default."""
+
+    @contextmanager
+    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Stage]:
+        yield _SilentStage()
+
+    def note(self, text: str) -> None:
+        return None
+
+
+SILENT: Progress = SilentProgress()
+
+
+class _RichStage:
+    def __init__(self, display: Any, task: Any) -> None:
+        self._display, self._task = display, task
+
+    def advance(self, amount: int = 1) -> None:
+        self._display.advance(self._task, amount)
+
+    def status(self, text: str) -> None:
+        self._display.update(self._task, status=text)
+
+
+class TerminalProgress:
+    """Bars with the time left, on standard error; plain lines where that is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Stage]:
+        from time import perf_counter
+
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress as Bars,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        started = perf_counter()
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(unit),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[status]}"),
+            )
+            with Bars(*columns, console=self._console, transient=True) as display:
+                yield _RichStage(display, display.add_task(name, total=total, status=""))
+        else:
+            yield _SilentStage()
+        count = f" ({total} {unit})".replace(" )", ")") if total else ""
+        self.note(f"{name}{count}: {perf_counter() - started:.1f} s")
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)

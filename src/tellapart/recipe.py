@@ -1,0 +1,526 @@
+"""Recipe: one experiment, declared as data and checked before any image is read.
+
+A recipe is a YAML file in ``recipes/`` (found by listing the folder) or any file of
+the same form. ``load_recipe`` reads one by name or path, ``apply_settings`` overlays
+``key=value`` strings, and both report every mistake at once: the value received, the
+values allowed, and the nearest right key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tellapart.errors import RecipeError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+#: A share of the images (0 < x < 1) or, from 1 up, a number of images.
+Share = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """Base of every part of a recipe: frozen, and unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# --- data -----------------------------------------------------------------------------
+
+
+class DataSettings(Section):
+    """Which images make which part, and the size at which the network sees them."""
+
+    #: Height and width in pixels; None: the backbone's own size.
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    #: How a picture that is not square is made to fit.
+    fit: Literal["squash", "crop", "pad"] = "squash"
+    #: None: the backbone's own.
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    validation: Share = 0.15
+    test: Share = 0.15
+    #: Folders that together are a part, relative to the data folder; empty: found by name.
+    train_folders: tuple[str, ...] = ()
+    validation_folders: tuple[str, ...] = ()
+    test_folders: tuple[str, ...] = ()
+    #: Class order; empty: alphabetical.
+    classes: tuple[str, ...] = ()
+
+
+# --- augmentation (random, on 0..255 images, in training only) --------------------------
+
+
+class Flip(Section):
+    """Mirror left-right and/or top-bottom, each with probability one half."""
+
+    transform: Literal["flip"]
+    horizontal: bool = True
+    vertical: bool = False
+
+
+class QuarterTurns(Section):
+    """Turn by 0, 90, 180 or 270 degrees, equally likely."""
+
+    transform: Literal["quarter_turns"]
+
+
+class Rotation(Section):
+    """Rotate by an angle drawn from -degrees .. +degrees."""
+
+    transform: Literal["rotation"]
+    degrees: Annotated[float, Field(ge=0, le=180)]
+    fill: Literal["reflect", "nearest", "constant"] = "reflect"
+
+
+class Zoom(Section):
+    """Scale the picture by a factor drawn from 1-fraction .. 1+fraction, aspect kept.
+
+    As in Keras' RandomZoom: a drawn value above 1 zooms out, one below zooms in.
+    """
+
+    transform: Literal["zoom"]
+    fraction: Annotated[float, Field(ge=0, lt=1)]
+    fill: Literal["reflect", "nearest", "constant"] = "reflect"
+
+
+class Translation(Section):
+    """Shift by up to these fractions of height and width, either way."""
+
+    transform: Literal["translation"]
+    height: Fraction = 0.0
+    width: Fraction = 0.0
+    fill: Literal["reflect", "nearest", "constant"] = "reflect"
+
+
+class Shear(Section):
+    """Shear horizontally by an angle drawn from -degrees .. +degrees."""
+
+    transform: Literal["shear"]
+    degrees: Annotated[float, Field(ge=0, lt=90)]
+    fill: Literal["reflect", "nearest", "constant"] = "reflect"
+
+
+class Contrast(Section):
+    """Scale about each channel's mean by 1-fraction .. 1+fraction, clipped to 0..255."""
+
+    transform: Literal["contrast"]
+    fraction: Fraction
+
+
+class Brightness(Section):
+    """Add a value drawn from -fraction*255 .. +fraction*255, clipped to 0..255."""
+
+    transform: Literal["brightness"]
+    fraction: Fraction
+
+
+class GaussianNoise(Section):
+    """Add normal noise after normalisation; the deviation is in units of 0..1 pixels."""
+
+    transform: Literal["gaussian_noise"]
+    standard_deviation: Annotated[float, Field(ge=0, le=1)]
+
+
+class RandomCrop(Section):
+    """Pad by this many pixels (reflected) on each side, then crop the old size at random."""
+
+    transform: Literal["random_crop"]
+    padding: Annotated[int, Field(ge=0)]
+
+
+class RandomResizedCrop(Section):
+    """Crop a part of this share of the area and enlarge it to the whole picture."""
+
+    transform: Literal["random_resized_crop"]
+    minimum_area: Annotated[float, Field(gt=0, le=1)] = 0.35
+    #: Largest ratio of width to height, and of height to width, of the cropped part.
+    maximum_aspect: Annotated[float, Field(ge=1)] = 4 / 3
+
+
+class Cutout(Section):
+    """Blank one square of this side (a fraction of the picture's) at a random place."""
+
+    transform: Literal["cutout"]
+    fraction: Fraction
+
+
+AugmentationStep = Annotated[
+    Flip
+    | QuarterTurns
+    | Rotation
+    | Zoom
+    | Translation
+    | Shear
+    | Contrast
+    | Brightness
+    | GaussianNoise
+    | RandomCrop
+    | RandomResizedCrop
+    | Cutout,
+    Field(discriminator="transform"),
+]
+
+
+# --- networks ---------------------------------------------------------------------------
+
+
+class HeadLayer(Section):
+    """One layer between the backbone's feature map and the output layer."""
+
+    layer: Literal["global_pool", "flatten", "dense", "dropout", "batch_norm"]
+    units: Count | None = None
+    activation: Literal["relu", "linear"] = "relu"
+    rate: Annotated[float, Field(ge=0, lt=1)] | None = None
+    #: Weight of the sum of squared kernel weights that Keras adds to the loss.
+    l2: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _complete(self) -> HeadLayer:
+        if self.layer == "dense" and self.units is None:
+            raise ValueError("a dense layer needs 'units'")
+        if self.layer == "dropout" and self.rate is None:
+            raise ValueError("a dropout layer needs 'rate'")
+        return self
+
+
+class ScratchModel(Section):
+    """A small network trained from random weights."""
+
+    kind: Literal["scratch"] = "scratch"
+    #: A name in ``tellapart.models.scratch.NETWORKS``.
+    network: str
+    options: dict[str, float | int | bool | str] = {}
+    #: softmax: one output a class; sigmoid: one output, two classes only.
+    output: Literal["softmax", "sigmoid"] = "softmax"
+
+
+class BackboneModel(Section):
+    """A pretrained network under a new head."""
+
+    kind: Literal["backbone"] = "backbone"
+    #: A timm name.
+    backbone: str = "tf_efficientnet_lite0"
+    #: "auto" searches package, hub cache and hub; "none" is random; otherwise a file.
+    weights: str = "auto"
+    #: pooled: one vector an image; map: the spatial map before pooling.
+    features: Literal["pooled", "map"] = "pooled"
+    head: tuple[HeadLayer, ...] = ()
+    #: L2 on the kernel of the output layer.
+    output_l2: Annotated[float, Field(ge=0)] = 0.0
+    output: Literal["softmax", "sigmoid"] = "softmax"
+
+
+Model = Annotated[ScratchModel | BackboneModel, Field(discriminator="kind")]
+
+
+# --- training ---------------------------------------------------------------------------
+
+
+class ReduceOnPlateau(Section):
+    """Multiply the learning rate by ``factor`` after ``patience`` epochs without progress."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Count = 3
+    #: Keras' min_delta: an improvement must be larger than this, in units of the loss.
+    minimum_change: Annotated[float, Field(ge=0)] = 1e-4
+    minimum_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+
+
+class EarlyStopping(Section):
+    """Stop after ``patience`` epochs without a better validation loss."""
+
+    patience: Count = 6
+    minimum_change: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Trainable(Section):
+    """What of the backbone moves; the head always does."""
+
+    backbone: Literal["none", "all", "last_layers", "modules"] = "all"
+    #: For last_layers: how many layers with weights, counted from the output.
+    last_layers: Count | None = None
+    #: For modules: timm module paths, each with everything below it.
+    modules: tuple[str, ...] = ()
+    #: frozen: BatchNorm of the backbone keeps its statistics and stays in inference mode.
+    batch_norm: Literal["frozen", "train"] = "frozen"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Trainable:
+        if (self.backbone == "last_layers") != (self.last_layers is not None):
+            raise ValueError("'last_layers' goes with backbone: last_layers")
+        if (self.backbone == "modules") != bool(self.modules):
+            raise ValueError("'modules' goes with backbone: modules")
+        return self
+
+
+class Stage(Section):
+    """One stretch of training by gradient descent."""
+
+    epochs: Count = 30
+    batch_size: Count = 64
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = "adam"
+    learning_rate: Positive = 1e-3
+    #: For the backbone's own weights, as a multiple of learning_rate.
+    backbone_learning_rate_factor: Annotated[float, Field(ge=0)] = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    nesterov: bool = False
+    #: Added to the denominator of rmsprop and adam; None: Keras' 1e-7.
+    epsilon: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    #: Share of all steps in which the learning rate rises (cosine and one_cycle).
+    warmup: Fraction = 0.0
+    reduce_on_plateau: ReduceOnPlateau | None = None
+    early_stopping: EarlyStopping | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    #: Beta-distribution parameter; 0 switches it off.
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    #: Decay of the weight average a step; None switches it off.
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    class_weight: Literal["none", "balanced"] = "none"
+    #: Largest norm of the gradient; None switches it off.
+    gradient_clip: Positive | None = None
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    trainable: Trainable = Trainable()
+    #: Learning rate of each earlier stage of the backbone, as a multiple of the next one's.
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    #: Unfreeze one more stage of the backbone, from the output down, every so many epochs.
+    gradual_unfreezing: Annotated[int, Field(ge=0)] = 0
+    #: A frozen backbone is run once, over this many augmented views an image (0: no cache).
+    cached_views: Annotated[int, Field(ge=0)] = 0
+
+
+class ProbeSettings(Section):
+    """Logistic regression on frozen features."""
+
+    #: Inverse regularisation strengths to choose from, on the validation part.
+    strengths: tuple[Positive, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    class_weight: Literal["none", "balanced"] = "none"
+    #: Below this many validation images the strength is chosen by cross-validation.
+    cross_validate_below: Annotated[int, Field(ge=0)] = 100
+    #: Features of these views of each image are used as well (train) and averaged (test).
+    views: tuple[Literal["original", "flip"], ...] = ("original",)
+
+
+# --- what is known about a recipe ---------------------------------------------------------
+
+
+class Reported(Section):
+    """What the source of the experiment printed."""
+
+    test_accuracy: Fraction | None = None
+    validation_accuracy: Fraction | None = None
+    test_loss: float | None = None
+    total_parameters: int | None = None
+    trainable_parameters: int | None = None
+    text: str = ""
+
+
+class Measured(Section):
+    """What this project measured, and how to repeat it."""
+
+    data: str
+    command: str
+    test_accuracy: Fraction
+    #: 95 % interval, or smallest and largest of the repeats.
+    low: Fraction
+    high: Fraction
+    repeats: Count = 1
+    seconds: Positive
+    machine: str
+    text: str = ""
+
+
+class Recipe(Section):
+    """One experiment: data, augmentation, network, training, and what is known of it."""
+
+    name: str
+    #: Where the experiment comes from: a document's number ("001"), or "tellapart".
+    document: str = "tellapart"
+    title: str
+    teaches: str
+    #: What is done otherwise than in the document, and why.
+    differs: str = ""
+    reported: Reported | None = None
+    measured: tuple[Measured, ...] = ()
+
+    method: Literal["auto", "probe", "fit"] = "fit"
+    seed: Annotated[int, Field(ge=0)] = 0
+    #: Number of classes of the document's data; training takes it from the folder.
+    num_classes: Annotated[int, Field(ge=2)] = 2
+    data: DataSettings = DataSettings()
+    augmentation: tuple[AugmentationStep, ...] = ()
+    model: Model = BackboneModel()
+    training: Stage = Stage()
+    #: A second stage that starts from the best weights of the first.
+    fine_tuning: Stage | None = None
+    probe: ProbeSettings = ProbeSettings()
+    #: Views averaged in prediction.
+    test_time: Literal["none", "flip", "flips_and_turns"] = "none"
+    #: For method auto: seconds that the search may take.
+    time_limit_seconds: Positive | None = None
+
+
+# --- reading, writing, overlaying -----------------------------------------------------------
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with tellapart, in alphabetical order."""
+    folder = files("tellapart") / "recipes"
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml")))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe by its name or from a YAML file.
+
+    Raises:
+        RecipeError: there is no such recipe, or it has mistakes (all are listed).
+    """
+    names = recipe_names()
+    if str(name_or_path) in names:
+        text = (files("tellapart") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
+        return parse_recipe(text, source=str(name_or_path))
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        try:
+            return parse_recipe(path.read_text("utf-8"), source=str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
+    near = difflib.get_close_matches(str(name_or_path), names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise RecipeError(
+        f"There is no recipe '{name_or_path}'.{hint} 'tellapart recipes' lists all {len(names)}."
+    )
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """Make a Recipe of YAML text; ``source`` names it in messages."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"The recipe {source} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"The recipe {source} must be a YAML mapping of keys to values.")
+    return validate_recipe(content, source)
+
+
+def validate_recipe(content: Mapping[str, Any], source: str) -> Recipe:
+    """Check plain data against the form of a recipe, reporting all mistakes at once."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = tuple(_sentence(dict(e)) for e in error.errors())
+        raise RecipeError(f"{source}: " + " ".join(problems), problems) from None
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """The recipe in full, as YAML that ``load_recipe`` reads back to an equal recipe."""
+    data = recipe.model_dump(mode="json")
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    return str(text)
+
+
+def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """Overlay ``key=value`` strings, keys dotted as in ``training.epochs=5``.
+
+    Values are read as YAML: numbers, true/false, null, lists.
+
+    Raises:
+        RecipeError: a setting has no '=', or the result is not a valid recipe.
+    """
+    data = recipe.model_dump(mode="json")
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"--set takes key=value; received '{setting}'.")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RecipeError(f"--set {setting}: '{value}' is not a YAML value.") from None
+        if isinstance(parsed, str):
+            parsed = _as_number(parsed)
+        _put(data, key.split("."), parsed, setting)
+    return validate_recipe(data, "--set")
+
+
+def _as_number(text: str) -> str | float:
+    """YAML reads 1e-3 as text; people mean the number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any, setting: str) -> None:
+    for key in keys[:-1]:
+        if key not in data:
+            raise RecipeError(f"--set {setting}: unknown key '{key}'.{_nearest(key, data)}")
+        if data[key] is None:
+            data[key] = {}
+        if not isinstance(data[key], dict):
+            raise RecipeError(f"--set {setting}: '{key}' has no keys below it.")
+        data = data[key]
+    data[keys[-1]] = value
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else f" Keys there: {', '.join(known)}."
+
+
+_UNION_TAGS = {"scratch", "backbone"}
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """One pydantic error as a sentence with key, value received and what is allowed."""
+    location = [str(part) for part in error["loc"]]
+    path = ".".join(
+        part for i, part in enumerate(location)
+        if not (i > 0 and location[i - 1] == "model" and part in _UNION_TAGS)
+    )
+    if error["type"] == "extra_forbidden":
+        return f"Unknown key '{path}'.{_nearest(location[-1], _keys_beside(location))}"
+    if error["type"] == "missing":
+        return f"The key '{path}' is missing."
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{path}={error.get('input')!r}: {message[:1].lower()}{message[1:]}."
+
+
+def _keys_beside(location: list[str]) -> tuple[str, ...]:
+    """Names allowed at the place of an unknown key."""
+    section: Any = Recipe
+    for part in location[:-1]:
+        section = _step_into(section, part)
+    return tuple(section.model_fields) if section is not None else ()
+
+
+def _step_into(section: Any, part: str) -> Any:
+    """The Section class below ``section`` that a part of an error's location names."""
+    if section is None:
+        return None
+    if isinstance(section, tuple):  # alternatives of a union: the part is a tag or an index
+        for option in section:
+            tags = [f.annotation for f in option.model_fields.values()]
+            if any(part in getattr(tag, "__args__", ()) for tag in tags):
+                return option
+        return section
+    field = section.model_fields.get(part)
+    options = _sections_in(field.annotation) if field is not None else []
+    if not options:
+        return None
+    return options[0] if len(options) == 1 else tuple(options)
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [s for a in getattr(annotation, "__args__", ()) for s in _sections_in(a)]
