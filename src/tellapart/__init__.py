@@ -1,0 +1,48 @@
+"""tellapart: a folder of labelled images in, a classifier that can be trusted out.
+
+The public API is the verbs, each with the same name and arguments as on the command line:
+
+>>> import tellapart as ta
+>>> run = ta.train("photos/")        # doctest: +SKIP
+>>> run.report                       # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tellapart.errors import TellapartError as TellapartError
+    from tellapart.run import open_run as open_run
+    from tellapart.verbs.backbones import backbones as backbones
+    from tellapart.verbs.demo import demo as demo
+    from tellapart.verbs.evaluate import evaluate as evaluate
+    from tellapart.verbs.predict import predict as predict
+    from tellapart.verbs.recipes import recipes as recipes
+    from tellapart.verbs.train import train as train
+
+#: Where each public name lives; loaded when first used, so that importing costs nothing.
+_PUBLIC = {
+    "backbones": "tellapart.verbs.backbones",
+    "demo": "tellapart.verbs.demo",
+    "evaluate": "tellapart.verbs.evaluate",
+    "predict": "tellapart.verbs.predict",
+    "recipes": "tellapart.verbs.recipes",
+    "train": "tellapart.verbs.train",
+    "open_run": "tellapart.run",
+    "TellapartError": "tellapart.errors",
+}
+
+__all__ = list(_PUBLIC)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'tellapart' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_PUBLIC, "__version__"])

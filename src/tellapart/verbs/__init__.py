@@ -1,0 +1,1 @@
+"""One module a verb: the stages put together. The tree is the list of what tellapart does."""
