@@ -1,0 +1,114 @@
+"""95 % intervals: how far chance could move a number measured on so many images.
+
+Three kinds, each named in the metric's ``method``:
+
+* ``wilson``: a proportion of independent images (accuracy, precision, recall).
+* ``jackknife``: a smooth function of the images (F1, AUC, average precision). Its variance
+  is the sum of squares of each image's influence (the infinitesimal jackknife; for the AUC
+  this is DeLong's variance, DeLong et al. 1988). Limits are Wilson's at the number of
+  images for which a proportion would have that variance, so they stay within 0..1 and do
+  not collapse at 1.
+* ``bootstrap``: quantiles over seeded resamples of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Half-width of a 95 % interval in standard errors: the normal distribution's 0.975 quantile.
+Z = 1.959963984540054
+
+RESAMPLES = 2000
+#: Image weights held in memory at a time: 4 million float32 are 16 MB.
+_BLOCK_ELEMENTS = 4_000_000
+
+
+def wilson(successes: float, trials: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion (Wilson 1927); ``trials`` > 0.
+
+    >>> low, high = wilson(90, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.8256, 0.9448)
+    """
+    share = successes / trials
+    factor = 1.0 / (1.0 + Z * Z / trials)
+    centre = factor * (share + Z * Z / (2.0 * trials))
+    half = factor * Z * np.sqrt(share * (1.0 - share) / trials + Z * Z / (4.0 * trials**2))
+    # At 0 and 1 rounding would leave a limit a hair away from the value.
+    low = 0.0 if share <= 0.0 else min(float(centre - half), share)
+    high = 1.0 if share >= 1.0 else max(float(centre + half), share)
+    return low, high
+
+
+def wilson_from_variance(value: float, variance: float, trials: float) -> tuple[float, float]:
+    """Wilson's interval for a number in 0..1 of known variance.
+
+    A proportion ``value`` has this variance at ``value (1 - value) / variance`` images;
+    ``trials`` images are assumed where the value is 0 or 1 or the variance vanishes.
+    """
+    spread = value * (1.0 - value)
+    if spread <= 0.0 or variance <= 0.0:
+        return wilson(value * trials, trials)
+    effective = spread / variance
+    return wilson(value * effective, effective)
+
+
+def number(
+    value: float, low: float, high: float, method: str, note: str | None = None
+) -> dict[str, Any]:
+    """A metric as it stands in ``metrics.json``."""
+    entry: dict[str, Any] = {
+        "value": float(value), "low": float(low), "high": float(high), "method": method,
+    }
+    return entry | {"note": note} if note else entry
+
+
+def undefined(reason: str) -> dict[str, Any]:
+    """A metric that has no value here, and why; never 0, never NaN."""
+    return {"value": None, "low": None, "high": None, "method": None, "reason": reason}
+
+
+def proportion(successes: int, trials: int, reason: str) -> dict[str, Any]:
+    """A share of images with Wilson's interval; undefined, with ``reason``, of none."""
+    if trials == 0:
+        return undefined(reason)
+    return number(successes / trials, *wilson(successes, trials), "wilson")
+
+
+def resample_weights(
+    images: int, seed: int, resamples: int = RESAMPLES
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks (rows, N) of bootstrap weights: how often each image is drawn, row sums N."""
+    generator = np.random.default_rng(seed)
+    rows_a_block = max(1, min(resamples, _BLOCK_ELEMENTS // max(images, 1)))
+    for start in range(0, resamples, rows_a_block):
+        rows = min(rows_a_block, resamples - start)
+        drawn = generator.integers(0, images, size=(rows, images), dtype=np.int32)
+        if images <= 2048:  # one call for many short rows
+            drawn += (np.arange(rows, dtype=np.int32) * images)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)
+            yield counts.astype(np.float32)
+        else:
+            weights = np.empty((rows, images), dtype=np.float32)
+            for row in range(rows):
+                weights[row] = np.bincount(drawn[row], minlength=images)
+            yield weights
+
+
+def bootstrap_sums(
+    values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """Sums over resampled images: ``values`` (N, K) -> (resamples, K)."""
+    columns = np.ascontiguousarray(values, dtype=np.float32)
+    blocks = [weights @ columns for weights in resample_weights(len(values), seed, resamples)]
+    return np.concatenate(blocks).astype(np.float64)
+
+
+def percentile_limits(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The middle 95 % of resampled values."""
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return float(low), float(high)

@@ -1,0 +1,236 @@
+"""Predictions: image, true label and probabilities, from one pass, keyed by path.
+
+Nothing joins labels and probabilities by position from two passes: whoever compares two
+sets of predictions calls :func:`align`, which goes by path.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.errors import DataError, RunError
+
+_FIXED_COLUMNS = ("path", "label", "prediction")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a classifier said about each image of one part.
+
+    Attributes:
+        part: "train", "validation", "test", or any name for other data.
+        classes: the run's class map, in order.
+        paths: the image ids, unique, in the order of the pass.
+        labels: int64 (N,), index into ``classes``; -1 where the truth is not known.
+        probabilities: float64 (N, C), each row sums to 1. Rows that miss 1 by less than
+            0.001 (float32 or bf16 softmax) are scaled to it.
+
+    Raises:
+        ValueError: shapes disagree, a path comes twice, a label is outside the class map,
+            or a row is not a probability distribution.
+    """
+
+    part: str
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        probabilities = np.asarray(self.probabilities, dtype=np.float64)
+        labels = np.asarray(self.labels, dtype=np.int64)
+        images, classes = len(self.paths), len(self.classes)
+        if probabilities.shape != (images, classes) or labels.shape != (images,):
+            raise ValueError(
+                f"{images} paths and {classes} classes do not go with labels of shape "
+                f"{labels.shape} and probabilities of shape {probabilities.shape}."
+            )
+        if len(set(self.paths)) != images:
+            raise ValueError(f"The path {_first_repeated(self.paths)!r} is predicted twice.")
+        if images and (labels.min() < -1 or labels.max() >= classes):
+            raise ValueError(f"Labels must be -1 (unknown) or 0..{classes - 1}.")
+        sums = probabilities.sum(axis=1)
+        wrong = ~((np.abs(sums - 1.0) < 1e-3) & (probabilities >= 0).all(axis=1))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"The probabilities of {self.paths[row]!r} are no distribution: "
+                f"they sum to {sums[row]:.6g} and the smallest is {probabilities[row].min():.6g}."
+            )
+        # Rows that are exact already stay untouched, so that a CSV comes back bit for bit.
+        inexact = np.abs(sums - 1.0) > 1e-12
+        if inexact.any():
+            probabilities = probabilities.copy()
+            probabilities[inexact] /= sums[inexact, None]
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "paths", tuple(self.paths))
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "probabilities", probabilities)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """int64 (N,): the most probable class; of equal ones the first."""
+        if not len(self):
+            return np.zeros(0, dtype=np.int64)
+        return self.probabilities.argmax(axis=1).astype(np.int64)
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """bool (N,): the prediction is the label; False where the label is not known."""
+        right: NDArray[np.bool_] = self.predicted == self.labels
+        return right
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        """float64 (N,): the probability of the predicted class."""
+        return self.probabilities[np.arange(len(self)), self.predicted]
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """bool (N,): the truth is known."""
+        known: NDArray[np.bool_] = self.labels >= 0
+        return known
+
+    def select(self, indices: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int]) -> Predictions:
+        """The given rows, by number or by mask, in the given order."""
+        rows = np.arange(len(self))[np.asarray(indices)] if len(self) else np.zeros(0, np.int64)
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in rows),
+            labels=self.labels[rows],
+            probabilities=self.probabilities[rows],
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write a CSV: path, label, prediction, then one probability column a class.
+
+        Labels are class names, empty where not known. Numbers are written so that they
+        read back bit for bit. The file appears whole or not at all.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        names = (*self.classes, "")  # index -1 is the empty name
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*_FIXED_COLUMNS, *self.classes])
+            rows = zip(
+                self.paths, self.labels.tolist(), self.predicted.tolist(),
+                self.probabilities.tolist(), strict=True,
+            )
+            writer.writerows(
+                [image, names[label], names[predicted], *values]
+                for image, label, predicted, values in rows
+            )
+        partial.replace(path)
+
+
+def load_predictions(path: Path | str, part: str | None = None) -> Predictions:
+    """Read what :meth:`Predictions.save` wrote; ``part`` defaults to the file's name.
+
+    Raises:
+        RunError: the file is missing or is not such a table (the line is named).
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"The predictions {path} cannot be read: {error}.") from error
+    if not rows or tuple(rows[0][:3]) != _FIXED_COLUMNS or len(rows[0]) < 4:
+        raise RunError(
+            f"{path} is not a table of predictions: its first line must be "
+            "path,label,prediction and then the classes."
+        )
+    classes = tuple(rows[0][3:])
+    index = {name: number for number, name in enumerate(classes)} | {"": -1}
+    labels: list[int] = []
+    values: list[list[float]] = []
+    for line, row in enumerate(rows[1:], start=2):
+        try:
+            if len(row) != 3 + len(classes):
+                raise ValueError(f"{len(row)} columns instead of {3 + len(classes)}")
+            labels.append(index[row[1]])
+            values.append([float(text) for text in row[3:]])
+        except KeyError:
+            raise RunError(f"{path}, line {line}: '{row[1]}' is not one of its classes.") from None
+        except ValueError as error:
+            raise RunError(f"{path}, line {line}: {error}.") from error
+    try:
+        return Predictions(
+            part=part if part is not None else path.stem,
+            classes=classes,
+            paths=tuple(row[0] for row in rows[1:]),
+            labels=np.array(labels, dtype=np.int64),
+            probabilities=np.array(values, dtype=np.float64).reshape(len(values), len(classes)),
+        )
+    except ValueError as error:
+        raise RunError(f"The predictions {path} are damaged. {error}") from error
+
+
+def align(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
+    """Both on the images that they share, in the order of ``first``, joined by path.
+
+    Columns of ``second`` are brought into the class order of ``first``, by name.
+
+    Raises:
+        DataError: the classes differ, no image is shared, or an image carries two labels.
+    """
+    if set(first.classes) != set(second.classes):
+        only = sorted(set(first.classes) ^ set(second.classes))
+        raise DataError(
+            f"The predictions know different classes ({', '.join(only)}); "
+            "only classifiers of the same classes can be compared."
+        )
+    rows = {path: row for row, path in enumerate(second.paths)}
+    shared = [path for path in first.paths if path in rows]
+    if not shared:
+        raise DataError(
+            "The predictions share no image, so they cannot be compared; "
+            "evaluate both runs on the same folder."
+        )
+    mine = first.select(np.array([path in rows for path in first.paths]))
+    theirs = _reorder_classes(second.select([rows[path] for path in shared]), first.classes)
+    known = (mine.labels >= 0) & (theirs.labels >= 0)
+    differs = np.flatnonzero(known & (mine.labels != theirs.labels))
+    if len(differs):
+        path = shared[int(differs[0])]
+        raise DataError(
+            f"{len(differs)} images carry different labels in the two sets of predictions, "
+            f"first '{path}'; evaluate both runs on the same labelled folder."
+        )
+    return mine, theirs
+
+
+def _reorder_classes(predictions: Predictions, classes: tuple[str, ...]) -> Predictions:
+    if predictions.classes == classes:
+        return predictions
+    old = {name: number for number, name in enumerate(predictions.classes)}
+    columns = np.array([old[name] for name in classes])
+    new = np.append(np.argsort(columns), -1)  # old index -> new index; -1 stays -1
+    return replace(
+        predictions,
+        classes=classes,
+        labels=new[predictions.labels],
+        probabilities=predictions.probabilities[:, columns],
+    )
+
+
+def _first_repeated(paths: Sequence[str]) -> str:
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            return path
+        seen.add(path)
+    return ""

@@ -1,0 +1,88 @@
+"""How well scores rank the images of one class above the rest: areas and their curves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _groups(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Distinct scores from high to low: each image's group, and positives and images so far."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.append(ranked[1:] != ranked[:-1], True)  # last image of each group of ties
+    number = np.cumsum(np.append(0, last[:-1]))
+    group = np.empty(len(scores), dtype=np.int64)
+    group[order] = number
+    ends = np.flatnonzero(last)
+    positives = np.cumsum(truth[order])[ends]
+    return group, positives.astype(np.int64), (ends + 1).astype(np.float64)
+
+
+def roc_auc(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Area under the ROC curve, and the influence of each image on it, float64 (N,).
+
+    The area is the chance that an image of the class scores above one of the rest (ties
+    count half). The squares of the influences sum to DeLong's variance. Both kinds of
+    image must be there.
+    """
+    group, positives, images = _groups(truth, scores)
+    negatives = images - positives
+    all_positives, all_negatives = positives[-1], negatives[-1]
+    # Per image: share of the other kind that it is on the right side of.
+    own_negatives = np.diff(negatives, prepend=0.0)
+    own_positives = np.diff(positives.astype(np.float64), prepend=0.0)
+    below = (all_negatives - negatives + own_negatives / 2) / all_negatives
+    above = (positives - own_positives / 2) / all_positives
+    placed = np.where(truth, below[group], above[group])
+    area = float(below[group][truth].mean())
+    counts = np.where(truth, all_positives, all_negatives)
+    # n - 1 as in DeLong's variance; one image of a kind has no spread to measure.
+    return area, (placed - area) / np.sqrt(counts * np.maximum(counts - 1.0, 1.0))
+
+
+def average_precision(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Average precision (no interpolation), and the influence of each image, float64 (N,).
+
+    AP is the mean, over images of the class, of the precision among all images that score
+    at least as high. At least one image of the class must be there.
+    """
+    group, positives, images = _groups(truth, scores)
+    precision = positives / images
+    total = float(positives[-1])
+    new = np.diff(positives.astype(np.float64), prepend=0.0)  # positives in each group
+    area = float((precision * new).sum() / total)
+    # One more image at or above a group moves its precision by (y - precision) / images;
+    # an image counts for its own group and every one below.
+    up = np.cumsum((new / images)[::-1])[::-1]
+    down = np.cumsum((new * precision / images)[::-1])[::-1]
+    own = np.where(truth, precision[group] - area, 0.0)
+    return area, (own + np.where(truth, up[group], 0.0) - down[group]) / total
+
+
+def roc_points(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """False alarm rate, hit rate and threshold of each distinct score, from (0, 0) on."""
+    order, positives, images = _groups(truth, scores)
+    del order
+    negatives = images - positives
+    thresholds = np.append(np.inf, np.unique(scores)[::-1])
+    false_alarms = np.append(0.0, negatives / max(negatives[-1], 1.0))
+    hits = np.append(0.0, positives / max(float(positives[-1]), 1.0))
+    return false_alarms, hits, thresholds
+
+
+def precision_recall_points(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Recall, precision and threshold of each distinct score, from high to low."""
+    _, positives, images = _groups(truth, scores)
+    recall = positives / max(float(positives[-1]), 1.0)
+    return recall, positives / images, np.unique(scores)[::-1]
