@@ -1,14 +1,32 @@
-"""Can the probabilities be believed, and where should the line be drawn?"""
+"""Can the probabilities be believed, and where should the line be drawn?
+
+Everything that is chosen here (temperature, thresholds, the distance from which an image
+is "unknown") is chosen on the validation part and then measured on another.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.errors import DataError
+from tellapart.evaluation.intervals import proportion
+from tellapart.evaluation.predictions import Predictions
+
 #: Bins of equal width over 0..1, as in Guo et al. 2017 ("On calibration of modern networks").
 BINS = 15
+
+#: Temperatures that may come out; a fit at a limit means that the data do not settle it.
+TEMPERATURES = (0.1, 10.0)
+
+_SMALLEST = float(np.finfo(np.float64).eps)
+
+
+# --- are the probabilities right? ----------------------------------------------------------
 
 
 def expected_calibration_error(
@@ -49,3 +67,351 @@ def reliability(
 def _bin(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
     """Bin of each value; bins hold their upper limit, the first one 0 as well."""
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+# --- temperature ----------------------------------------------------------------------------
+
+
+def fit_temperature(validation: Predictions) -> float:
+    """The temperature that makes the log loss on validation images smallest.
+
+    Probabilities become ``softmax(log(p) / temperature)``: above 1 they are softened (the
+    classifier was overconfident), below 1 sharpened. The predicted class never changes.
+    If no validation image is wrong, nothing says how sure is too sure, and 1 is returned.
+
+    Source: Guo et al. 2017, section 4.2.
+
+    Raises:
+        DataError: there are no labelled validation images.
+    """
+    scored = validation.select(validation.labelled)
+    if not len(scored):
+        raise DataError(
+            "The temperature is fitted on labelled validation images and there are none; "
+            "add a validation part."
+        )
+    if scored.correct.all():
+        return 1.0
+    logits = np.log(np.clip(scored.probabilities, _SMALLEST, 1.0))
+    of_truth = logits[np.arange(len(scored)), scored.labels]
+
+    def slope(log_sharpness: float) -> float:
+        """Sign of d(log loss)/d(1/T); the log loss is convex in 1/T."""
+        softened = _softmax(logits * np.exp(log_sharpness))
+        return float(((softened * logits).sum(axis=1) - of_truth).mean())
+
+    low, high = -np.log(TEMPERATURES[1]), -np.log(TEMPERATURES[0])
+    for _ in range(50):  # bisection: 50 halvings leave less than 1e-14
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return float(np.exp(-(low + high) / 2))
+
+
+def apply_temperature(
+    probabilities: NDArray[np.float64], temperature: float
+) -> NDArray[np.float64]:
+    """Softened (temperature > 1) or sharpened probabilities, float64 (N, C) -> (N, C)."""
+    if temperature == 1.0:
+        return np.asarray(probabilities, dtype=np.float64)
+    return _softmax(np.log(np.clip(probabilities, _SMALLEST, 1.0)) / temperature)
+
+
+def with_temperature(predictions: Predictions, temperature: float) -> Predictions:
+    """The same predictions with softened or sharpened probabilities."""
+    softened = apply_temperature(predictions.probabilities, temperature)
+    return replace(predictions, probabilities=softened)
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+# --- two classes: where to draw the line ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a threshold should give: one of a precision, a recall, or the least cost.
+
+    ``costs`` are those of one false alarm and of one miss.
+    """
+
+    precision: float | None = None
+    recall: float | None = None
+    costs: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.precision, self.recall, self.costs) if value is not None]
+        if len(given) != 1:
+            raise ValueError("A wish is one of precision, recall or costs.")
+
+    def __str__(self) -> str:
+        if self.precision is not None:
+            return f"precision at least {self.precision:.4g}"
+        if self.recall is not None:
+            return f"recall at least {self.recall:.4g}"
+        alarm, miss = self.costs or (0.0, 0.0)
+        return f"least cost ({alarm:.4g} a false alarm, {miss:.4g} a miss)"
+
+
+#: What the report shows where nobody asked for anything else.
+USUAL_WISHES = (
+    Wish(precision=0.95), Wish(precision=0.99), Wish(recall=0.95), Wish(recall=0.99),
+    Wish(costs=(1.0, 1.0)), Wish(costs=(1.0, 10.0)), Wish(costs=(10.0, 1.0)),
+)
+
+
+def choose_threshold(validation: Predictions, positive: str, wish: Wish) -> float | None:
+    """The probability from which an image is called ``positive``, chosen on validation.
+
+    Of all thresholds that fulfil a wished precision the one with the most recall is taken,
+    and the other way round. None: no threshold fulfils it. The threshold lies halfway
+    between neighbouring scores.
+    """
+    truth, scores = _binary(validation, positive)
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    hits = np.cumsum(truth[order])[ends]
+    called = ends + 1
+    if wish.costs is not None:
+        alarm, miss = wish.costs
+        # Calling nothing positive is a choice too: threshold above every score.
+        costs = np.append(miss * hits[-1], alarm * (called - hits) + miss * (hits[-1] - hits))
+        best = int(costs.argmin()) - 1
+        if best < 0:
+            return float(np.nextafter(ranked[0], 2.0))
+    elif wish.precision is not None:
+        fulfilled = np.flatnonzero((hits / called >= wish.precision) & (hits > 0))
+        if not len(fulfilled):
+            return None
+        best = int(fulfilled[-1])
+    else:
+        fulfilled = np.flatnonzero(hits / max(int(hits[-1]), 1) >= (wish.recall or 0.0))
+        if not len(fulfilled):
+            return None
+        best = int(fulfilled[0])
+    values = ranked[ends]
+    below = values[best + 1] if best + 1 < len(values) else 0.0
+    return float((values[best] + below) / 2)
+
+
+def measure_threshold(predictions: Predictions, positive: str, threshold: float) -> dict[str, Any]:
+    """What a threshold gives: images called ``positive``, precision and recall."""
+    truth, scores = _binary(predictions, positive)
+    called = scores >= threshold
+    hits = int((truth & called).sum())
+    return {
+        "part": predictions.part,
+        "called": int(called.sum()),
+        "false_alarms": int(called.sum()) - hits,
+        "misses": int(truth.sum()) - hits,
+        "precision": proportion(hits, int(called.sum()), f"no image is called {positive}"),
+        "recall": proportion(hits, int(truth.sum()), f"no image is {positive}"),
+        "accuracy": proportion(int((truth == called).sum()), len(truth), "there are no images"),
+    }
+
+
+def threshold_table(
+    validation: Predictions,
+    others: Sequence[Predictions] = (),
+    *,
+    positive: str | None = None,
+    wishes: Sequence[Wish] = USUAL_WISHES,
+) -> list[dict[str, Any]]:
+    """A row a wish: the threshold chosen on validation and what it gives on each part.
+
+    Rows are ``{"positive", "wish", "threshold", "parts": {part: measure_threshold(...)}}``;
+    a wish that no threshold fulfils has threshold None, a "reason" and no parts.
+    ``positive`` defaults to the second class.
+    """
+    name = positive if positive is not None else validation.classes[-1]
+    rows: list[dict[str, Any]] = []
+    for wish in wishes:
+        threshold = choose_threshold(validation, name, wish)
+        row: dict[str, Any] = {"positive": name, "wish": str(wish), "threshold": threshold}
+        if threshold is None:
+            row["reason"] = f"no threshold has {wish} on the validation images"
+            row["parts"] = {}
+        else:
+            row["parts"] = {
+                p.part: measure_threshold(p, name, threshold) for p in (validation, *others)
+            }
+        rows.append(row)
+    return rows
+
+
+def _binary(
+    predictions: Predictions, positive: str
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    if len(predictions.classes) != 2 or positive not in predictions.classes:
+        raise DataError(
+            f"Thresholds are for two classes of which '{positive}' is one; "
+            f"these are {', '.join(predictions.classes)}."
+        )
+    scored = predictions.select(predictions.labelled)
+    if not len(scored):
+        raise DataError(f"There are no labelled {predictions.part} images to set a threshold on.")
+    index = predictions.classes.index(positive)
+    truth: NDArray[np.bool_] = scored.labels == index
+    return truth, scored.probabilities[:, index]
+
+
+# --- the uncertain ones to a person -------------------------------------------------------------
+
+
+def coverage_curve(
+    predictions: Predictions,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Accuracy on the most confident images, as more and more of them are kept.
+
+    Returns three float64 (K,), a point for each distinct confidence from high to low:
+    coverage (share of images kept, 0..1), accuracy among these, and the confidence from
+    which images are kept.
+    """
+    scored = predictions.select(predictions.labelled)
+    order = np.argsort(-scored.confidence, kind="stable")
+    ranked = scored.confidence[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else order
+    rights = np.cumsum(scored.correct[order])[ends]
+    return (ends + 1) / max(len(scored), 1), rights / (ends + 1), ranked[ends]
+
+
+def coverage_table(
+    validation: Predictions,
+    test: Predictions,
+    kept: Sequence[float] = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5),
+) -> list[dict[str, Any]]:
+    """A row a wished coverage: the confidence limit from validation, what it gives on test.
+
+    Rows are ``{"wished": share, "confidence": limit, "images": kept test images,
+    "coverage": number, "accuracy": number, "mistakes_left": int}``.
+    """
+    scored = test.select(test.labelled)
+    confidences = np.sort(validation.confidence)[::-1]
+    rows: list[dict[str, Any]] = []
+    for share in kept:
+        last = max(1, round(share * len(confidences))) if len(confidences) else 0
+        limit = 0.0 if share >= 1.0 or not last else float(confidences[last - 1])
+        keep = scored.confidence >= limit
+        rights, images = int(scored.correct[keep].sum()), int(keep.sum())
+        rows.append({
+            "wished": share,
+            "confidence": limit,
+            "images": images,
+            "coverage": proportion(images, len(scored), "there are no labelled images"),
+            "accuracy": proportion(rights, images, "no image is that certain"),
+            "mistakes_left": images - rights,
+        })
+    return rows
+
+
+# --- images unlike the training ones --------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownDetector:
+    """Calls an image "unknown" when its features are far from every training image's.
+
+    The distance is that to the ``neighbours``-th nearest training image, between features
+    scaled to unit length (Sun et al. 2022, "Out-of-distribution detection with deep
+    nearest neighbors"); 0..2.
+
+    Attributes:
+        reference: float32 (M, D), features of training images, unit length.
+        neighbours: which neighbour counts.
+        threshold: the distance from which an image is unknown.
+        false_alarm_rate: share of known images that will be called unknown, as wished.
+    """
+
+    reference: NDArray[np.float32]
+    neighbours: int
+    threshold: float
+    false_alarm_rate: float
+
+    def distances(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """float64 (N,): how far features (N, D) are from the training images."""
+        rows = [
+            _neighbour_distance(_unit(features[start : start + 4096]), self.reference,
+                                self.neighbours)
+            for start in range(0, len(features), 4096)
+        ]
+        return np.concatenate(rows) if rows else np.zeros(0)
+
+    def is_unknown(self, features: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """bool (N,): further away than the threshold."""
+        far: NDArray[np.bool_] = self.distances(features) > self.threshold
+        return far
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What safetensors stores; float16 features move distances by less than 0.001."""
+        return {
+            "reference": self.reference.astype(np.float16),
+            "settings": np.array([self.neighbours, self.threshold, self.false_alarm_rate]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> UnknownDetector:
+        """The inverse of :meth:`to_arrays`."""
+        neighbours, threshold, rate = arrays["settings"].tolist()
+        reference = arrays["reference"].astype(np.float32)
+        return cls(reference, int(neighbours), threshold, rate)
+
+
+def fit_unknown(
+    train_features: NDArray[np.float32],
+    validation_features: NDArray[np.float32],
+    *,
+    false_alarm_rate: float = 0.05,
+    neighbours: int = 5,
+    maximum_reference: int = 2000,
+    seed: int = 0,
+) -> UnknownDetector:
+    """Set up the "unknown" answer: reference from train, threshold from validation.
+
+    The threshold is the conformal quantile: a new image like the validation ones is called
+    unknown with a chance of at most ``false_alarm_rate``.
+
+    Args:
+        train_features: float32 (M, D); of more than ``maximum_reference`` a seeded sample
+            is kept.
+        validation_features: float32 (N, D), images that were not trained on.
+
+    Raises:
+        DataError: there are too few validation images for this rate.
+    """
+    generator = np.random.default_rng(seed)
+    if len(train_features) > maximum_reference:
+        rows = np.sort(generator.choice(len(train_features), maximum_reference, replace=False))
+        train_features = train_features[rows]
+    # Rounded as they will be stored, so that a loaded run says the same.
+    reference = _unit(train_features).astype(np.float16).astype(np.float32)
+    neighbours = min(neighbours, len(reference))
+    images = len(validation_features)
+    rank = int(np.ceil((images + 1) * (1.0 - false_alarm_rate)))
+    if rank > images or not len(reference):
+        raise DataError(
+            f"A false-alarm rate of {false_alarm_rate:.3g} needs at least "
+            f"{int(np.ceil(1 / max(false_alarm_rate, 1e-9))) - 1} validation images; there are "
+            f"{images}. Ask for a higher rate or add validation images."
+        )
+    detector = UnknownDetector(reference, neighbours, np.inf, false_alarm_rate)
+    distances = np.sort(detector.distances(validation_features))
+    return replace(detector, threshold=float(distances[rank - 1]))
+
+
+def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
+    return unit
+
+
+def _neighbour_distance(
+    features: NDArray[np.float32], reference: NDArray[np.float32], neighbours: int
+) -> NDArray[np.float64]:
+    squares = np.clip(2.0 - 2.0 * (features @ reference.T), 0.0, None)
+    nearest = np.partition(squares, neighbours - 1, axis=1)[:, neighbours - 1]
+    return np.sqrt(nearest.astype(np.float64))

@@ -123,10 +123,13 @@ def image_losses(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray
 
 
 def _top(scored: Predictions, count: int) -> int:
-    """Images whose true class is among the ``count`` most probable (ties count against)."""
-    of_truth = scored.probabilities[np.arange(len(scored)), scored.labels]
-    at_least = (scored.probabilities >= of_truth[:, None]).sum(axis=1)
-    return int((at_least <= count).sum())
+    """Images whose true class is among the ``count`` most probable; of equal ones the first
+    classes, as in ``Predictions.predicted``."""
+    labels = scored.labels[:, None]
+    of_truth = np.take_along_axis(scored.probabilities, labels, axis=1)
+    earlier = np.arange(len(scored.classes))[None, :] < labels
+    ahead = (scored.probabilities > of_truth) | ((scored.probabilities == of_truth) & earlier)
+    return int((ahead.sum(axis=1) < count).sum())
 
 
 def _probability_metrics(scored: Predictions, seed: int, empty: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Predictions:
         """int64 (N,): the most probable class; of equal ones the first."""
         if not len(self):
             return np.zeros(0, dtype=np.int64)
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
