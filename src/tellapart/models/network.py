@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from tellapart.errors import RecipeError
 from tellapart.models.head import Head, build_head
-from tellapart.models.scratch import build_scratch, scratch_network
-from tellapart.recipe import BackboneModel, DataSettings, ScratchModel
+from tellapart.models.scratch import build_scratch
+from tellapart.recipe import BackboneModel, ScratchModel
 
 if TYPE_CHECKING:
     from tellapart.data.preprocessing import Preprocessing
@@ -106,33 +106,6 @@ def build_network(
         head = build_head(model.head, shape, num_outputs, model.output_l2)
     normalise = Normalise(preprocessing.mean, preprocessing.std)
     return Network(normalise, backbone, head, model.output)
-
-
-def preprocessing_for(model: ScratchModel | BackboneModel, data: DataSettings) -> Preprocessing:
-    """What happens to an image before the network: the recipe's wish, else the network's own.
-
-    Mean and std are always the network's own: those its weights were trained with, or
-    those its definition names.
-    """
-    from tellapart.data.preprocessing import Preprocessing
-
-    if isinstance(model, ScratchModel):
-        row = scratch_network(model.network)
-        size, interpolation, mean, std = row.image_size, "bilinear", row.mean, row.std
-    else:
-        from tellapart.models.backbone import backbone_info
-
-        info = backbone_info(model.backbone, model.weights)
-        size, interpolation, mean, std = info.size, info.interpolation, info.mean, info.std
-    side = data.image_size or size
-    return Preprocessing(
-        height=side,
-        width=side,
-        fit=data.fit,
-        interpolation=data.interpolation or interpolation,
-        mean=mean,
-        std=std,
-    )
 
 
 def probabilities(network: Network, logits: Tensor) -> Tensor:

@@ -1,0 +1,226 @@
+"""The command line: one small function a verb, and no logic of its own.
+
+Each function turns options into the arguments of the verb of the same name, and its result
+into text. What goes wrong for the user's part ends in one sentence and exit code 2.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from tellapart.errors import TellapartError
+
+if TYPE_CHECKING:
+    from tellapart.progress import Progress
+    from tellapart.run import Run
+
+app = typer.Typer(
+    name="tellapart",
+    help="A folder of labelled images in, an image classifier that you can trust out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(help="Class folders, part folders, a table, or a zip.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Runs = Annotated[Path, typer.Option(help="Where run folders go.")]
+RunPath = Annotated[Path | None, typer.Option("--run", help="This run's folder exactly.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split and of training.", min=0)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's setting.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on standard output.")]
+RecipeName = Annotated[str, typer.Option(help="A recipe's name, or a YAML file.")]
+Classes = Annotated[str, typer.Option(help="Class order, separated by commas.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(help="Keep images together: folder, near-duplicates, a column, or a pattern."),
+]
+Exclude = Annotated[Path | None, typer.Option(help="CSV whose column path names images to skip.")]
+Root = Annotated[Path | None, typer.Option(help="Folder that a table's paths start from.")]
+
+
+@app.command()
+def train(
+    folder: Folder,
+    recipe: RecipeName = "auto",
+    settings: Settings = [],  # noqa: B006  typer reads the default, nobody changes it
+    runs: Runs = Path("runs"),
+    run: RunPath = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    validation: Annotated[
+        float | None, typer.Option(help="Share or number of images that choose.", min=0)
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share or number of images for the test.", min=0)
+    ] = None,
+    fit: Annotated[str | None, typer.Option(help="squash, crop or pad.")] = None,
+    classes: Classes = "",
+    group_by: GroupBy = None,
+    exclude: Exclude = None,
+    root: Root = None,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Skip classes that train does not have.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier on a folder, evaluate it and write its report."""
+    from tellapart.verbs.train import result_of
+    from tellapart.verbs.train import train as run_verb
+
+    made = run_verb(
+        folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed, device=device,
+        validation=validation, test=test, fit=fit, classes=_listed(classes), group_by=group_by,
+        exclude=exclude, root=root, ignore_unknown=ignore_unknown, progress=_progress(),
+    )
+    if as_json:
+        _print_json(result_of(made))
+    else:
+        _print_run(made)
+
+
+@app.command()
+def demo(
+    runs: Runs = Path("runs"),
+    run: RunPath = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train on photographs of solar cells that come as a package: functional or defective?"""
+    from tellapart.verbs.demo import demo as run_verb
+    from tellapart.verbs.train import result_of
+
+    made = run_verb(runs=runs, run=run, seed=seed, device=device, progress=_progress())
+    if as_json:
+        _print_json(result_of(made))
+    else:
+        _print_run(made)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    folder: Annotated[Path | None, typer.Argument(help="New images; none: the run's own.")] = None,
+    device: Device = "auto",
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Skip classes that the run does not know.")
+    ] = False,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run on new images, or show again what it scored on its own."""
+    from tellapart.verbs.evaluate import evaluate as run_verb
+
+    evaluation = run_verb(
+        run, folder, device=device, ignore_unknown=ignore_unknown, root=root,
+        progress=_progress(),
+    )
+    if as_json:
+        _print_json(evaluation.to_json())
+    else:
+        for line in evaluation.lines():
+            typer.echo(line)
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    device: Device = "auto",
+) -> None:
+    """Classify images: one line each, with the probability of every class."""
+    from tellapart.verbs.predict import predict as run_verb
+    from tellapart.verbs.predict import write_answers
+
+    answers = run_verb(run, images, device=device, progress=_progress())
+    failed = write_answers(answers, format, sys.stdout)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this recipe in full.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the recipes, or show one in full."""
+    from tellapart.verbs.recipes import recipe_text, recipes as run_verb
+
+    found = run_verb(name)
+    if as_json:
+        _print_json(found if name is None else found[0])
+    elif name is not None:
+        typer.echo(recipe_text(name))
+    else:
+        width = max(len(row["name"]) for row in found)
+        for row in found:
+            typer.echo(f"{row['name']:<{width}}  {row['document']:<9}  {row['title']}")
+
+
+@app.command()
+def backbones(
+    filter: Annotated[str, typer.Argument(help="Part of a name; empty: the best known.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List pretrained networks: size, licence, and whether their weights are here."""
+    from tellapart.verbs.backbones import backbone_lines, backbones as run_verb
+
+    found = run_verb(filter)
+    if as_json:
+        _print_json(found)
+    else:
+        for line in backbone_lines(found):
+            typer.echo(line)
+
+
+def main() -> NoReturn:
+    """Run the command line; the exit code is 2 for a user's mistake, 130 for Ctrl-C."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tellapart predict ... | head` is no error
+    try:
+        app()
+    except TellapartError as error:
+        typer.echo(f"tellapart: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("tellapart: interrupted.", err=True)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _progress() -> Progress:
+    from tellapart.progress import TerminalProgress
+
+    return TerminalProgress()
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _print_run(run: Run) -> None:
+    for part in ("validation", "test"):
+        if part in run.metrics:
+            accuracy = run.metrics[part]["accuracy"]
+            typer.echo(
+                f"{part:<10}  accuracy {accuracy['value']:.2%}  "
+                f"(95 %: {accuracy['low']:.2%} to {accuracy['high']:.2%})"
+            )
+    typer.echo(f"report      {run.report}")
+    typer.echo(f"{run.path}")

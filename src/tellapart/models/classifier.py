@@ -1,0 +1,251 @@
+"""Classifier: a trained network with all that is needed to use it on files.
+
+It is stored as one safetensors file: the weights, and in the file's header the classes,
+the preprocessing, the network's description and the temperature. Without that header it
+cannot be loaded, so class names and preprocessing never part from the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from tellapart.cache import file_digest
+from tellapart.data.decode import UnreadableImage, decode
+from tellapart.data.preprocessing import Preprocessing
+from tellapart.errors import RunError
+from tellapart.models.engine import Engine, build_engine
+from tellapart.progress import SILENT, Progress
+from tellapart.recipe import BackboneModel, Model, ScratchModel
+
+HEADER = "tellapart"
+
+#: Views averaged in prediction, by the recipe's ``test_time``: (quarter turns, mirrored).
+TEST_TIME_VIEWS: dict[str, tuple[tuple[int, bool], ...]] = {
+    "none": ((0, False),),
+    "flip": ((0, False), (0, True)),
+    "flips_and_turns": tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4)),
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a weight file must say beside its weights."""
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    model: ScratchModel | BackboneModel
+    test_time: str = "none"
+    #: Logits are divided by this before the softmax (Guo et al. 2017).
+    temperature: float = 1.0
+    #: Identifies a pretrained backbone that was left as it was; "" where it was trained.
+    frozen_backbone: str = ""
+
+    def to_json(self) -> str:
+        content = asdict(self) | {
+            "preprocessing": self.preprocessing.to_dict(),
+            "model": self.model.model_dump(mode="json"),
+        }
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> Description:
+        content: dict[str, Any] = json.loads(text)
+        model: Any = TypeAdapter(Model).validate_python(content.pop("model"))
+        preprocessing = Preprocessing.from_dict(content.pop("preprocessing"))
+        classes = tuple(content.pop("classes"))
+        return cls(classes=classes, preprocessing=preprocessing, model=model, **content)
+
+
+def save_classifier(
+    file: Path, state: Mapping[str, NDArray[Any]], description: Description
+) -> None:
+    """Write weights and description to one file, under a temporary name first."""
+    from safetensors.numpy import save_file
+
+    temporary = file.with_name(f".{file.name}.tmp")
+    contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
+    save_file(contiguous, temporary, metadata={HEADER: description.to_json()})
+    temporary.replace(file)
+
+
+def load_classifier(file: Path, *, device: str = "auto") -> Classifier:
+    """Open a classifier; its weights are read when they are first needed.
+
+    Raises:
+        RunError: the file is missing, damaged, or lacks its description.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        raise RunError(f"{file} is missing: this run has no trained model.")
+    try:
+        with safe_open(file, framework="numpy") as content:
+            metadata = content.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{file} is damaged: {error}.") from error
+    if HEADER not in metadata:
+        raise RunError(f"{file} holds weights but no classes and preprocessing; train again.")
+    return Classifier(file, Description.from_json(metadata[HEADER]), device)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Images in, probabilities out."""
+
+    file: Path
+    description: Description
+    device: str = "auto"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.description.classes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.description.preprocessing
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All weights, by name."""
+        from safetensors.numpy import load_file
+
+        return dict(load_file(self.file))
+
+    def network(self) -> Any:
+        """The network as a ``torch.nn.Module`` in inference mode, float32, on the CPU."""
+        import torch
+
+        from tellapart.models.network import build_network
+
+        network = build_network(
+            self.description.model,
+            len(self.classes),
+            self.preprocessing,
+            random_weights=True,
+        )
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in self.state().items()})
+        return network.eval()
+
+    def probabilities(
+        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
+    ) -> NDArray[np.float64]:
+        """Class probabilities of prepared images.
+
+        Args:
+            pixels: uint8 (N, H, W, 3), decoded and resized by this classifier's
+                preprocessing.
+
+        Returns:
+            float64 (N, num_classes), rows sum to 1.
+        """
+        return to_probabilities(self.logits(pixels, progress=progress), self.description)
+
+    def logits(
+        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
+    ) -> NDArray[np.float32]:
+        """Logits (N, num_classes or 1), averaged over the test-time views."""
+        views = TEST_TIME_VIEWS[self.description.test_time]
+        engine = self._engine(len(pixels) * len(views))
+        batch = 256
+        results = []
+        with progress.stage("Predicting", len(pixels), "images") as stage:
+            for start in range(0, len(pixels), batch):
+                block = np.asarray(pixels[start : start + batch])
+                logits = [self._head(engine(view)) for view in view_images(block, views)]
+                results.append(np.mean(logits, axis=0, dtype=np.float32))
+                stage.advance(len(block))
+        if not results:
+            return np.zeros((0, len(self.classes)), dtype=np.float32)
+        return np.concatenate(results)
+
+    def predict_files(
+        self, files: Sequence[Path], *, progress: Progress = SILENT
+    ) -> Iterator[tuple[Path, NDArray[np.float64] | None, str]]:
+        """Decode and classify files a block at a time: (file, probabilities or None, error)."""
+        for start in range(0, len(files), 256):
+            block = files[start : start + 256]
+            decoded: list[NDArray[np.uint8]] = []
+            errors: list[str] = []
+            for file in block:
+                try:
+                    decoded.append(decode(file, self.preprocessing))
+                    errors.append("")
+                except UnreadableImage as error:
+                    errors.append(error.reason)
+            rows = iter(self.probabilities(np.stack(decoded), progress=progress)) if decoded else iter(())
+            for file, error in zip(block, errors, strict=True):
+                yield file, (None if error else next(rows)), error
+
+    @cached_property
+    def _linear_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        from safetensors import safe_open
+
+        with safe_open(self.file, framework="numpy") as content:
+            return content.get_tensor("head.output.weight"), content.get_tensor("head.output.bias")
+
+    def _head(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not self.description.frozen_backbone:
+            return output
+        weight, bias = self._linear_head
+        return output @ weight.T + bias
+
+    def _engine(self, expected_images: int) -> Engine:
+        """The backbone's own engine where it is frozen (shared by all such runs), else ours."""
+        if self.description.frozen_backbone:
+            return build_engine(
+                lambda: _without_head(self.network()),
+                key=self.description.frozen_backbone,
+                height=self.preprocessing.height,
+                width=self.preprocessing.width,
+                expected_images=expected_images,
+                device=self.device,
+            )
+        return build_engine(
+            self.network,
+            key=f"network-{file_digest(self.file)}",
+            height=self.preprocessing.height,
+            width=self.preprocessing.width,
+            expected_images=expected_images,
+            device=self.device,
+        )
+
+    def with_temperature(self, temperature: float) -> Classifier:
+        """The same classifier with its file rewritten to carry this temperature."""
+        description = replace(self.description, temperature=temperature)
+        save_classifier(self.file, self.state(), description)
+        return Classifier(self.file, description, self.device)
+
+
+def _without_head(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(network.normalise, network.backbone).eval()
+
+
+def view_images(
+    images: NDArray[np.uint8], views: Sequence[tuple[int, bool]]
+) -> Iterator[NDArray[np.uint8]]:
+    """The images (N, H, W, 3) turned by quarter turns and mirrored, one array a view."""
+    for turns, mirrored in views:
+        view = np.rot90(images, turns, axes=(1, 2))
+        yield np.ascontiguousarray(view[:, :, ::-1] if mirrored else view)
+
+
+def to_probabilities(
+    logits: NDArray[np.floating], description: Description
+) -> NDArray[np.float64]:
+    """Softmax, or for a single sigmoid output its two columns, at the temperature."""
+    scaled = logits.astype(np.float64) / description.temperature
+    if description.model.output == "sigmoid":
+        scaled = np.concatenate([np.zeros_like(scaled), scaled], axis=1)
+    shifted = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return result

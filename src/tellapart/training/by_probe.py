@@ -1,0 +1,96 @@
+"""Train by frozen features and a probe: method ``probe`` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.errors import RecipeError
+from tellapart.recipe import BackboneModel
+from tellapart.training.features import backbone_key, extract_features
+from tellapart.training.outcome import Task, Trained
+from tellapart.training.probe import fit_probe
+
+
+def train_by_probe(task: Task) -> Trained:
+    """Every image through the frozen backbone once, then a logistic regression.
+
+    Raises:
+        RecipeError: the recipe's model is no backbone with pooled features.
+    """
+    model = task.recipe.model
+    if not isinstance(model, BackboneModel) or model.features != "pooled" or model.head:
+        raise RecipeError(
+            f"The recipe {task.recipe.name} has method 'probe', which needs a backbone with "
+            "pooled features and no head layers; set method=fit for other networks."
+        )
+    settings = task.recipe.probe
+    features = extract_features(
+        model,
+        task.preprocessing,
+        task.cache,
+        views=settings.views,
+        device=task.device,
+        progress=task.progress,
+    )
+    probe = fit_probe(
+        features[:, task.rows["train"]],
+        task.labels_of("train"),
+        features[:, task.rows["validation"]],
+        task.labels_of("validation"),
+        settings,
+        num_classes=task.num_classes,
+        seed=task.recipe.seed,
+        progress=task.progress,
+    )
+
+    def logits(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = probe.logits(features[:, rows]).mean(axis=0)
+        return result
+
+    state: dict[str, NDArray[Any]] = {
+        **backbone_state(model),
+        "head.output.weight": probe.weight,
+        "head.output.bias": probe.bias,
+    }
+    head_parameters = probe.weight.size + probe.bias.size
+    backbone_parameters = sum(
+        value.size for name, value in state.items()
+        if name.startswith("backbone.") and not name.endswith("num_batches_tracked")
+    )
+    return Trained(
+        state=state,
+        frozen_backbone=backbone_key(model, task.preprocessing),
+        logits=logits,
+        total_parameters=backbone_parameters + head_parameters,
+        trainable_parameters=head_parameters,
+        facts={
+            "strength": probe.strength,
+            "strength_chosen_by": probe.chosen_by,
+            "strength_log_losses": {str(k): v for k, v in probe.losses.items()},
+        },
+    )
+
+
+def backbone_state(model: BackboneModel) -> dict[str, NDArray[Any]]:
+    """The backbone's weights, named as in a Network; kept in the cache as safetensors."""
+    from safetensors.numpy import load_file, save_file
+
+    from tellapart.cache import entry
+    from tellapart.models.weights import fetch_weights, weights_digest
+
+    def build(folder: Any) -> None:
+        from tellapart.models.backbone import build_backbone
+
+        module = build_backbone(model.backbone, model.weights, features=model.features)
+        state = {
+            f"backbone.{name}": np.ascontiguousarray(value.detach().numpy())
+            for name, value in module.state_dict().items()
+        }
+        save_file(state, folder / "state.safetensors")
+
+    digest = weights_digest(fetch_weights(model.backbone, model.weights))
+    key = f"{model.backbone}-{model.features}-{digest}"
+    return dict(load_file(entry("backbones", key, build) / "state.safetensors"))

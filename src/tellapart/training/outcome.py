@@ -1,0 +1,66 @@
+"""What every way of training hands on: weights, and how to get logits of the images it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.data.pixels import PixelCache
+from tellapart.data.preprocessing import Preprocessing
+from tellapart.progress import SILENT, Progress
+from tellapart.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a way of training needs to know.
+
+    ``rows`` gives, for each part, the rows of ``cache`` that form it, in table order.
+    """
+
+    recipe: Recipe
+    cache: PixelCache
+    labels: NDArray[np.int64]
+    rows: Mapping[str, NDArray[np.int64]]
+    num_classes: int
+    preprocessing: Preprocessing
+    device: str = "auto"
+    progress: Progress = SILENT
+    #: Where a long training keeps what resuming needs.
+    checkpoint_folder: Path | None = None
+    history_file: Path | None = None
+    tensorboard_folder: Path | None = None
+    #: Weights to start from, by name; for ``--from RUN``.
+    start_state: Mapping[str, NDArray[Any]] | None = None
+    #: Epochs to add to a finished training.
+    extend: int = 0
+
+    def labels_of(self, part: str) -> NDArray[np.int64]:
+        return self.labels[self.rows[part]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of one way of training."""
+
+    #: Every weight of the network, by its name in ``tellapart.models.network.Network``.
+    state: Mapping[str, NDArray[Any]]
+    #: Identifies the pretrained backbone where it was left as it was, else "".
+    frozen_backbone: str
+    #: Logits (len(rows), num_classes) of rows of the pixel cache; None: ask the classifier.
+    logits: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None
+    total_parameters: int
+    trainable_parameters: int
+    history: Sequence[Mapping[str, float]] = ()
+    #: The recipe as it was in the end (method auto settles what it left open).
+    recipe: Recipe | None = None
+    #: Facts for ``run.json``, for example the strength that a probe chose.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    #: "" or why training ended before its time ("interrupted", ...).
+    stopped: str = ""

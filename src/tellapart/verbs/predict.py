@@ -1,0 +1,124 @@
+"""``tellapart predict``: what a run says of images."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from tellapart.data.table import find_image_files
+from tellapart.errors import DataError
+from tellapart.machine import keep_memory, resolve_device
+from tellapart.models.classifier import load_classifier
+from tellapart.progress import SILENT, Progress
+from tellapart.run import open_run
+
+FORMATS = ("table", "csv", "json")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run says of one image; ``error`` says why it could not be read."""
+
+    path: str
+    prediction: str
+    probabilities: dict[str, float]
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        return {
+            "path": self.path,
+            "prediction": self.prediction,
+            "probabilities": self.probabilities,
+        }
+
+
+def predict(
+    run: str | Path,
+    images: Sequence[str | Path] | str | Path,
+    *,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> list[Answer]:
+    """Classify image files, and all images in and below folders.
+
+    Returns:
+        One answer an image, in the order given, folders sorted by path.
+
+    Raises:
+        RunError: the run cannot be used.
+        DataError: a path does not exist, or a folder holds no image.
+    """
+    opened = open_run(run)
+    keep_memory()
+    classifier = load_classifier(opened.model_file, device=resolve_device(device))
+    given = [images] if isinstance(images, str | Path) else images
+    files = [file for path in given for file in _files(Path(path))]
+    return [
+        _answer(file, row, error, classifier.classes)
+        for file, row, error in classifier.predict_files(files, progress=progress)
+    ]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = find_image_files(path)
+        if not found:
+            raise DataError(f"There is no image in {path}; give image files or their folder.")
+        return found
+    if not path.exists():
+        raise DataError(f"There is no file {path}; give image files or folders of them.")
+    return [path]
+
+
+def _answer(file: Path, row: Any, error: str, classes: tuple[str, ...]) -> Answer:
+    if row is None:
+        return Answer(str(file), "", {}, error)
+    return Answer(
+        path=str(file),
+        prediction=classes[int(np.argmax(row))],
+        probabilities={name: float(p) for name, p in zip(classes, row, strict=True)},
+    )
+
+
+def write_answers(answers: Iterable[Answer], format: str, out: TextIO) -> int:
+    """Write answers as a table, CSV, or JSON lines; return how many images had an error.
+
+    Raises:
+        DataError: ``format`` is none of these.
+    """
+    if format not in FORMATS:
+        raise DataError(f"--format takes {', '.join(FORMATS)}; received '{format}'.")
+    answers = list(answers)
+    if format == "json":
+        for answer in answers:
+            out.write(json.dumps(answer.to_json(), ensure_ascii=False) + "\n")
+    elif format == "csv":
+        classes = next((list(a.probabilities) for a in answers if not a.error), [])
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["path", "prediction", *classes, "error"])
+        for a in answers:
+            values = [f"{a.probabilities[c]:.6f}" if not a.error else "" for c in classes]
+            writer.writerow([a.path, a.prediction, *values, a.error])
+    else:
+        for line in _table_lines(answers):
+            out.write(line + "\n")
+    return sum(bool(a.error) for a in answers)
+
+
+def _table_lines(answers: Sequence[Answer]) -> Iterator[str]:
+    width = max((len(a.path) for a in answers), default=0)
+    for a in answers:
+        if a.error:
+            yield f"{a.path:<{width}}  cannot be read: {a.error}"
+            continue
+        ranked = sorted(a.probabilities.items(), key=lambda item: -item[1])[:3]
+        shown = "  ".join(f"{name} {p:.1%}" for name, p in ranked)
+        yield f"{a.path:<{width}}  {shown}"
