@@ -1,0 +1,1 @@
+"""Networks: the small ones, the pretrained ones, and what runs them forward fast."""

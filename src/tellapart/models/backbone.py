@@ -1,0 +1,238 @@
+"""Pretrained networks by one interface: features, stages, what moves, what they expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tellapart.errors import RecipeError, WeightsError
+from tellapart.models.freezing import (
+    describe_trainable,
+    freeze,
+    layers,
+    select_trainable,
+    stages,
+)
+from tellapart.models.weights import (
+    KNOWN,
+    PACKAGES,
+    canonical_name,
+    create_network,
+    load_pretrained,
+    locate_weights,
+    pretrained_configuration,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tellapart.models.pretrained import Backbone
+
+__all__ = [
+    "BackboneInfo",
+    "BackboneRow",
+    "backbone_info",
+    "build_backbone",
+    "describe_trainable",
+    "freeze",
+    "imagenet_labels",
+    "layers",
+    "list_backbones",
+    "load_imagenet_network",
+    "select_trainable",
+    "stages",
+]
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What a pretrained network is and expects.
+
+    ``parameters`` counts the layers up to the features as Keras does (BatchNorm statistics
+    included); ``feature_size`` is the length of the pooled vector; ``size`` the height and
+    width of its pretraining; ``mean`` and ``std`` are of pixels scaled to 0..1.
+    """
+
+    name: str
+    parameters: int
+    feature_size: int
+    size: int
+    interpolation: str
+    mean: Channels
+    std: Channels
+    licence: str
+    weights_source: str
+
+
+@dataclass(frozen=True)
+class BackboneRow:
+    """One line of ``tellapart backbones``; ``parameters`` is None where it was not counted."""
+
+    name: str
+    parameters: int | None
+    size: int
+    licence: str
+    where: str
+    source: str
+
+
+def backbone_info(name: str, weights: str = "auto") -> BackboneInfo:
+    """Describe a backbone with the weights that would be used.
+
+    Normalisation and size come from the weights themselves, not from the architecture:
+    the same network trained elsewhere may expect other numbers. PyTorch is not needed for
+    the networks of :data:`tellapart.models.weights.KNOWN`.
+
+    Raises:
+        RecipeError: there is no such network.
+        WeightsError: the weights file does not exist.
+    """
+    name = canonical_name(name)
+    source = locate_weights(name, weights)
+    row = source.package
+    known = KNOWN.get(name)
+    if known is None and row is not None:
+        known = KNOWN[name.removesuffix(".in1k")]
+    if known is None:
+        from tellapart.models.pretrained import Backbone
+
+        network = create_network_without_memory(name)
+        cut = Backbone(network, "pooled")
+        configuration = pretrained_configuration(name)
+        return BackboneInfo(
+            name=name,
+            parameters=_count(cut),
+            feature_size=cut.feature_size,
+            size=configuration.input_size[-1],
+            interpolation=configuration.interpolation,
+            mean=tuple(configuration.mean),
+            std=tuple(configuration.std),
+            licence=configuration.license or "unknown",
+            weights_source=source.description,
+        )
+    return BackboneInfo(
+        name=name,
+        parameters=known.parameters,
+        feature_size=known.feature_size,
+        size=row.size if row else known.size,
+        interpolation=row.interpolation if row else known.interpolation,
+        mean=row.mean if row else known.mean,
+        std=row.std if row else known.std,
+        licence=row.licence if row else known.licence,
+        weights_source=source.description,
+    )
+
+
+def list_backbones(name_filter: str = "", *, count_up_to: int = 60) -> list[BackboneRow]:
+    """Every network that can be a backbone, those whose weights are here first.
+
+    Args:
+        name_filter: words or wildcards (``mobilenet``, ``vit*patch16*``) in the name.
+        count_up_to: parameters of networks that are not in the table of known ones are
+            counted when there are no more than this many of them (about 0.05 s each).
+    """
+    import timm
+
+    from tellapart.models.pretrained import Backbone
+
+    pattern = name_filter if any(c in name_filter for c in "*?") else f"*{name_filter}*"
+    names = timm.list_models(pattern, pretrained=False)
+    if canonical_name(name_filter) in KNOWN and canonical_name(name_filter) not in names:
+        names.append(canonical_name(name_filter))
+    count = len(names) <= count_up_to
+    rows = []
+    for name in names:
+        configuration = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        try:
+            source = locate_weights(name)
+        except WeightsError:
+            continue  # nobody offers weights: not a backbone
+        if name in PACKAGES and source.package:
+            licence = source.package.licence
+        else:
+            licence = (configuration.license if configuration else None) or "unknown"
+        known = KNOWN.get(name)
+        parameters = known.parameters if known else None
+        if parameters is None and count:
+            parameters = _count(Backbone(create_network_without_memory(name), "pooled"))
+        size = configuration.input_size[-1] if configuration else 0
+        rows.append(BackboneRow(name, parameters, size, licence, source.where, source.description))
+    order = {"package": 0, "file": 1, "cache": 1, "hub": 2}
+    return sorted(rows, key=lambda row: (order[row.where], row.name))
+
+
+def build_backbone(
+    name: str, weights: str = "auto", *, features: Literal["pooled", "map"] = "pooled"
+) -> Backbone:
+    """Build a pretrained network that ends in features.
+
+    Args:
+        name: a timm name.
+        weights: "auto", "none" (random) or a file, see
+            :func:`tellapart.models.weights.locate_weights`.
+        features: "pooled" gives (N, D), "map" the spatial map before pooling, (N, D, h, w).
+
+    Returns:
+        A module on normalised float images (N, 3, H, W).
+
+    Raises:
+        RecipeError: there is no such network, or it has no spatial map.
+        WeightsError: weights are missing, damaged or of another network.
+    """
+    from tellapart.models.pretrained import Backbone
+
+    name = canonical_name(name)
+    network = create_network(name) if weights == "none" else load_pretrained(name, weights)
+    return Backbone(network, features)
+
+
+def load_imagenet_network(name: str, weights: str = "auto") -> nn.Module:
+    """A network with its own classifier of the 1000 ImageNet classes, in inference mode.
+
+    It takes normalised float images (N, 3, H, W) and gives logits (N, 1000), in the order
+    of :func:`imagenet_labels`.
+
+    Raises:
+        RecipeError: there is no such network, or its classifier has other classes.
+        WeightsError: weights are missing, damaged or of another network.
+    """
+    network = load_pretrained(name, weights)
+    classes: Any = network.num_classes
+    if classes != 1000:
+        raise RecipeError(
+            f"The backbone '{name}' was trained on {classes} classes, not on the 1000 of "
+            f"ImageNet: choose another, for example tf_efficientnet_lite0."
+        )
+    return network.eval()
+
+
+def imagenet_labels() -> list[tuple[str, str]]:
+    """WordNet id and description of each of the 1000 ImageNet classes, in class order."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info: Any = ImageNetInfo()
+    return [
+        (info.index_to_label_name(i), info.index_to_description(i))
+        for i in range(info.num_classes())
+    ]
+
+
+def create_network_without_memory(name: str) -> nn.Module:
+    """A network on the meta device: shapes and counts, no numbers."""
+    import torch
+
+    with torch.device("meta"):
+        return create_network(name)
+
+
+
+def _count(module: nn.Module) -> int:
+    """Parameters and BatchNorm statistics, as Keras counts."""
+    statistics = (
+        buffer.numel()
+        for name, buffer in module.named_buffers()
+        if name.endswith(("running_mean", "running_var"))
+    )
+    return sum(p.numel() for p in module.parameters()) + sum(statistics)
