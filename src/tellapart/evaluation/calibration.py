@@ -1,12 +1,12 @@
 """Can the probabilities be believed, and where should the line be drawn?
 
-Everything that is chosen here (temperature, thresholds, the distance from which an image
-is "unknown") is chosen on the validation part and then measured on another.
+Everything that is chosen here (temperature, thresholds) is chosen on the validation part
+and then measured on another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -306,112 +306,3 @@ def coverage_table(
             "mistakes_left": images - rights,
         })
     return rows
-
-
-# --- images unlike the training ones --------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class UnknownDetector:
-    """Calls an image "unknown" when its features are far from every training image's.
-
-    The distance is that to the ``neighbours``-th nearest training image, between features
-    scaled to unit length (Sun et al. 2022, "Out-of-distribution detection with deep
-    nearest neighbors"); 0..2.
-
-    Attributes:
-        reference: float32 (M, D), features of training images, unit length.
-        neighbours: which neighbour counts.
-        threshold: the distance from which an image is unknown.
-        false_alarm_rate: share of known images that will be called unknown, as wished.
-    """
-
-    reference: NDArray[np.float32]
-    neighbours: int
-    threshold: float
-    false_alarm_rate: float
-
-    def distances(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """float64 (N,): how far features (N, D) are from the training images."""
-        rows = [
-            _neighbour_distance(_unit(features[start : start + 4096]), self.reference,
-                                self.neighbours)
-            for start in range(0, len(features), 4096)
-        ]
-        return np.concatenate(rows) if rows else np.zeros(0)
-
-    def is_unknown(self, features: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """bool (N,): further away than the threshold."""
-        far: NDArray[np.bool_] = self.distances(features) > self.threshold
-        return far
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """What safetensors stores; float16 features move distances by less than 0.001."""
-        return {
-            "reference": self.reference.astype(np.float16),
-            "settings": np.array([self.neighbours, self.threshold, self.false_alarm_rate]),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> UnknownDetector:
-        """The inverse of :meth:`to_arrays`."""
-        neighbours, threshold, rate = arrays["settings"].tolist()
-        reference = arrays["reference"].astype(np.float32)
-        return cls(reference, int(neighbours), threshold, rate)
-
-
-def fit_unknown(
-    train_features: NDArray[np.float32],
-    validation_features: NDArray[np.float32],
-    *,
-    false_alarm_rate: float = 0.05,
-    neighbours: int = 5,
-    maximum_reference: int = 2000,
-    seed: int = 0,
-) -> UnknownDetector:
-    """Set up the "unknown" answer: reference from train, threshold from validation.
-
-    The threshold is the conformal quantile: a new image like the validation ones is called
-    unknown with a chance of at most ``false_alarm_rate``.
-
-    Args:
-        train_features: float32 (M, D); of more than ``maximum_reference`` a seeded sample
-            is kept.
-        validation_features: float32 (N, D), images that were not trained on.
-
-    Raises:
-        DataError: there are too few validation images for this rate.
-    """
-    generator = np.random.default_rng(seed)
-    if len(train_features) > maximum_reference:
-        rows = np.sort(generator.choice(len(train_features), maximum_reference, replace=False))
-        train_features = train_features[rows]
-    # Rounded as they will be stored, so that a loaded run says the same.
-    reference = _unit(train_features).astype(np.float16).astype(np.float32)
-    neighbours = min(neighbours, len(reference))
-    images = len(validation_features)
-    rank = int(np.ceil((images + 1) * (1.0 - false_alarm_rate)))
-    if rank > images or not len(reference):
-        raise DataError(
-            f"A false-alarm rate of {false_alarm_rate:.3g} needs at least "
-            f"{int(np.ceil(1 / max(false_alarm_rate, 1e-9))) - 1} validation images; there are "
-            f"{images}. Ask for a higher rate or add validation images."
-        )
-    detector = UnknownDetector(reference, neighbours, np.inf, false_alarm_rate)
-    distances = np.sort(detector.distances(validation_features))
-    return replace(detector, threshold=float(distances[rank - 1]))
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
-    return unit
-
-
-def _neighbour_distance(
-    features: NDArray[np.float32], reference: NDArray[np.float32], neighbours: int
-) -> NDArray[np.float64]:
-    squares = np.clip(2.0 - 2.0 * (features @ reference.T), 0.0, None)
-    nearest = np.partition(squares, neighbours - 1, axis=1)[:, neighbours - 1]
-    return np.sqrt(nearest.astype(np.float64))
