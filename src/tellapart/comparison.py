@@ -162,7 +162,8 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
         for k in range(fewer + 1)
     ] if trials > 1000 else []
     if not logs:  # exact in whole numbers
-        return min(1.0, 2 * sum(math.comb(trials, k) for k in range(fewer + 1)) / 2**trials)
+        ways = sum(math.comb(trials, k) for k in range(fewer + 1))
+        return min(1.0, float(2 * ways / (1 << trials)))
     largest = max(logs)
     total = math.fsum(math.exp(value - largest) for value in logs)
     return min(1.0, 2 * math.exp(largest + math.log(total) - trials * math.log(2)))
