@@ -1,1 +1,1 @@
-""""""
+"""Images and labels: found, split, decoded, checked."""

@@ -1,0 +1,316 @@
+"""Stratified, seeded splits that never tear a group of images apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.data.layouts import listed, plural, shown
+from tellapart.data.table import PARTS, ImageTable
+from tellapart.errors import DataError
+
+#: How often the grouped split is tried in another order, and how many groups that may take.
+_TRIES, _GROUPS_IN_ALL = 32, 100_000
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A table in which every image has a part."""
+
+    table: ImageTable
+
+    def part(self, name: str) -> ImageTable:
+        """The images of "train", "validation" or "test", in table order."""
+        if name not in PARTS:
+            raise ValueError(f"a part is one of {', '.join(PARTS)}; received {name!r}")
+        return self.table.select(self.table.parts == name)
+
+
+def split(
+    table: ImageTable, *, validation: float = 0.15, test: float = 0.15, seed: int = 0
+) -> Splits:
+    """Give every image a part; only parts that are missing are split off, from the train part.
+
+    Args:
+        table: images that have no part yet, or some parts.
+        validation, test: from 0 to below 1 a share of the images that are split; from 1 up a
+            number of images; 0: no such part.
+        seed: the same table, shares and seed give the same parts.
+
+    Returns:
+        Parts in which each class has its share to within one image (with groups: as nearly
+        as whole groups allow); how they were made is added to the table's notes.
+
+    Raises:
+        DataError: a class (or its groups) is too small to be in every part.
+    """
+    there = set(np.unique(table.parts).tolist())
+    shares = {"validation": validation, "test": test}
+    for name, share in shares.items():
+        _check_share(name, share)
+    wanted = {n: s for n, s in shares.items() if n not in there and s > 0}
+    pool = np.flatnonzero((table.parts == "") | (table.parts == "train"))
+    if not len(pool):
+        raise DataError(f"There are no images to train on in {shown(table.root)}.")
+    _require_train_images(table, pool)
+    parts = table.parts.astype("<U10")
+    parts[pool] = "train"
+    notes: list[str] = []
+    if wanted:
+        labels = table.labels[pool]
+        targets = _targets(table, labels, wanted)
+        if table.groups is None:
+            assigned = _split_each_class(labels, targets, seed)
+        else:
+            assigned = split_groups(labels, table.groups[pool], targets, seed)
+            notes += _check_grouped(table, labels, table.groups[pool], assigned, list(wanted))
+        names = np.array(["train", *wanted], dtype="<U10")
+        parts[pool] = names[assigned]
+        notes.insert(0, _how(table, names[assigned], list(wanted), "train" in there, seed))
+    done = replace(table, parts=parts)
+    notes += _torn_groups(done)
+    return Splits(replace(done, notes=table.notes + tuple(notes)))
+
+
+def _check_share(name: str, share: float) -> None:
+    if not share >= 0 or (share >= 1 and share != int(share)):
+        raise DataError(
+            f"--{name} {share}: give a share from 0 to below 1, or a whole number of images."
+        )
+
+
+def _require_train_images(table: ImageTable, pool: NDArray[np.int64]) -> None:
+    counts = np.bincount(table.labels[pool], minlength=len(table.classes))
+    lacking = [table.classes[i] for i in np.flatnonzero(counts == 0)]
+    if lacking:
+        raise DataError(
+            f"There are no images of {listed(lacking)} to train on; add some, or leave the "
+            "class out."
+        )
+
+
+def _targets(
+    table: ImageTable, labels: NDArray[np.int64], wanted: Mapping[str, float]
+) -> NDArray[np.int64]:
+    """How many images of each class each part should get: (1 + parts, classes), train first."""
+    counts = np.bincount(labels, minlength=len(table.classes)).astype(np.int64)
+    needed = 1 + len(wanted)
+    small = np.flatnonzero(counts < needed)
+    if len(small):
+        names = ", ".join(f"'{shown(table.classes[i])}' has {counts[i]}" for i in small[:5])
+        raise DataError(
+            f"Too few images to split: class {names}, and {needed} are needed to put one into "
+            f"train, {' and '.join(wanted)}; add images or leave the class out."
+        )
+    totals = {n: int(s) if s >= 1 else round(s * len(labels)) for n, s in wanted.items()}
+    classes = len(counts)
+    for name, total in totals.items():
+        if wanted[name] >= 1 and total < classes:
+            raise DataError(
+                f"--{name} {total} is less than one image for each of {classes} classes."
+            )
+    if sum(totals.values()) > len(labels) - classes:
+        asked = " and ".join(f"{total:,} for {name}" for name, total in totals.items())
+        raise DataError(
+            f"{asked} are too many of {plural(len(labels), 'image')}: the train part needs at "
+            "least one image of each class; lower --validation or --test."
+        )
+    rows: list[NDArray[np.int64]] = []
+    left = counts.copy()
+    for place, total in enumerate(totals.values()):
+        still_to_come = len(totals) - place  # later parts and train keep at least one each
+        row = share_out(counts, max(total, classes), left - still_to_come)
+        rows.append(row)
+        left = left - row
+    return np.stack([left, *rows])
+
+
+def share_out(
+    counts: NDArray[np.int64], total: int, most: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """``total`` images over classes in proportion to ``counts``, each at least 1, at most ``most``.
+
+    Largest remainders: each class is within one of its exact share where the limits let it.
+    """
+    exact = counts * (total / counts.sum())
+    given: NDArray[np.int64] = np.clip(np.floor(exact).astype(np.int64), 1, most)
+    while (missing := total - int(given.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        free = np.flatnonzero(given < most if step > 0 else given > 1)
+        if not len(free):
+            break
+        order = free[np.argsort(step * (given - exact)[free], kind="stable")]
+        given[order[: abs(missing)]] += step
+    return given
+
+
+def _split_each_class(
+    labels: NDArray[np.int64], targets: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Row of ``targets`` for each image; each class is shuffled by itself."""
+    assigned = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        places = np.repeat(np.arange(len(targets)), targets[:, label])
+        np.random.default_rng([seed, int(label)]).shuffle(places)
+        assigned[rows] = places
+    return assigned
+
+
+# --- groups -------------------------------------------------------------------------------
+
+
+def split_groups(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    seed: int,
+) -> NDArray[np.int64]:
+    """Put whole groups into parts so that every class comes near its target in every part.
+
+    Largest groups first, each where it lowers the sum of (images - target)^2 / target over
+    classes and parts most, in several random orders, the best of which is improved by moving
+    single groups; images that stand alone fill up at the end.
+
+    Args:
+        labels, groups: int64 (N,).
+        targets: int64 (parts, classes), all at least 1.
+
+    Returns:
+        int64 (N,), the part of each image, equal within a group.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    size = np.bincount(group)
+    pairs, pair_counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)
+    starts = np.searchsorted(pairs[0], np.arange(len(size) + 1))
+    members = [
+        (pairs[1, a:b], pair_counts[a:b].astype(np.float64))
+        for a, b in pairwise(starts)
+    ]
+    together = np.flatnonzero(size > 1)
+    best: tuple[float, NDArray[np.int64]] | None = None
+    for attempt in range(int(np.clip(_GROUPS_IN_ALL // max(len(together), 1), 1, _TRIES))):
+        random = np.random.default_rng([seed, attempt])
+        part = _place(members, size, together, targets, random)
+        error = _error(part[group], labels, targets)
+        if best is None or error < best[0]:
+            best = error, part
+    return best[1][group] if best is not None else np.zeros(len(labels), dtype=np.int64)
+
+
+def _place(
+    members: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
+    size: NDArray[np.int64],
+    together: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    random: np.random.Generator,
+) -> NDArray[np.int64]:
+    """One greedy placement: the part of each group."""
+    over = -targets.astype(np.float64)  # images above the target, (parts, classes)
+    weight = 1.0 / targets
+    part = np.zeros(len(size), dtype=np.int64)
+    order = together[np.lexsort((random.random(len(together)), -size[together]))]
+    for g in order:
+        classes, counts = members[g]
+        cost = ((2 * over[:, classes] * counts + counts**2) * weight[:, classes]).sum(axis=1)
+        part[g] = np.argmin(cost)
+        over[part[g], classes] += counts
+    for g in order[::-1]:  # second thoughts, smallest first
+        classes, counts = members[g]
+        over[part[g], classes] -= counts
+        cost = ((2 * over[:, classes] * counts + counts**2) * weight[:, classes]).sum(axis=1)
+        part[g] = np.argmin(cost)
+        over[part[g], classes] += counts
+    alone = random.permutation(np.flatnonzero(size == 1))
+    label = np.array([members[g][0][0] for g in alone], dtype=np.int64)
+    for c in np.unique(label):
+        rows = alone[label == c]
+        part[rows] = np.repeat(np.arange(len(targets)), _fill(-over[:, c], len(rows)))
+    return part
+
+
+def _fill(lacking: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """``count`` images over parts, in proportion to what each still lacks; train takes the rest."""
+    need = np.maximum(lacking, 0)
+    if need.sum() == 0:
+        need[0] = 1
+    exact = need * (count / need.sum())
+    given: NDArray[np.int64] = np.floor(exact).astype(np.int64)
+    given[np.argsort(given - exact, kind="stable")[: count - given.sum()]] += 1
+    return given
+
+
+def _error(
+    part: NDArray[np.int64], labels: NDArray[np.int64], targets: NDArray[np.int64]
+) -> float:
+    """Distance from the targets; a class that a part lacks outweighs everything else."""
+    counts = np.zeros_like(targets)
+    np.add.at(counts, (part, labels), 1)
+    chi_squared = float(((counts - targets) ** 2 / targets).sum())
+    return chi_squared + 1e9 * int((counts == 0).sum())
+
+
+def _check_grouped(
+    table: ImageTable,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    assigned: NDArray[np.int64],
+    wanted: list[str],
+) -> list[str]:
+    """Stop where a class cannot be in every part; tell how far whole groups are off."""
+    needed = 1 + len(wanted)
+    for label, name in enumerate(table.classes):
+        held = len(np.unique(groups[labels == label]))
+        if held < needed:
+            raise DataError(
+                f"Class '{shown(name)}' lies in {plural(held, 'group')}, and {needed} are needed "
+                f"to put one into train, {' and '.join(wanted)} without tearing a group; group "
+                "by something finer, or make the parts by hand."
+            )
+    names = ["train", *wanted]
+    notes = []
+    for place, part in enumerate(names):
+        there = np.bincount(labels[assigned == place], minlength=len(table.classes))
+        lacking = [table.classes[i] for i in np.flatnonzero(there == 0)]
+        if lacking and part == "train":
+            raise DataError(
+                f"Whole groups leave no images of {listed(lacking)} to train on; group by "
+                "something finer, or make the parts by hand."
+            )
+        if lacking:
+            notes.append(f"Whole groups leave no images of {listed(lacking)} for {part}.")
+    return notes
+
+
+def _torn_groups(table: ImageTable) -> list[str]:
+    """Groups that the given parts themselves tear apart."""
+    if table.groups is None or not len(table):
+        return []
+    part = np.unique(table.parts, return_inverse=True)[1]
+    pairs = np.unique(np.stack([table.groups, part]), axis=1)
+    torn = int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+    if not torn:
+        return []
+    return [
+        f"{plural(torn, 'group')} lie in more than one part, as the given parts have them; the "
+        "scores of those parts may be too good."
+    ]
+
+
+def _how(
+    table: ImageTable, parts: NDArray[np.str_], wanted: list[str], had_train: bool, seed: int
+) -> str:
+    """One sentence on how the new parts were made."""
+    counts = " and ".join(
+        f"{int((parts == name).sum()):,} for {name}" for name in wanted
+    )
+    source = "the train part" if had_train else "all images"
+    groups = "" if table.groups is None else ", whole groups"
+    return (
+        f"Split off from {source} ({plural(len(parts), 'image')}): {counts}; "
+        f"by class{groups}, seed {seed}."
+    )
