@@ -72,33 +72,38 @@ def _bin(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
 # --- temperature ----------------------------------------------------------------------------
 
 
-def fit_temperature(validation: Predictions) -> float:
+def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
     """The temperature that makes the log loss on validation images smallest.
 
-    Probabilities become ``softmax(log(p) / temperature)``: above 1 they are softened (the
+    Probabilities become ``softmax(logits / temperature)``: above 1 they are softened (the
     classifier was overconfident), below 1 sharpened. The predicted class never changes.
     If no validation image is wrong, nothing says how sure is too sure, and 1 is returned.
+
+    Args:
+        logits: float (N, C) of the validation images; for probabilities, their logarithms
+            (:func:`log_probabilities`).
+        labels: int64 (N,), -1 where not known (such images do not count).
 
     Source: Guo et al. 2017, section 4.2.
 
     Raises:
         DataError: there are no labelled validation images.
     """
-    scored = validation.select(validation.labelled)
-    if not len(scored):
+    known = labels >= 0
+    scores, truth = np.asarray(logits, dtype=np.float64)[known], labels[known]
+    if not len(truth):
         raise DataError(
             "The temperature is fitted on labelled validation images and there are none; "
             "add a validation part."
         )
-    if scored.correct.all():
+    if (scores.argmax(axis=1) == truth).all():
         return 1.0
-    logits = np.log(np.clip(scored.probabilities, _SMALLEST, 1.0))
-    of_truth = logits[np.arange(len(scored)), scored.labels]
+    of_truth = scores[np.arange(len(truth)), truth]
 
     def slope(log_sharpness: float) -> float:
         """Sign of d(log loss)/d(1/T); the log loss is convex in 1/T."""
-        softened = _softmax(logits * np.exp(log_sharpness))
-        return float(((softened * logits).sum(axis=1) - of_truth).mean())
+        softened = _softmax(scores * np.exp(log_sharpness))
+        return float(((softened * scores).sum(axis=1) - of_truth).mean())
 
     low, high = -np.log(TEMPERATURES[1]), -np.log(TEMPERATURES[0])
     for _ in range(50):  # bisection: 50 halvings leave less than 1e-14
@@ -107,13 +112,19 @@ def fit_temperature(validation: Predictions) -> float:
     return float(np.exp(-(low + high) / 2))
 
 
+def log_probabilities(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of probabilities, float64 (N, C), with 0 taken as 2.2e-16."""
+    logits: NDArray[np.float64] = np.log(np.clip(probabilities, _SMALLEST, 1.0))
+    return logits
+
+
 def apply_temperature(
     probabilities: NDArray[np.float64], temperature: float
 ) -> NDArray[np.float64]:
     """Softened (temperature > 1) or sharpened probabilities, float64 (N, C) -> (N, C)."""
     if temperature == 1.0:
         return np.asarray(probabilities, dtype=np.float64)
-    return _softmax(np.log(np.clip(probabilities, _SMALLEST, 1.0)) / temperature)
+    return _softmax(log_probabilities(probabilities) / temperature)
 
 
 def with_temperature(predictions: Predictions, temperature: float) -> Predictions:
