@@ -129,8 +129,14 @@ def read_table(
     named = Parts(_texts(train), _texts(validation), _texts(test))
     if not place.exists():
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
+    folder = place
+    if place.is_file() and place.suffix.lower() == ".zip":
+        from tellapart.data.archives import extract
+
+        with progress.stage("Opening the archive", None, "files") as stage:
+            folder = extract(place, stage)
     with progress.stage("Listing files", None, "images") as stage:
-        listing = _list(place, named, path_column, label_column, root, stage)
+        listing = _list(folder, named, path_column, label_column, root, stage)
     if exclude is not None:
         _exclude(listing, Path(exclude))
     _require_images(listing, place)
@@ -180,18 +186,13 @@ def _list(
 ) -> Listing:
     columns = {"path_column": path_column, "label_column": label_column}
     if place.is_file():
-        if place.suffix.lower() == ".zip":
-            from tellapart.data.archives import extract
-
-            place = extract(place, stage)
-        elif is_manifest(place):
+        if is_manifest(place):
             below = Path(root) if root is not None else None
             return list_manifest(place, stage, root=below, **columns)
-        else:
-            raise DataError(
-                f"{shown(place)} is a file; give a folder of class folders, a zip of one, or a "
-                "table (CSV, TSV, JSON, Parquet) with a path and a label column."
-            )
+        raise DataError(
+            f"{shown(place)} is a file; give a folder of class folders, a zip of one, or a "
+            "table (CSV, TSV, JSON, Parquet) with a path and a label column."
+        )
     tables = _named_tables(place, named)
     if tables:
         return _list_tables(tables, place if root is None else Path(root), columns, stage)
