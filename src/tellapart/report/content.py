@@ -1,0 +1,320 @@
+"""What a report says, as plain data: no images are opened and no number is worked out here.
+
+Every text is plain text; names of classes, files and folders are escaped when the page is
+built. Every picture and figure arrives as bytes, so pages can be built without PyTorch,
+matplotlib or Pillow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["text", "count", "share", "score", "seconds", "milliseconds", "bytes"]
+"""How a number is written: ``share`` 0.98 as 98.0 %, ``score`` as 0.980, ``bytes`` as 1.2 MB."""
+
+Level = Literal["good", "note", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number with its 95 % interval.
+
+    ``value`` is None where the number is not defined; ``reason`` then says why in a few
+    words. ``low`` and ``high`` are None where the number has no interval.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, metric: Mapping[str, Any] | float | None) -> Number:
+        """A number out of ``metrics.json``: ``{"value", "low", "high"}``, a plain number or None.
+
+        >>> Number.of({"value": 0.98, "low": 0.97, "high": 0.99})
+        Number(value=0.98, low=0.97, high=0.99, reason='')
+        >>> Number.of({"value": None, "reason": "one class only"})
+        Number(value=None, low=None, high=None, reason='one class only')
+        """
+        if metric is None:
+            return cls(None)
+        if isinstance(metric, Mapping):
+            return cls(
+                metric.get("value"),
+                metric.get("low"),
+                metric.get("high"),
+                str(metric.get("reason") or ""),
+            )
+        return cls(float(metric))
+
+
+Cell = str | int | float | Number | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    ``help`` is a short explanation shown with the heading. ``best`` marks the best value
+    of the column in bold: ``"high"`` or ``"low"`` says which end is best.
+    """
+
+    title: str
+    kind: Kind = "text"
+    help: str = ""
+    best: Literal["", "high", "low"] = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table; ``reading`` is the sentence that says what it shows.
+
+    The first column names the row. Long tables get a filter; rows after the first
+    :data:`tellapart.report.page.MAXIMUM_ROWS` are left out and counted. ``empty`` is the
+    sentence shown instead of a table without rows.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    reading: str = ""
+    empty: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A value to hold a headline against, for example always answering the largest class."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one number of the page, drawn large with its interval.
+
+    ``number`` lies in 0..1 for the kinds ``share`` and ``score``, which are drawn on a
+    scale; ``sentence`` says in plain words what it means.
+    """
+
+    label: str
+    number: Number
+    sentence: str = ""
+    kind: Kind = "share"
+    references: Sequence[Reference] = ()
+
+
+@dataclass(frozen=True)
+class KeyNumber:
+    """A smaller number beside the headline; ``help`` explains it in a few words."""
+
+    label: str
+    number: Number
+    kind: Kind = "share"
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One small picture and what is known about its image.
+
+    ``image`` holds an encoded PNG, JPEG, WebP or GIF, best made by
+    :func:`tellapart.report.thumbnails.make_thumbnail`. ``probabilities`` are the
+    likeliest classes, likeliest first; five are enough.
+    """
+
+    image: bytes
+    path: str = ""
+    true: str = ""
+    predicted: str = ""
+    confidence: float | None = None
+    probabilities: Sequence[tuple[str, float]] = ()
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures that can be filtered by true class, predicted class and confidence.
+
+    ``name`` is unique in the page (letters, digits, hyphens). ``total`` counts all images
+    of this sort when only some are shown, and ``rest`` says where to find the others.
+    """
+
+    name: str
+    title: str
+    pictures: Sequence[Picture]
+    reading: str = ""
+    total: int | None = None
+    rest: str = ""
+    empty: str = "There are none."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the numbers say: a sentence, what to do about it, and pictures that show it."""
+
+    level: Level
+    sentence: str
+    advice: str = ""
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with the sentence that says what it shows and a text for who cannot see it.
+
+    ``image`` is SVG text or the bytes of a PNG, JPEG or WebP. ``png`` is taken instead of
+    an SVG that is too large to be drawn quickly. ``photographic`` figures (overlays, sheets
+    of images) keep their colours on a dark page; ``wide`` ones take the whole width.
+    """
+
+    name: str
+    title: str
+    image: str | bytes
+    reading: str
+    alt: str = ""
+    png: bytes | None = None
+    photographic: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How many images of each true class (rows) got each answer (columns)."""
+
+    classes: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    reading: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Short facts, each a label and a value."""
+
+    title: str
+    items: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run: how good it is, on what, where it goes wrong, and how it came about.
+
+    ``tables`` are further tables of the evaluation (thresholds, coverage);
+    ``galleries`` usually the most confident mistakes, named ``mistakes``, which a click on
+    the confusion matrix filters, and the least certain images. ``durations`` are
+    (stage, seconds) in the order in which they ran. ``problems`` lists files left out.
+    """
+
+    title: str
+    headline: Headline
+    subtitle: str = ""
+    created: str = ""
+    key_numbers: Sequence[KeyNumber] = ()
+    findings: Sequence[Finding] = ()
+    data_facts: Facts | None = None
+    data_counts: Table | None = None
+    data_problems: Table | None = None
+    samples: Gallery | None = None
+    per_class: Table | None = None
+    confusion: Confusion | None = None
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    galleries: Sequence[Gallery] = ()
+    history_figures: Sequence[Figure] = ()
+    history: Table | None = None
+    recipe_yaml: str = ""
+    command: str = ""
+    run_facts: Sequence[Facts] = ()
+    durations: Sequence[tuple[str, float]] = ()
+    notes: Sequence[str] = ()
+    footer: str = ""
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """Several runs on the same test images: which is better, and is it more than chance?
+
+    ``runs`` has a row a run; ``differences`` are the paired tests as sentences and
+    ``tests`` the same in numbers; ``figures`` the charts, ``curves`` the training curves
+    over each other; ``galleries`` the images that only one run gets right.
+    """
+
+    title: str
+    runs: Table
+    headline: Headline | None = None
+    subtitle: str = ""
+    created: str = ""
+    key_numbers: Sequence[KeyNumber] = ()
+    findings: Sequence[Finding] = ()
+    differences: Sequence[Finding] = ()
+    tests: Table | None = None
+    figures: Sequence[Figure] = ()
+    curves: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    galleries: Sequence[Gallery] = ()
+    facts: Sequence[Facts] = ()
+    notes: Sequence[str] = ()
+    footer: str = ""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A folder of images before any training: what is there and what is wrong with it.
+
+    ``key_numbers`` are images, classes, files left out and so on; ``findings`` the audit's,
+    with pictures and advice; ``tables`` sizes, formats and colour modes.
+    """
+
+    title: str
+    counts: Table
+    subtitle: str = ""
+    created: str = ""
+    summary: str = ""
+    key_numbers: Sequence[KeyNumber] = ()
+    findings: Sequence[Finding] = ()
+    facts: Sequence[Facts] = ()
+    samples: Gallery | None = None
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    galleries: Sequence[Gallery] = ()
+    problems: Table | None = None
+    notes: Sequence[str] = ()
+    footer: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one image got its answer.
+
+    ``picture`` is the image with its answer; ``overlays`` the same image with what mattered
+    drawn over it, one a method, the method as caption; ``neighbours`` the nearest training
+    images, nearest first.
+    """
+
+    picture: Picture
+    overlays: Sequence[Picture] = ()
+    neighbours: Sequence[Picture] = ()
+    reading: str = ""
+
+
+@dataclass(frozen=True)
+class ExplanationReport:
+    """Why the classifier says what it says, for some images and as a whole.
+
+    ``figures`` show the network itself: first-layer kernels, feature maps, the map of the
+    features.
+    """
+
+    title: str
+    explanations: Sequence[Explanation] = ()
+    subtitle: str = ""
+    created: str = ""
+    summary: str = ""
+    findings: Sequence[Finding] = ()
+    figures: Sequence[Figure] = ()
+    facts: Sequence[Facts] = ()
+    notes: Sequence[str] = ()
+    footer: str = ""

@@ -1,0 +1,97 @@
+"""How numbers are written: with the digits that mean something, and always with their interval."""
+
+from __future__ import annotations
+
+import math
+
+from tellapart.report.content import Cell, Kind, Number
+
+_THIN = "\u2009"  # between a number and its unit, and between thousands
+MISSING = "–"
+
+
+def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
+    """Write one number; a number that is not there or not finite is a dash.
+
+    ``decimals`` are those of a share in percent.
+
+    >>> format_value(0.984, "share")
+    '98.4\\u2009%'
+    >>> format_value(12500, "count")
+    '12\\u2009500'
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if kind == "share":
+        return f"{100 * value:.{decimals}f}{_THIN}%"
+    if kind == "score":
+        return f"{value:.3f}"
+    if kind == "count":
+        return f"{value:,.0f}".replace(",", _THIN)
+    if kind == "seconds":
+        return _seconds(value)
+    if kind == "milliseconds":
+        return f"{_significant(value)}{_THIN}ms"
+    if kind == "bytes":
+        return _bytes(value)
+    return _significant(value)
+
+
+def meaningful_decimals(number: Number) -> int:
+    """Decimals of a percentage that its interval supports: two where it is narrow."""
+    if number.low is None or number.high is None:
+        return 1
+    return 2 if number.high - number.low < 0.02 else 1
+
+
+def format_interval(number: Number, kind: Kind, decimals: int = 1) -> str:
+    """Write the interval as ``98.0–99.1 %``; empty where there is none."""
+    if number.low is None or number.high is None:
+        return ""
+    low, high = (format_value(bound, kind, decimals) for bound in (number.low, number.high))
+    unit = f"{_THIN}%"
+    if low.endswith(unit) and high.endswith(unit):
+        low = low.removesuffix(unit)
+    return f"{low}–{high}"
+
+
+def format_cell(cell: Cell, kind: Kind) -> str:
+    """Write a table cell without its interval."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, Number):
+        return format_value(cell.value, kind)
+    return format_value(cell, "count" if kind == "text" and isinstance(cell, int) else kind)
+
+
+def sort_key(cell: Cell) -> str:
+    """What a column is sorted by: the number itself, or the text; empty sorts last."""
+    if isinstance(cell, Number):
+        cell = cell.value
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return ""
+    return cell if isinstance(cell, str) else repr(cell)
+
+
+def _significant(value: float) -> str:
+    if value == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(decimals, 6)}f}".replace(",", _THIN)
+
+
+def _seconds(value: float) -> str:
+    if value < 60:
+        return f"{value:.1f}{_THIN}s" if value >= 0.1 else f"{1000 * value:.0f}{_THIN}ms"
+    minutes, seconds = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}{_THIN}min {seconds}{_THIN}s"
+    return f"{minutes // 60}{_THIN}h {minutes % 60}{_THIN}min"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f}{_THIN}B" if unit == "B" else f"{value:.1f}{_THIN}{unit}"
+        value /= 1000
+    return f"{value:.1f}{_THIN}GB"

@@ -1,0 +1,226 @@
+"""The building blocks that all reports share: templates, pictures, one file that needs no other.
+
+A page loads nothing: style, script, pictures and figures are inside it, and its
+Content-Security-Policy forbids every request and every script but its own.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tellapart.report.content import Figure, Finding, Gallery, Number, Picture, Table
+from tellapart.report.graphics import column_scale, headline_scale, heat_step, interval_bar
+from tellapart.report.numbers import (
+    format_cell,
+    format_interval,
+    format_value,
+    meaningful_decimals,
+    sort_key,
+)
+
+MAXIMUM_ROWS = 1000
+PICTURE_BYTES = 9_000_000  # encoded pictures in one page; base64 makes them a third larger
+FIGURE_BYTES = 600_000  # an SVG above this is drawn slowly: its PNG is taken instead
+_HERE = Path(__file__).parent
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+)
+
+
+def render_page(template: str, **context: Any) -> str:
+    """Fill one of the templates; all that it is given is escaped unless it is ``Markup``."""
+    script = _asset("script.js")
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    # The script goes in unchanged: the policy allows exactly these bytes.
+    return (
+        _environment()
+        .get_template(template)
+        .render(style=Markup(_asset("style.css")), script=Markup(script), policy=policy, **context)
+    )
+
+
+def write_report(text: str, path: Path) -> None:
+    """Write a page under a temporary name and rename it, so that no half page is ever seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def data_uri(image: str | bytes) -> str:
+    """The image as an address that contains it; text is taken as SVG.
+
+    Raises ``ValueError`` for bytes that no browser would show.
+    """
+    if isinstance(image, str):
+        # An SVG in an <img> runs no script, loads nothing and keeps its ids to itself.
+        return f"data:image/svg+xml;base64,{b64encode(image.encode()).decode()}"
+    return f"data:{_media_type(image)};base64,{b64encode(image).decode()}"
+
+
+def figure_uri(figure: Figure) -> str:
+    """The figure as a data address: its PNG where its SVG is too large to be drawn quickly."""
+    image = figure.image
+    if isinstance(image, str) and len(image) > FIGURE_BYTES and figure.png is not None:
+        image = figure.png
+    return data_uri(image)
+
+
+def limit_galleries(
+    galleries: Sequence[Gallery], budget_bytes: int = PICTURE_BYTES
+) -> tuple[Gallery, ...]:
+    """Leave out the last pictures of the largest galleries until all fit into the budget.
+
+    Each gallery keeps its order and remembers how many images there are in all.
+    """
+    sizes = [[len(picture.image) for picture in gallery.pictures] for gallery in galleries]
+    kept = [len(row) for row in sizes]
+    total = sum(sum(row) for row in sizes)
+    while total > budget_bytes and any(kept):
+        largest = max(range(len(kept)), key=kept.__getitem__)
+        kept[largest] -= 1
+        total -= sizes[largest][kept[largest]]
+    return tuple(
+        replace(
+            gallery,
+            pictures=tuple(gallery.pictures[:count]),
+            total=len(gallery.pictures) if gallery.total is None else gallery.total,
+        )
+        for gallery, count in zip(galleries, kept, strict=True)
+    )
+
+
+def limit_findings(findings: Iterable[Finding], pictures_each: int = 12) -> tuple[Finding, ...]:
+    """Findings with at most so many pictures each."""
+    return tuple(
+        replace(finding, pictures=tuple(finding.pictures[:pictures_each])) for finding in findings
+    )
+
+
+def _media_type(image: bytes) -> str:
+    for signature, media_type in _SIGNATURES:
+        if image.startswith(signature):
+            return media_type
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "image/webp"
+    raise ValueError("a picture in a report must be PNG, JPEG, WebP or GIF")
+
+
+def _scales(table: Table) -> list[tuple[float, float]]:
+    """The scale of each column's whiskers; columns of one kind in 0..1 share theirs."""
+    cells = [
+        [row[index] for row in table.rows if isinstance(row[index], Number)]
+        for index in range(len(table.columns))
+    ]
+    numbers = [[cell for cell in column if isinstance(cell, Number)] for column in cells]
+    bounded = [
+        number
+        for column, values in zip(table.columns, numbers, strict=True)
+        if column.kind in ("share", "score")
+        for number in values
+    ]
+    low, high = column_scale(bounded)
+    shared = (max(0.0, low), min(1.0, high)) if bounded and high <= 1.06 else (low, high)
+    return [
+        shared if column.kind in ("share", "score") else column_scale(values)
+        for column, values in zip(table.columns, numbers, strict=True)
+    ]
+
+
+def _best_rows(table: Table) -> list[float | None]:
+    """The best value of each column that has a best end."""
+    best: list[float | None] = []
+    for index, column in enumerate(table.columns):
+        values = []
+        for row in table.rows:
+            cell = row[index]
+            value = cell.value if isinstance(cell, Number) else cell
+            if isinstance(value, int | float):
+                values.append(float(value))
+        if not column.best or len(values) < 2:
+            best.append(None)
+        else:
+            best.append(max(values) if column.best == "high" else min(values))
+    return best
+
+
+def _cell_value(cell: object) -> float | None:
+    value = cell.value if isinstance(cell, Number) else cell
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _describe(picture: Picture) -> str:
+    """What a screen reader says for a picture."""
+    parts = [picture.caption or picture.path or "image"]
+    if picture.true:
+        parts.append(f"true class {picture.true}")
+    if picture.predicted:
+        parts.append(f"predicted {picture.predicted}")
+    if picture.confidence is not None:
+        parts.append(f"with {format_value(picture.confidence, 'share')} confidence")
+    return ", ".join(parts)
+
+
+def _class_names(pictures: Sequence[Picture], attribute: str) -> list[str]:
+    names = {getattr(picture, attribute) for picture in pictures} - {""}
+    return sorted(names, key=lambda name: (name.casefold(), name))
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        data_uri=data_uri,
+        figure_uri=figure_uri,
+        cell=format_cell,
+        interval=format_interval,
+        number=format_value,
+        sort_key=sort_key,
+        describe=_describe,
+        decimals=meaningful_decimals,
+    )
+    environment.tests.update(
+        interval_number=lambda cell: isinstance(cell, Number),
+        numeric=lambda column: column.kind != "text",
+    )
+    environment.globals.update(
+        MAXIMUM_ROWS=MAXIMUM_ROWS,
+        interval_bar=interval_bar,
+        headline_scale=headline_scale,
+        heat_step=heat_step,
+        scales=_scales,
+        best_rows=_best_rows,
+        cell_value=_cell_value,
+        class_names=_class_names,
+    )
+    return environment
