@@ -1,0 +1,286 @@
+"""Bars and points: the data, the classes, and several runs beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tellapart.evaluation.plots.style import (
+    BLUE,
+    COLOURS,
+    INK,
+    LINE,
+    MARKERS,
+    MUTED,
+    ORANGE,
+    WIDTH,
+    grid,
+    new_figure,
+    percent_axis,
+    shorten,
+    style,
+    title_with_part,
+    whiskers,
+)
+
+#: Fill and hatch of each part, the same in every figure.
+_PARTS: Mapping[str, tuple[str, str | None]] = {
+    "train": (ORANGE, None), "validation": ("#6ab4e4", "////"), "test": (BLUE, None),
+}
+
+Number = Mapping[str, Any]
+
+
+def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
+    """How many images of each class each part holds.
+
+    Args:
+        counts: for each part C counts, in the order of ``classes``.
+        classes: C names.
+    """
+    parts = {part: np.asarray(values) for part, values in counts.items() if np.any(values)}
+    with style():
+        figure, axes_grid = new_figure(WIDTH, _height(len(classes)))
+        axes: Axes = axes_grid[0, 0]
+        left = np.zeros(len(classes), dtype=np.int64)
+        rows = np.arange(len(classes))
+        for part, values in parts.items():
+            colour, hatch = _part_style(part)
+            axes.barh(rows, values, left=left, height=0.72, color=colour, hatch=hatch,
+                      edgecolor="white", linewidth=0.6, label=f"{part} ({values.sum():,})")
+            left = left + values
+        for row, total in enumerate(left):
+            axes.annotate(f"{total:,}", (total, row), (4, 0), textcoords="offset points",
+                          va="center", fontsize=_font(len(classes)))
+        _name_rows(axes, classes)
+        axes.set_title("Images in each class: " + ", ".join(parts))
+        axes.set_xlabel("images")
+        axes.set_xlim(0, 1.1 * max(int(left.max(initial=0)), 1))
+        grid(axes, "x")
+        _legend_below(figure, axes, len(parts))
+    return figure
+
+
+def per_class_bars(
+    per_class: Mapping[str, Mapping[str, Any]], part: str, metric: str = "recall"
+) -> Figure:
+    """One metric of each class with its interval, the worst class on top.
+
+    Args:
+        per_class: as in ``metrics.json``; classes where the metric is undefined are left out.
+        part: for the title.
+        metric: "recall", "precision", "f1", "roc_auc" or "average_precision".
+    """
+    known = [
+        (name, row) for name, row in per_class.items() if row[metric]["value"] is not None
+    ]
+    known.sort(key=lambda item: float(item[1][metric]["value"]))
+    words = {"recall": "Recall", "precision": "Precision", "f1": "F1", "roc_auc": "ROC AUC",
+             "average_precision": "Average precision"}
+    with style():
+        figure, axes_grid = new_figure(WIDTH, _height(len(known)))
+        axes: Axes = axes_grid[0, 0]
+        value, errors = whiskers([row[metric] for _, row in known])
+        rows = np.arange(len(known))
+        axes.hlines(rows, value - errors[0], value + errors[1], color=BLUE, linewidth=1.4)
+        size = 6.0 if len(known) <= 30 else 3.5
+        axes.plot(value, rows, "o", color=BLUE, markersize=size, markeredgecolor="white")
+        _name_rows(axes, [f"{shorten(name)}  ({row['support']:,})" for name, row in known], 40)
+        axes.set_title(title_with_part(f"{words[metric]} of each class", part))
+        axes.set_xlabel(f"{words[metric][:1].lower() if metric == 'recall' else words[metric][:1]}"
+                        f"{words[metric][1:]} with 95 % interval (images of the class)")
+        lowest = float(np.nanmin(value - errors[0])) if len(known) else 0.0
+        axes.set_xlim(max(0.0, lowest - 0.06 * (1.0 - lowest)), 1.0 + 0.02 * (1.0 - lowest))
+        percent_axis(axes.xaxis)
+        grid(axes)
+    return figure
+
+
+def compare_accuracy_bars(
+    names: Sequence[str], accuracies: Mapping[str, Sequence[Number]]
+) -> Figure:
+    """Accuracy of each run with its interval, parts (train, test) side by side.
+
+    Args:
+        names: R runs, top to bottom.
+        accuracies: for each part R numbers {"value", "low", "high"}; value None is skipped.
+    """
+    parts = list(accuracies)
+    with style():
+        figure, axes_grid = new_figure(WIDTH, 1.1 + len(names) * (0.16 + 0.24 * len(parts)))
+        axes: Axes = axes_grid[0, 0]
+        height = 0.8 / max(len(parts), 1)
+        for i, part in enumerate(parts):
+            value, errors = whiskers(accuracies[part])
+            rows = np.arange(len(names)) + (i - (len(parts) - 1) / 2) * height
+            colour, hatch = _part_style(part)
+            axes.barh(rows, np.nan_to_num(value), height=height * 0.92, color=colour, hatch=hatch,
+                      edgecolor="white", linewidth=0.6, label=part)
+            axes.hlines(rows, value - errors[0], value + errors[1], color=INK, linewidth=1.1)
+            for row, number, above in zip(rows, value, errors[1], strict=True):
+                if np.isfinite(number):
+                    axes.annotate(f"{100 * number:.1f} %", (number + above, row), (5, 0),
+                                  textcoords="offset points", va="center", fontsize=8)
+        _name_rows(axes, names, 40)
+        axes.set_title(f"Accuracy on {' and '.join(parts)}")
+        axes.set_xlim(0, 1.13)
+        axes.set_xticks(np.linspace(0, 1, 6))
+        axes.set_xlabel("accuracy with 95 % interval")
+        percent_axis(axes.xaxis, 0)
+        grid(axes, "x")
+        _legend_below(figure, axes, len(parts))
+    return figure
+
+
+def accuracy_against_parameters(
+    names: Sequence[str], parameters: Sequence[float], accuracies: Sequence[Number], part: str
+) -> Figure:
+    """Accuracy of each run against its trainable parameters (logarithmic)."""
+    return _accuracy_against(
+        names, parameters, accuracies, f"Accuracy against trainable parameters: {part}",
+        "trainable parameters", _short_count,
+    )
+
+
+def accuracy_against_seconds(
+    names: Sequence[str], seconds: Sequence[float], accuracies: Sequence[Number], part: str
+) -> Figure:
+    """Accuracy of each run against how long it trained (logarithmic)."""
+    return _accuracy_against(
+        names, seconds, accuracies, f"Accuracy against training time: {part}",
+        "training time", _short_time,
+    )
+
+
+def _accuracy_against(
+    names: Sequence[str],
+    amounts: Sequence[float],
+    accuracies: Sequence[Number],
+    title: str,
+    label: str,
+    form: Any,
+) -> Figure:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    value, errors = whiskers(accuracies)
+    x = np.maximum(np.asarray(amounts, dtype=np.float64), 1e-3)
+    with style():
+        figure, axes_grid = new_figure(WIDTH, 3.8)
+        axes: Axes = axes_grid[0, 0]
+        for i, name in enumerate(names):
+            colour = COLOURS[i % len(COLOURS)]
+            axes.vlines(x[i], value[i] - errors[0, i], value[i] + errors[1, i], color=colour,
+                        linewidth=1.3)
+            axes.plot(x[i], value[i], MARKERS[i % len(MARKERS)], color=colour, markersize=7.5,
+                      markeredgecolor="white", label=shorten(name, 30), zorder=4)
+        axes.set_xscale("log")
+        axes.set_xlim(x.min() / 2.2, x.max() * 2.2)
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1.0,) if x.max() / x.min() > 30 else (1.0, 2.0, 5.0))
+        )
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: form(number)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(title)
+        axes.set(xlabel=label, ylabel="accuracy")
+        percent_axis(axes.yaxis)
+        grid(axes)
+        axes.tick_params(which="minor", length=0)
+        figure.legend(loc="outside right center" if len(names) > 1 else "outside lower center")
+    return figure
+
+
+def embedding_map(
+    points: NDArray[np.floating[Any]],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    part: str,
+    wrong: NDArray[np.bool_] | None = None,
+) -> Figure:
+    """Images as points, near each other where the network sees them alike; mistakes ringed.
+
+    Args:
+        points: float (N, 2).
+        labels: int64 (N,), true classes.
+        classes: C names.
+        part: for the title.
+        wrong: bool (N,), images that the classifier got wrong.
+    """
+    many = len(points) > 1500
+    with style():
+        figure, axes_grid = new_figure(WIDTH, 4.8)
+        axes: Axes = axes_grid[0, 0]
+        size = 16 if not many else 7
+        for index, name in enumerate(classes):
+            mask = labels == index
+            if not mask.any():
+                continue
+            marker = MARKERS[(index // len(COLOURS) + index) % len(MARKERS)]
+            axes.scatter(points[mask, 0], points[mask, 1], s=size, marker=marker,
+                         color=COLOURS[index % len(COLOURS)], alpha=0.75, linewidths=0,
+                         label=shorten(name), rasterized=many)
+        if wrong is not None and wrong.any():
+            axes.scatter(points[wrong, 0], points[wrong, 1], s=46, facecolors="none",
+                         edgecolors=INK, linewidths=1.0, label=f"mistake ({int(wrong.sum()):,})",
+                         rasterized=many)
+        axes.set_title(title_with_part("Map of the features", part, len(points)))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set(visible=True, color=LINE)
+        if len(classes) <= 20:
+            figure.legend(loc="outside right center", markerscale=1.4)
+        else:
+            for index, name in enumerate(classes):
+                if (labels == index).any():
+                    centre = np.median(points[labels == index], axis=0)
+                    axes.text(centre[0], centre[1], shorten(name, 14), fontsize=6.5, ha="center", va="center",
+                              fontweight="bold",
+                              bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8})
+    return figure
+
+
+# --- pieces ---------------------------------------------------------------------------------------
+
+
+def _part_style(part: str) -> tuple[str, str | None]:
+    return _PARTS.get(part, ("#4a4f57", None))
+
+
+def _height(rows: int) -> float:
+    return 1.25 + rows * (0.34 if rows <= 12 else 0.22 if rows <= 40 else 0.13)
+
+
+def _font(rows: int) -> float:
+    return 8.5 if rows <= 12 else 7.5 if rows <= 40 else 5.5
+
+
+def _name_rows(axes: Axes, names: Sequence[str], longest: int = 26) -> None:
+    """Names along the left, the first on top."""
+    shown = [shorten(name, longest) for name in names]
+    axes.set_yticks(range(len(names)), shown, fontsize=_font(len(names)), color=INK)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+
+
+def _legend_below(figure: Figure, axes: Axes, entries: int) -> None:
+    if entries > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=entries,
+                      labelcolor=MUTED)
+
+
+def _short_count(number: float) -> str:
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:.3g}"
+
+
+def _short_time(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.3g} h"
+    return f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
