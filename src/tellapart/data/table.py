@@ -234,7 +234,7 @@ def _list_tables(
     twice = [path for path, count in Counter(whole.paths).items() if count > 1]
     if twice:
         raise DataError(
-            f"{plural(len(twice), 'image')} stand in more than one table, for example "
+            f"More than one table names {plural(len(twice), 'image')}, for example "
             f"'{shown(twice[0])}'; each image belongs to one part."
         )
     return whole
@@ -279,8 +279,8 @@ def _exclude(listing: Listing, source: Path) -> None:
     listing.problems += [Problem(p, "excluded", f"Left out by {wanted[p]}.") for p in out]
     if strangers:
         listing.notes.append(
-            f"{shown(source.name)} leaves out {plural(len(strangers), 'path')} that are not "
-            f"among the images: {listed(strangers, 3)}."
+            f"{shown(source.name)} leaves out {plural(len(strangers), 'path')} that no image "
+            f"has: {listed(strangers, 3)}."
         )
 
 
