@@ -66,15 +66,17 @@ def headline_scale(headline: Headline) -> Markup:
     start = max(0.0, math.floor(min(shown) * 10 - 0.5) / 10)
 
     def place(value: float) -> float:
-        return round(12 + 336 * (min(max(value, start), 1.0) - start) / (1 - start), 1)
+        return round(18 + 324 * (min(max(value, start), 1.0) - start) / (1 - start), 1)
 
     rail = 16 + 16 * len(headline.references)
-    parts = [f'<path class="rail" d="M12 {rail}H348"/>']
+    parts = [f'<path class="rail" d="M18 {rail}H342"/>']
     every = 1 if start >= 0.4 else 2
     for tenth in range(10, round(start * 10) - 1, -every):
         x, text = place(tenth / 10), format_value(tenth / 10, headline.kind, decimals=0)
         parts.append(f'<path class="tick" d="M{x} {rail + 4}v4"/>')
-        parts.append(f'<text x="{x}" y="{rail + 19}" text-anchor="middle">{text}</text>')
+        parts.append(
+            f'<text class="tick-label" x="{x}" y="{rail + 19}" text-anchor="middle">{text}</text>'
+        )
     for row, reference in enumerate(headline.references):
         x, y = place(reference.value), 12 + 16 * row
         anchor, shift = ("end", -5) if x > 180 else ("start", 5)
@@ -88,9 +90,9 @@ def headline_scale(headline: Headline) -> Markup:
         left, right = place(number.low), place(number.high)
         width = round(max(right - left, 2), 1)
         parts.append(
-            f'<rect class="span" x="{left}" y="{rail - 6}" width="{width}" height="12" rx="3"/>'
+            f'<rect class="span" x="{left}" y="{rail - 7}" width="{width}" height="14" rx="2"/>'
         )
-    parts.append(f'<circle class="dot" cx="{place(number.value)}" cy="{rail}" r="4"/>')
+    parts.append(f'<path class="needle" d="M{place(number.value)} {rail - 10}v20"/>')
     return Markup(
         f'<svg class="scale" viewBox="0 0 360 {rail + 24}" aria-hidden="true">'
         + "".join(parts)

@@ -55,6 +55,17 @@ def format_interval(number: Number, kind: Kind, decimals: int = 1) -> str:
     return f"{low}–{high}"
 
 
+def format_confidence(confidence: float) -> str:
+    """Write a probability; one that is nearly 1 is not written as certain.
+
+    >>> format_confidence(0.99997)
+    '>\\u200999.9\\u2009%'
+    """
+    if 0.9995 <= confidence < 1:
+        return f">{_THIN}99.9{_THIN}%"
+    return format_value(confidence, "share")
+
+
 def format_cell(cell: Cell, kind: Kind) -> str:
     """Write a table cell without its interval."""
     if isinstance(cell, str):

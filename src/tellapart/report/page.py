@@ -18,10 +18,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tellapart.report.content import Figure, Finding, Gallery, Number, Picture, Table
+from tellapart.report.content import Cell, Figure, Finding, Gallery, Number, Picture, Table
 from tellapart.report.graphics import column_scale, headline_scale, heat_step, interval_bar
 from tellapart.report.numbers import (
     format_cell,
+    format_confidence,
     format_interval,
     format_value,
     meaningful_decimals,
@@ -126,46 +127,33 @@ def _media_type(image: bytes) -> str:
 
 
 def _scales(table: Table) -> list[tuple[float, float]]:
-    """The scale of each column's whiskers; columns of one kind in 0..1 share theirs."""
-    cells = [
-        [row[index] for row in table.rows if isinstance(row[index], Number)]
-        for index in range(len(table.columns))
-    ]
-    numbers = [[cell for cell in column if isinstance(cell, Number)] for column in cells]
-    bounded = [
-        number
-        for column, values in zip(table.columns, numbers, strict=True)
-        if column.kind in ("share", "score")
-        for number in values
-    ]
-    low, high = column_scale(bounded)
-    shared = (max(0.0, low), min(1.0, high)) if bounded and high <= 1.06 else (low, high)
-    return [
-        shared if column.kind in ("share", "score") else column_scale(values)
-        for column, values in zip(table.columns, numbers, strict=True)
-    ]
+    """The scale of each column's whiskers."""
+    scales = []
+    for index, column in enumerate(table.columns):
+        cells = (row[index] for row in table.rows)
+        low, high = column_scale([cell for cell in cells if isinstance(cell, Number)])
+        if column.kind == "share" and high <= 1.1:
+            high = min(high, 1.0)
+        scales.append((low, high))
+    return scales
 
 
-def _best_rows(table: Table) -> list[float | None]:
-    """The best value of each column that has a best end."""
+def _cell_value(cell: Cell) -> float | None:
+    value = cell.value if isinstance(cell, Number) else cell
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _best_values(table: Table) -> list[float | None]:
+    """The best value of each column; None where no end is best or there is no choice."""
     best: list[float | None] = []
     for index, column in enumerate(table.columns):
-        values = []
-        for row in table.rows:
-            cell = row[index]
-            value = cell.value if isinstance(cell, Number) else cell
-            if isinstance(value, int | float):
-                values.append(float(value))
+        found = [_cell_value(row[index]) for row in table.rows]
+        values = [value for value in found if value is not None]
         if not column.best or len(values) < 2:
             best.append(None)
         else:
             best.append(max(values) if column.best == "high" else min(values))
     return best
-
-
-def _cell_value(cell: object) -> float | None:
-    value = cell.value if isinstance(cell, Number) else cell
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _describe(picture: Picture) -> str:
@@ -176,7 +164,7 @@ def _describe(picture: Picture) -> str:
     if picture.predicted:
         parts.append(f"predicted {picture.predicted}")
     if picture.confidence is not None:
-        parts.append(f"with {format_value(picture.confidence, 'share')} confidence")
+        parts.append(f"with {format_confidence(picture.confidence)} confidence")
     return ", ".join(parts)
 
 
@@ -203,6 +191,7 @@ def _environment() -> Environment:
         data_uri=data_uri,
         figure_uri=figure_uri,
         cell=format_cell,
+        confidence=format_confidence,
         interval=format_interval,
         number=format_value,
         sort_key=sort_key,
@@ -219,7 +208,7 @@ def _environment() -> Environment:
         headline_scale=headline_scale,
         heat_step=heat_step,
         scales=_scales,
-        best_rows=_best_rows,
+        best_values=_best_values,
         cell_value=_cell_value,
         class_names=_class_names,
     )

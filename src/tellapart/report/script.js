@@ -3,7 +3,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
-  const PAGE = 24;
+  const PAGE = 20;
   const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
   // Light or dark: what the system says until the reader chooses.
