@@ -394,7 +394,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             return parse_recipe(path.read_text("utf-8"), source=str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
-    near = difflib.get_close_matches(str(name_or_path), names, n=1, cutoff=0.5)
+    near = [name for name in names if name.startswith(str(name_or_path))]
+    near = near or difflib.get_close_matches(str(name_or_path), names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise RecipeError(
         f"There is no recipe '{name_or_path}'.{hint} 'tellapart recipes' lists all {len(names)}."
