@@ -1,0 +1,159 @@
+"""From arrays in memory or on disk to batches on the device.
+
+Images stay uint8 until their batch is made. What fits is copied to memory once; what
+does not is gathered from the memory map in a thread, a batch ahead of the training.
+Ids of images are shuffled, never batches, and every image is seen once an epoch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: A part of at most this many bytes is copied to memory (or the GPU's) for training.
+MEMORY_LIMIT_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images, or features of images, and their labels.
+
+    ``inputs`` is one of
+      - uint8 (N, H, W, 3): pixels, RGB; may be a memory map;
+      - float (N, ...): features;
+      - float (V, N, ...): features of V views of each image; each epoch draws one an image.
+    """
+
+    inputs: NDArray[Any]
+    #: int64 (N,), index of the class.
+    labels: NDArray[np.int64]
+    #: Rows of ``inputs`` that are meant, aligned with ``labels``; None: all, in order.
+    rows: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        size = len(self.labels)
+        if self.rows is not None:
+            if len(self.rows) != size:
+                raise ValueError(f"{len(self.rows)} rows but {size} labels")
+        elif len(self.inputs) != size and not self.has_views:
+            raise ValueError(f"inputs of shape {self.inputs.shape} but {size} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def has_views(self) -> bool:
+        """Whether the first axis of ``inputs`` counts views."""
+        shape = self.inputs.shape
+        size = len(self.labels)
+        return self.rows is None and shape[0] != size and len(shape) > 2 and shape[1] == size
+
+    @property
+    def are_images(self) -> bool:
+        """Whether ``inputs`` are pixels rather than features."""
+        return bool(self.inputs.dtype == np.uint8)
+
+
+class Source:
+    """Batches of one part, as float32 tensors on the device."""
+
+    def __init__(self, arrays: Arrays, device: torch.device) -> None:
+        self._device = device
+        self._images = arrays.are_images
+        self.size = len(arrays)
+        self.num_views = arrays.inputs.shape[0] if arrays.has_views else 1
+        inputs = arrays.inputs
+        if arrays.has_views:
+            inputs = inputs.reshape(-1, *inputs.shape[2:])
+        with warnings.catch_warnings():  # a read-only memory map: it is only read
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self._inputs = torch.from_numpy(inputs)
+        self._rows = None if arrays.rows is None else torch.from_numpy(arrays.rows)
+        used = self.size * self.num_views
+        wanted_bytes = used * self._inputs[0].numel() * self._inputs.element_size()
+        self.in_memory = wanted_bytes <= MEMORY_LIMIT_BYTES
+        if self.in_memory:
+            if self._rows is not None:
+                self._inputs, self._rows = self._inputs.index_select(0, self._rows), None
+            elif isinstance(inputs, np.memmap):
+                self._inputs = self._inputs.clone()
+            self._inputs = self._inputs.to(device)
+        self._labels = torch.from_numpy(np.asarray(arrays.labels, dtype=np.int64)).to(device)
+
+    def batch(self, ids: Tensor, views: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of some images.
+
+        Args:
+            ids: int64 (B,), positions in the part.
+            views: int64 (size,), which view of each image; None: the first.
+
+        Returns:
+            Images float32 (B, 3, H, W), 0..255, channels last in memory, or features
+            float32 (B, ...); and labels int64 (B,).
+        """
+        rows = ids if self._rows is None else self._rows[ids]
+        if views is not None:
+            rows = views[ids] * self.size + rows
+        inputs = self._inputs.index_select(0, rows.to(self._inputs.device)).to(self._device)
+        if self._images:
+            inputs = inputs.permute(0, 3, 1, 2)
+        return inputs.float(), self._labels.index_select(0, ids.to(self._device))
+
+    def batches(
+        self, plan: Sequence[Tensor], views: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a plan in its order, read ahead where they come from a disk."""
+        if self.in_memory:
+            for ids in plan:
+                yield self.batch(ids, views)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            ahead = [reader.submit(self.batch, ids, views) for ids in plan[:2]]
+            for number in range(len(plan)):
+                if number + 2 < len(plan):
+                    ahead.append(reader.submit(self.batch, plan[number + 2], views))
+                yield ahead.pop(0).result()
+
+
+def shuffled_plan(size: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Ids of each batch of an epoch: all images once, in a new order.
+
+    The last batch is as short as it comes, except that one single image joins the batch
+    before it, because BatchNorm can say nothing of a single value. Within a batch ids are
+    in ascending order, which the gradient does not see and a disk likes.
+    """
+    order = torch.randperm(size, generator=generator)
+    batches = list(torch.split(order, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 and batch_size > 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return [ids.sort().values for ids in batches]
+
+
+def ordered_plan(size: int, batch_size: int) -> list[Tensor]:
+    """Ids of each batch in table order, for evaluation."""
+    return list(torch.split(torch.arange(size), batch_size))
+
+
+def steps_per_epoch(size: int, batch_size: int) -> int:
+    """Number of batches of ``shuffled_plan``."""
+    steps = -(-size // batch_size)
+    return steps - 1 if steps > 1 and batch_size > 1 and size % batch_size == 1 else steps
+
+
+def derive_seed(seed: int, purpose: str, epoch: int) -> int:
+    """A seed for one use in one epoch, so that an epoch's draws need no history.
+
+    A resumed training draws what an undisturbed one would have drawn, with no random
+    state to save.
+    """
+    words = [seed, epoch, *purpose.encode()]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)

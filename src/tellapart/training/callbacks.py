@@ -1,0 +1,113 @@
+"""What is told of each epoch: the history file, TensorBoard, the line on the screen.
+
+A callback takes an epoch's row and may not fail: an error in one stops the training.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tellapart.errors import TrainingError
+from tellapart.progress import Progress
+
+#: Columns of the history. ``loss`` and ``validation_loss`` hold the L2 penalty, as in Keras;
+#: the ``data_`` columns are without it. ``learning_rate`` is that of the epoch's last step.
+COLUMNS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "data_loss",
+    "validation_data_loss",
+    "learning_rate",
+    "seconds",
+)
+
+Row = Mapping[str, float]
+
+
+class Callback(Protocol):
+    """Something that wants to know of each epoch."""
+
+    def end_epoch(self, history: Sequence[Row]) -> None:
+        """Called with all rows so far, the newest last."""
+
+    def close(self) -> None:
+        """Called once, when training ends, however it ends."""
+
+
+class HistoryFile:
+    """Keeps a CSV file in step with the history."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def end_epoch(self, history: Sequence[Row]) -> None:
+        """Write all rows under another name and rename."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self._path.with_name(f"{self._path.name}.partial")
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(history)
+        unfinished.replace(self._path)
+
+    def close(self) -> None:
+        """Nothing is open between epochs."""
+
+
+class TensorBoardLog:
+    """Writes the columns as scalars for TensorBoard, by epoch.
+
+    Raises:
+        TrainingError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise TrainingError(
+                "TensorBoard logs need the package tensorboard; install it with "
+                "pip install 'tellapart[logs]', or leave the logs out."
+            ) from None
+        self._writer: Any = SummaryWriter(str(folder))
+
+    def end_epoch(self, history: Sequence[Row]) -> None:
+        """Add the newest row."""
+        row = history[-1]
+        for name in COLUMNS[1:]:
+            self._writer.add_scalar(name, row[name], int(row["epoch"]))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()
+
+
+class EpochLines:
+    """Prints one line an epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def end_epoch(self, history: Sequence[Row]) -> None:
+        """Print the newest row."""
+        row = history[-1]
+        self._progress.note(
+            f"epoch {row['epoch']:.0f}: {summary(row['loss'], row['accuracy'])}, validation "
+            f"{summary(row['validation_loss'], row['validation_accuracy'])}, "
+            f"learning rate {row['learning_rate']:.3g}, {row['seconds']:.1f} s"
+        )
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def summary(loss: float, accuracy: float) -> str:
+    """For example ``loss 0.6931, accuracy 50.0 %``."""
+    return f"loss {loss:.4f}, accuracy {accuracy:.1%}".replace("%", " %")

@@ -1,0 +1,33 @@
+"""In which number format a network is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+
+def trains_in_bf16(
+    precision: Literal["auto", "float32", "bf16"], device: torch.device, images: bool
+) -> bool:
+    """Whether forward and backward run under bf16 autocast; weights stay float32.
+
+    "auto" is a rule, not a timing, so that one machine always decides alike: bf16 for
+    images wherever the processor multiplies bf16 itself, float32 for features (their heads
+    are small and wait for memory). Measured on 2 cores of an AMD EPYC (Zen 4) with AVX-512
+    bf16, bf16 took 0.7 of float32's time for the CIFAR-10 baseline and half of it for
+    larger networks.
+    """
+    if precision != "auto":
+        return precision == "bf16"
+    return images and has_bf16(device)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

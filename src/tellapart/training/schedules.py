@@ -1,0 +1,90 @@
+"""The learning rate: a function of the step, times what the plateau rule made of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tellapart.recipe import EarlyStopping, ReduceOnPlateau, Stage
+
+#: One-cycle starts at 1/25 of the highest rate and ends at 1/10,000 of the first.
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = ONE_CYCLE_START / 1e4
+
+
+def schedule_factor(stage: Stage, step: int, total_steps: int) -> float:
+    """The learning rate at a step as a multiple of ``stage.learning_rate``.
+
+    Args:
+        stage: its ``schedule`` and ``warmup`` are used.
+        step: steps done before this one, from 0.
+        total_steps: steps of the whole stage.
+
+    "cosine" rises in a straight line during the warm-up, then falls to 0 along a half
+    cosine; "one_cycle" is PyTorch's ``OneCycleLR`` with ``pct_start=warmup``.
+    """
+    if stage.schedule == "constant":
+        return 1.0
+    if stage.schedule == "cosine":
+        rise = round(stage.warmup * total_steps)
+        if step < rise:
+            return (step + 1) / rise
+        return _between(1.0, 0.0, (step - rise) / max(total_steps - rise, 1))
+    peak = max(stage.warmup * total_steps - 1, 0.0)
+    if step < peak:
+        return _between(ONE_CYCLE_START, 1.0, step / peak)
+    return _between(1.0, ONE_CYCLE_END, (step - peak) / max(total_steps - 1 - peak, 1.0))
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """From start to end along a half cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+@dataclass
+class Plateau:
+    """Keras' ReduceLROnPlateau on the validation loss."""
+
+    settings: ReduceOnPlateau | None
+    learning_rate: float
+    scale: float = 1.0
+    best: float = math.inf
+    wait: int = 0
+
+    def end_epoch(self, validation_loss: float) -> bool:
+        """Count an epoch; returns whether the learning rate was cut.
+
+        An epoch counts as progress if it is better by more than ``minimum_change``; after
+        ``patience`` epochs without it the rate is multiplied by ``factor``.
+        """
+        if self.settings is None:
+            return False
+        if validation_loss < self.best - self.settings.minimum_change:
+            self.best, self.wait = validation_loss, 0
+            return False
+        self.wait += 1
+        lowest = self.settings.minimum_learning_rate / self.learning_rate
+        if self.wait < self.settings.patience or self.scale <= lowest:
+            return False
+        self.scale = max(self.scale * self.settings.factor, lowest)
+        self.wait = 0
+        return True
+
+
+@dataclass
+class Patience:
+    """Keras' EarlyStopping on the validation loss."""
+
+    settings: EarlyStopping | None
+    best: float = math.inf
+    wait: int = 0
+
+    def end_epoch(self, validation_loss: float) -> bool:
+        """Count an epoch; returns whether training should stop."""
+        if self.settings is None:
+            return False
+        if validation_loss < self.best - self.settings.minimum_change:
+            self.best, self.wait = validation_loss, 0
+            return False
+        self.wait += 1
+        return self.wait >= self.settings.patience
