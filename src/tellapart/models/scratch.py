@@ -1,6 +1,6 @@
 """Small networks trained from random weights, layer by layer.
 
-Each is one function from its options to a backbone (up to the last feature map) and
+Each is one function from image size and options to a backbone (up to the last feature map) and
 the hidden layers of its head; :data:`NETWORKS` lists them. They are initialised as
 Keras does, and have the parameter counts the documents print.
 """
@@ -23,10 +23,13 @@ from tellapart.models.head import (
     build_head,
     initialise,
 )
+from tellapart.models.scratch_fast import fast_resnet
 from tellapart.recipe import HeadLayer
 
 Option = float | int | bool | str
 Options = Mapping[str, Option]
+#: Height and width in pixels.
+ImageSize = tuple[int, int]
 #: A backbone on normalised float images (N, 3, H, W), and the layers between it and the output.
 Parts = tuple[nn.Module, list[HeadLayer]]
 
@@ -70,7 +73,7 @@ def _dropout(rate: float) -> HeadLayer:
 # --- documents 001 to 003 -------------------------------------------------------------------
 
 
-def small_cnn(options: Options) -> Parts:
+def small_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 001, Model S: three convolutions, each halved by pooling, and a dense layer."""
     layers: list[nn.Module] = []
     for num_inputs, num_filters in ((3, 16), (16, 32), (32, 64)):
@@ -78,7 +81,7 @@ def small_cnn(options: Options) -> Parts:
     return nn.Sequential(*layers), [_flatten(), _dense(128)]
 
 
-def batch_norm_cnn(options: Options) -> Parts:
+def batch_norm_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 001's announced successor: pairs of convolutions with BatchNorm, and dropout.
 
     The document leaves order and rates open: convolution, BatchNorm, ReLU, and the rates
@@ -104,7 +107,7 @@ def batch_norm_cnn(options: Options) -> Parts:
     return nn.Sequential(*layers), head
 
 
-def five_layer_cnn(options: Options) -> Parts:
+def five_layer_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 002's vanilla CNN: five unpadded convolutions straight to the output."""
     layers: list[nn.Module] = []
     for num_inputs, num_filters in ((3, 32), (32, 64), (64, 128), (128, 256)):
@@ -114,7 +117,7 @@ def five_layer_cnn(options: Options) -> Parts:
     return nn.Sequential(*layers), [_flatten(), *([_dropout(rate)] if rate else [])]
 
 
-def strided_cnn(options: Options) -> Parts:
+def strided_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 003's baseline: two strided convolutions, pooled, with L2 on every kernel."""
     l2 = float(options["l2"])
     backbone = nn.Sequential(
@@ -131,7 +134,7 @@ def strided_cnn(options: Options) -> Parts:
 # --- document 004 -----------------------------------------------------------------------------
 
 
-def simple_cnn(options: Options) -> Parts:
+def simple_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 004's SimpleModel; its second pooling was built but never used, so is not here."""
     backbone = nn.Sequential(
         convolution(3, 32, 3),
@@ -143,7 +146,7 @@ def simple_cnn(options: Options) -> Parts:
     return backbone, [_flatten()]
 
 
-def mid_cnn(options: Options) -> Parts:
+def mid_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 004's MidModel: three pairs of unpadded convolutions, pooling, dropout."""
     layers: list[nn.Module] = []
     num_inputs = 3
@@ -179,7 +182,7 @@ class ResidualBlock(nn.Module):
         return torch.relu(inner + self.shortcut(x))
 
 
-def resnet(options: Options) -> Parts:
+def resnet(image_size: ImageSize, options: Options) -> Parts:
     """Document 004's CustomResNet: the layout of ResNet-18, global pooling, a dense layer."""
     backbone = nn.Sequential(
         convolution(3, 64, 7, stride=2, padding=3),
@@ -224,7 +227,7 @@ class InceptionBlock(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
-def inception(options: Options) -> Parts:
+def inception(image_size: ImageSize, options: Options) -> Parts:
     """Document 004's InceptionModel: three inception blocks, each narrowed by a 7x7 convolution.
 
     The inside of the block is not printed; this is the one reading of its parameter count
@@ -247,7 +250,7 @@ def inception(options: Options) -> Parts:
 class ScratchNetwork:
     """One network: how it is built, and the images it was made for."""
 
-    build: Callable[[Options], Parts]
+    build: Callable[[ImageSize, Options], Parts]
     #: Height and width in pixels where the recipe names none.
     image_size: int
     description: str
@@ -281,6 +284,14 @@ NETWORKS: Mapping[str, ScratchNetwork] = MappingProxyType(
         "inception": ScratchNetwork(
             inception, 100, "3 inception blocks, 1 dense layer, dropout", {"dropout": 0.5}
         ),
+        "fast_resnet": ScratchNetwork(
+            fast_resnet,
+            32,
+            "8 convolutions with BatchNorm, two residual blocks, made for speed on CPUs",
+            {"width": 32},
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+        ),
     }
 )
 
@@ -301,7 +312,7 @@ def scratch_network(name: str) -> ScratchNetwork:
 
 
 def build_scratch(
-    name: str, *, num_outputs: int, image_size: tuple[int, int], options: Options
+    name: str, *, num_outputs: int, image_size: ImageSize, options: Options
 ) -> tuple[nn.Module, Head]:
     """Make a network by name.
 
@@ -320,7 +331,7 @@ def build_scratch(
             that is too small.
     """
     row = scratch_network(name)
-    backbone, hidden = row.build(_checked_options(name, row, options))
+    backbone, hidden = row.build(image_size, _checked_options(name, row, options))
     shape = _map_shape(backbone, image_size)
     if shape is None:
         smallest = next(s for s in range(1, 1025) if _map_shape(backbone, (s, s)) is not None)
@@ -350,7 +361,7 @@ def _checked_options(name: str, row: ScratchNetwork, options: Options) -> Option
     return {**row.options, **options}
 
 
-def _map_shape(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, ...] | None:
+def _map_shape(backbone: nn.Module, size: ImageSize) -> tuple[int, ...] | None:
     """Shape of the feature map for one image of this size; None where nothing is left of it."""
     backbone.eval()
     try:
