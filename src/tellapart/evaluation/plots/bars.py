@@ -22,6 +22,7 @@ from tellapart.evaluation.plots.style import (
     grid,
     new_figure,
     percent_axis,
+    set_title,
     shorten,
     style,
     title_with_part,
@@ -58,7 +59,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
             axes.annotate(f"{total:,}", (total, row), (4, 0), textcoords="offset points",
                           va="center", fontsize=_font(len(classes)))
         _name_rows(axes, classes)
-        axes.set_title("Images in each class: " + ", ".join(parts))
+        set_title(figure, "Images in each class: " + ", ".join(parts))
         axes.set_xlabel("images")
         axes.set_xlim(0, 1.1 * max(int(left.max(initial=0)), 1))
         grid(axes, "x")
@@ -91,7 +92,7 @@ def per_class_bars(
         size = 6.0 if len(known) <= 30 else 3.5
         axes.plot(value, rows, "o", color=BLUE, markersize=size, markeredgecolor="white")
         _name_rows(axes, [f"{shorten(name)}  ({row['support']:,})" for name, row in known], 40)
-        axes.set_title(title_with_part(f"{words[metric]} of each class", part))
+        set_title(figure, title_with_part(f"{words[metric]} of each class", part))
         axes.set_xlabel(f"{words[metric][:1].lower() if metric == 'recall' else words[metric][:1]}"
                         f"{words[metric][1:]} with 95 % interval (images of the class)")
         lowest = float(np.nanmin(value - errors[0])) if len(known) else 0.0
@@ -127,7 +128,7 @@ def compare_accuracy_bars(
                     axes.annotate(f"{100 * number:.1f} %", (number + above, row), (5, 0),
                                   textcoords="offset points", va="center", fontsize=8)
         _name_rows(axes, names, 40)
-        axes.set_title(f"Accuracy on {' and '.join(parts)}")
+        set_title(figure, f"Accuracy on {' and '.join(parts)}")
         axes.set_xlim(0, 1.13)
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.set_xlabel("accuracy with 95 % interval")
@@ -144,6 +145,7 @@ def accuracy_against_parameters(
     return _accuracy_against(
         names, parameters, accuracies, f"Accuracy against trainable parameters: {part}",
         "trainable parameters", _short_count,
+        [step * 10.0**power for power in range(13) for step in (1, 2, 5)],
     )
 
 
@@ -153,7 +155,7 @@ def accuracy_against_seconds(
     """Accuracy of each run against how long it trained (logarithmic)."""
     return _accuracy_against(
         names, seconds, accuracies, f"Accuracy against training time: {part}",
-        "training time", _short_time,
+        "training time", _short_time, _TIMES,
     )
 
 
@@ -164,8 +166,9 @@ def _accuracy_against(
     title: str,
     label: str,
     form: Any,
+    ticks: Sequence[float],
 ) -> Figure:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     value, errors = whiskers(accuracies)
     x = np.maximum(np.asarray(amounts, dtype=np.float64), 1e-3)
@@ -180,17 +183,14 @@ def _accuracy_against(
                       markeredgecolor="white", label=shorten(name, 30), zorder=4)
         axes.set_xscale("log")
         axes.set_xlim(x.min() / 2.2, x.max() * 2.2)
-        axes.xaxis.set_major_locator(
-            LogLocator(subs=(1.0,) if x.max() / x.min() > 30 else (1.0, 2.0, 5.0))
-        )
+        axes.xaxis.set_major_locator(FixedLocator(_some(ticks, *axes.get_xlim())))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: form(number)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_title(title)
+        set_title(figure, title)
         axes.set(xlabel=label, ylabel="accuracy")
         percent_axis(axes.yaxis)
         grid(axes)
-        axes.tick_params(which="minor", length=0)
-        figure.legend(loc="outside right center" if len(names) > 1 else "outside lower center")
+        figure.legend(loc="outside lower left", ncols=2 if max(map(len, names)) > 18 else 3)
     return figure
 
 
@@ -227,7 +227,7 @@ def embedding_map(
             axes.scatter(points[wrong, 0], points[wrong, 1], s=46, facecolors="none",
                          edgecolors=INK, linewidths=1.0, label=f"mistake ({int(wrong.sum()):,})",
                          rasterized=many)
-        axes.set_title(title_with_part("Map of the features", part, len(points)))
+        set_title(figure, title_with_part("Map of the features", part, len(points)))
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
@@ -238,10 +238,15 @@ def embedding_map(
             for index, name in enumerate(classes):
                 if (labels == index).any():
                     centre = np.median(points[labels == index], axis=0)
-                    axes.text(centre[0], centre[1], shorten(name, 14), fontsize=6.5, ha="center", va="center",
-                              fontweight="bold",
+                    axes.text(centre[0], centre[1], shorten(name, 14), fontsize=6.5, ha="center",
+                              va="center", fontweight="bold",
                               bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8})
     return figure
+
+
+#: Round times in seconds, from a tenth of a second to a week.
+_TIMES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000,
+          36000, 86400, 172800, 604800)
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -271,6 +276,14 @@ def _legend_below(figure: Figure, axes: Axes, entries: int) -> None:
     if entries > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=entries,
                       labelcolor=MUTED)
+
+
+def _some(ticks: Sequence[float], low: float, high: float) -> list[float]:
+    """Round numbers within the axis, so few that their labels stay apart."""
+    within = [tick for tick in ticks if low <= tick <= high]
+    if len(within) > 8:  # of 1, 2, 5 only the 1s
+        within = [tick for tick in within if f"{tick:e}".startswith("1.0")] or within
+    return within[:: -(-len(within) // 8) or 1]
 
 
 def _short_count(number: float) -> str:

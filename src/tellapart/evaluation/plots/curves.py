@@ -23,6 +23,7 @@ from tellapart.evaluation.plots.style import (
     line_styles,
     new_figure,
     percent_axis,
+    set_title,
     shorten,
     style,
     thin,
@@ -67,16 +68,11 @@ def roc_curves(
         axes: Axes = axes_grid[0, 0]
         curves = _one_against_rest(labels, probabilities, classes, points, roc_auc)
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.text(0.42, 0.40, "chance", color=MUTED, fontsize=8, rotation=0, ha="left", va="top")
+        axes.text(0.66, 0.63, "chance", color=MUTED, fontsize=8, ha="left", va="top")
         _draw(axes, curves, legend_at="lower right", what="area")
         if curves and min(area for _, area, _ in curves) > 0.93:
-            corner = axes.inset_axes((0.30, 0.50, 0.38, 0.38))
-            _draw(corner, curves, legend_at=None, what="area")
-            corner.set(xlim=(-0.004, 0.2), ylim=(0.8, 1.004))
-            _finish_square(corner, small=True)
-            corner.set_title("the corner, enlarged", fontsize=8, fontweight="normal", pad=4,
-                             color=MUTED)
-        axes.set_title(title_with_part("ROC curve", part, int((labels >= 0).sum())))
+            _enlarge_corner(axes, curves, (0.16, 0.47), right=False)
+        set_title(figure, title_with_part("ROC curve", part, int((labels >= 0).sum())))
         axes.set_xlabel("false alarms (share of the others called this class)")
         axes.set_ylabel("hits (share of the class found)")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
@@ -107,7 +103,9 @@ def precision_recall_curves(
             labels, probabilities, classes, points, average_precision, both_of_two=True
         )
         _draw(axes, curves, legend_at="lower left", what="average precision")
-        axes.set_title(title_with_part("Precision and recall", part, int((labels >= 0).sum())))
+        if curves and min(area for _, area, _ in curves) > 0.93:
+            _enlarge_corner(axes, curves, (0.38, 0.42), right=True)
+        set_title(figure, title_with_part("Precision and recall", part, int((labels >= 0).sum())))
         axes.set_xlabel("recall (share of the class found)")
         axes.set_ylabel("precision (share of the found that is right)")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
@@ -151,10 +149,15 @@ def calibration_diagram(
                   fontsize=8, va="top")
         axes.text(0.98, 0.05, "overconfident", transform=axes.transAxes, color=MUTED,
                   fontsize=8, ha="right")
-        axes.set_title(title_with_part("Calibration", part, len(confidence)))
+        set_title(figure, title_with_part("Calibration", part, len(confidence)))
         widths = 0.84 / BINS
         centres = np.array([(row["low"] + row["high"]) / 2 for row in rows])
-        below.bar(centres, [row["images"] for row in rows], width=widths, color=BLUE)
+        images = [row["images"] for row in rows]
+        below.bar(centres, images, width=widths, color=BLUE)
+        below.set_ylim(0, 1.25 * max(images, default=1))
+        for centre, count in zip(centres, images, strict=True):
+            below.annotate(f"{count:,}", (centre, count), (0, 2), textcoords="offset points",
+                           ha="center", fontsize=7, color=MUTED)
         below.set(ylabel="images", xlabel="confidence (probability of the prediction)")
         for each in (axes, below):
             grid(each, "y")
@@ -186,8 +189,9 @@ def probability_histogram(
             axes.text(0.01, 0.92, f"{count:,} {word}", transform=axes.transAxes,
                       fontweight="bold", va="top", color=INK)
             _whole_numbers(axes.yaxis)
+            axes.set_ylim(0, 1.25 * max(axes.get_ylim()[1], 1.0))
             grid(axes, "y")
-        axes_grid[0, 0].set_title(title_with_part("Confidence", part, len(confidence)))
+        set_title(figure, title_with_part("Confidence", part, len(confidence)))
         axes_grid[1, 0].set_xlabel("confidence (probability of the prediction)")
         percent_axis(axes_grid[1, 0].xaxis, 0)
         figure.align_ylabels(list(axes_grid[:, 0]))
@@ -211,7 +215,8 @@ def coverage_curve(
         band = np.array([
             wilson(a * c * images, max(c * images, 1.0)) for c, a in zip(x, y, strict=True)
         ]).reshape(-1, 2)
-        shown = x >= min(0.02, 20 / max(images, 1)) if len(x) > 5 else np.ones(len(x), bool)
+        # Of the first few images an accuracy says nothing.
+        shown = x >= 0.05 if (x >= 0.05).sum() > 5 else np.ones(len(x), bool)
         axes.fill_between(x[shown], band[shown, 0], band[shown, 1], color=BLUE, alpha=0.16)
         axes.plot(x[shown], y[shown], color=BLUE)
         lowest = band[shown, 0][x[shown] >= 0.1].min() if (x[shown] >= 0.1).any() else 0.0
@@ -222,9 +227,9 @@ def coverage_curve(
             axes.plot(coverage[at], accuracy[at], "o", color=BLUE, markersize=5.5,
                       markeredgecolor="white", clip_on=False, zorder=5)
             axes.annotate(f"{accuracy[at]:.1%}".replace("%", " %"), (coverage[at], accuracy[at]),
-                          (0, -8), textcoords="offset points", ha="right" if share == 1 else
-                          "center", va="top", fontsize=8.5, fontweight="bold")
-        axes.set_title(title_with_part("Accuracy when the uncertain are set aside", part, images))
+                          (-7, -3), textcoords="offset points", ha="right", va="top",
+                          fontsize=8.5, fontweight="bold")
+        set_title(figure, title_with_part("Accuracy with the uncertain set aside", part, images))
         axes.set_xlabel("share of images answered, the most certain first")
         axes.set_ylabel("accuracy of the answers")
         percent_axis(axes.xaxis, 0)
@@ -282,17 +287,30 @@ def _draw(
         legend.get_title().set_color(MUTED)
 
 
-def _finish_square(axes: Axes, small: bool = False) -> None:
+def _enlarge_corner(
+    axes: Axes,
+    curves: list[tuple[str, float, _Curve]],
+    at: tuple[float, float],
+    right: bool,
+) -> None:
+    """The corner where good curves run, five times as large, in the empty middle."""
+    corner = axes.inset_axes((*at, 0.36, 0.36))
+    _draw(corner, curves, legend_at=None, what="")
+    corner.set(xlim=(0.8, 1.004) if right else (-0.004, 0.2), ylim=(0.8, 1.004))
+    _finish_square(corner)
+    corner.set_title("the corner, enlarged", fontsize=8, pad=4, color=MUTED, loc="left")
+    corner.tick_params(labelsize=7)
+    corner.set_facecolor("white")
+    corner.set_xticks([0.8, 0.9, 1.0] if right else [0, 0.1, 0.2])
+    corner.set_yticks([0.8, 0.9, 1.0])
+    for spine in corner.spines.values():
+        spine.set_visible(True)
+
+
+def _finish_square(axes: Axes) -> None:
     percent_axis(axes.xaxis, 0)
     percent_axis(axes.yaxis, 0)
     grid(axes)
-    if small:
-        axes.tick_params(labelsize=7)
-        axes.set_facecolor("white")
-        axes.set_xticks([0, 0.1, 0.2])
-        axes.set_yticks([0.8, 0.9, 1.0])
-        for spine in axes.spines.values():
-            spine.set_visible(True)
 
 
 def _whole_numbers(axis: Any) -> None:

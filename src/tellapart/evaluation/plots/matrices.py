@@ -15,6 +15,7 @@ from tellapart.evaluation.plots.style import (
     MUTED,
     ORANGE,
     new_figure,
+    set_title,
     shorten,
     style,
     title_with_part,
@@ -30,7 +31,7 @@ def confusion_matrix(
     """Counts and shares of each true class (rows) by prediction (columns).
 
     Blue is right, orange wrong; the darker, the larger the share of the true class. With
-    more than 25 classes the colour alone speaks and the worst confusions are listed.
+    more than 25 classes the colour alone speaks.
 
     Args:
         matrix: int (C, C), row true, column predicted.
@@ -48,11 +49,11 @@ def confusion_matrix(
     with style():
         side = cell * size
         figure, grid = new_figure(
-            max(3.6, side + margin + 0.9), max(2.6, side + (margin if size > 4 else 0.3) + 1.0)
+            max(4.3, side + margin + 0.9), max(2.6, side + (margin if size > 4 else 0.3) + 1.0)
         )
         axes: Axes = grid[0, 0]
         axes.imshow(_colours(shares), interpolation="none", aspect="equal")
-        axes.set_title(title_with_part("Confusion matrix", part, int(counts.sum())))
+        set_title(figure, title_with_part("Confusion matrix", part, int(counts.sum())))
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         font = 9.0 if size <= _BOTH else 7.5 if size <= _ONE else 5.5
@@ -61,7 +62,7 @@ def confusion_matrix(
         if size > 4:
             for label in axes.get_xticklabels():
                 label.set(rotation=45 if size <= _ONE else 90, rotation_mode="anchor",
-                          ha="right", va="center" if size > _ONE else "top")
+                          ha="right", va="center")
         axes.tick_params(length=0, pad=4)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -75,8 +76,8 @@ def confusion_matrix(
 
 
 def _colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """RGB (C, C, 3): blue on the diagonal, orange off it; the root lifts small shares."""
-    strength = np.where(shares > 0, 0.10 + 0.90 * np.sqrt(shares), 0.0)[..., None]
+    """RGB (C, C, 3): blue on the diagonal, orange off it; the power lifts small shares."""
+    strength = np.where(shares > 0, 0.05 + 0.95 * shares**0.6, 0.0)[..., None]
     base = np.array([0.955, 0.962, 0.968])
     right = np.eye(len(shares), dtype=bool)[..., None]
     target = np.where(right, _rgb(BLUE) * 0.82, _rgb(ORANGE) * 0.92)
@@ -98,7 +99,7 @@ def _write_cells(
             count, share = int(counts[row, column]), float(shares[row, column])
             if count == 0 and size > 4:
                 continue
-            dark = share > (0.30 if row == column else 0.55)
+            dark = share > (0.35 if row == column else 0.6)
             colour = "white" if dark else INK
             if not both:
                 axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center",

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -43,10 +42,6 @@ _SETTINGS: Any = {  # matplotlib wants its own literal type here
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.0,
     "text.color": INK,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 9.0,
     "axes.labelcolor": MUTED,
     "axes.labelsize": 9.0,
     "axes.edgecolor": LINE,
@@ -98,6 +93,11 @@ def new_figure(
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, axes
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """The heading, at the figure's left edge, so that narrow axes do not cut it."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
 
 
 def save_figure(
@@ -159,11 +159,12 @@ def title_with_part(what: str, part: str, images: int | None = None) -> str:
 
 def line_styles(count: int) -> list[dict[str, Any]]:
     """``count`` line styles, colour and dash together, the first ones most distinct."""
-    dashes = [dash for dash in DASHES for _ in COLOURS]
-    pairs = list(zip(cycle(COLOURS), dashes, strict=False))
-    if count <= len(DASHES):  # few lines: each its own dash too
-        pairs = list(zip(COLOURS, DASHES, strict=False))
-    return [{"color": c, "linestyle": d} for c, d in islice(cycle(pairs), count)]
+    return [
+        # One dash further each time the colours are used up, so that no pair comes twice.
+        {"color": COLOURS[i % len(COLOURS)],
+         "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)]}
+        for i in range(count)
+    ]
 
 
 def shorten(text: str, longest: int = 24) -> str:

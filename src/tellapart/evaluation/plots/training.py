@@ -21,6 +21,7 @@ from tellapart.evaluation.plots.style import (
     line_styles,
     new_figure,
     percent_axis,
+    set_title,
     shorten,
     style,
 )
@@ -59,9 +60,8 @@ def learning_curves(history: History, best_epoch: int | None = None) -> Figure:
             for boundary in _stage_starts(history, epochs):
                 axes.axvline(boundary, color=LINE, linewidth=1.2, linestyle=(0, (1, 1)))
         _whole_epochs(axes_grid[-1, 0], epochs)
-        axes_grid[0, 0].set_title("Learning curves: train and validation")
-        axes_grid[0, 0].legend(loc="upper right", ncols=2, bbox_to_anchor=(1.0, 1.18),
-                               borderaxespad=0.0)
+        set_title(figure, "Learning curves: train and validation")
+        axes_grid[0, 0].legend(loc="upper right", ncols=2, borderaxespad=0.0)
         figure.align_ylabels(list(axes_grid[:, 0]))
     return figure
 
@@ -91,7 +91,7 @@ def overlay_curves(
             best = int(np.nanargmin(values) if "loss" in quantity else np.nanargmax(values))
             axes.plot(epochs[best], values[best], "o", color=line["color"], markersize=6,
                       markeredgecolor="white", zorder=5)
-        axes.set_title(f"{what[:1].upper()}{what[1:]} of each run (dot: its best epoch)")
+        set_title(figure, f"{what[:1].upper()}{what[1:]} of each run (dot: its best epoch)")
         axes.set(xlabel="epoch", ylabel=what)
         if "accuracy" in quantity:
             percent_axis(axes.yaxis)
@@ -155,7 +155,7 @@ def _loss_axis(axes: Axes, history: History) -> None:
     if len(losses):
         usual = 3.0 * float(np.median(losses))
         top = float(losses.max())
-        axes.set_ylim(0.0, 1.06 * (top if top <= 2 * usual else usual))
+        axes.set_ylim(0.0, 1.12 * (top if top <= 2 * usual else usual))
 
 
 def _few_decades(axes: Axes, rate: NDArray[np.float64]) -> None:
