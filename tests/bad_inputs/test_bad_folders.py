@@ -35,9 +35,9 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_empty_folder(tmp_path: Path) -> None:
-    assert "is empty or holds no images; it needs one folder" in message(tmp_path)
+    assert "holds no images; it needs one folder of images for each class" in message(tmp_path)
     (tmp_path / "cat").mkdir()
-    assert "holds no images in folders cat" in message(tmp_path)
+    assert "holds no images in its folders (cat)" in message(tmp_path)
 
 
 def test_a_file_where_a_folder_is_meant(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("tellapart.data.layouts.os.scandir", refuse)
+    monkeypatch.setattr("tellapart.data.listing.os.scandir", refuse)
     assert "b cannot be read (Permission denied)" in message(tmp_path)
 
 

@@ -89,6 +89,16 @@ def test_ordinary_numbering_does_not(names: list[str]) -> None:
     assert frames_note(*folder(names)) is None
 
 
+def test_numbered_files_in_folders_below_the_classes() -> None:
+    """cat/garden/001.jpg: each folder may be one film; cat/001.jpg is none."""
+    labels = np.repeat([0, 1], 20)
+    nested = [f"{c}/film{f}/{i:03d}.jpg" for c in "ab" for f in range(4) for i in range(5)]
+    note = frames_note(nested, labels, ("a", "b"))
+    assert note is not None
+    flat = [f"train{p}/{c}/{i:03d}.jpg" for c in "ab" for p in range(4) for i in range(5)]
+    assert frames_note(flat, labels, ("a", "b")) is None
+
+
 def test_the_suggested_grouping_works(tmp_path: Path) -> None:
     """What the note says can be typed as it stands."""
     for name in ("a", "b"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.data.layouts import natural_key
+from tellapart.data.listing import natural_key
 from tellapart.data.table import ImageTable, read_table
 from tellapart.errors import DataError
 

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from tellapart.data.layouts import is_system_name, shown
+from tellapart.data.listing import is_system_name, shown
 from tellapart.errors import DataError
 from tellapart.progress import Stage
 

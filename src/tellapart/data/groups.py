@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tellapart.data.layouts import listed, plural, shown
+from tellapart.data.listing import listed, normal_name, plural, shown
 from tellapart.errors import DataError
 
 if TYPE_CHECKING:
@@ -142,12 +142,17 @@ def join_groups(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[
     return np.asarray(np.unique(component[a], return_inverse=True)[1], dtype=np.int64)
 
 
-def frames_note(paths: Sequence[str], labels: NDArray[np.int64]) -> str | None:
+def frames_note(
+    paths: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str] = ()
+) -> str | None:
     """The question to ask when many names look like video frames, bursts or one series.
 
-    A name counts if it ends in a number, at least three of its folder share what stands
-    before the number, the numbers go in even steps, and what stands before is an id with a
-    digit of its own (``patient7_001``) or says frame, video, burst or the like.
+    A name counts if it ends in a number, at least three in its folder share what stands
+    before the number, the numbers go in even steps, and
+
+    - what stands before says frame, video, burst or the like, or
+    - it is an id with a digit of its own (``patient7_001``), of which there are three, or
+    - the folder is one of three that are no class folders (``cat/garden/001.jpg``).
     """
     series: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for index, path in enumerate(paths):
@@ -155,11 +160,17 @@ def frames_note(paths: Sequence[str], labels: NDArray[np.int64]) -> str | None:
         match = _NUMBERED.fullmatch(name.rpartition(".")[0])
         if match and len(match[2]) < 19:
             series[folder, match[1]].append((int(match[2]), index))
+    series = {key: sorted(members) for key, members in series.items() if len(members) >= 3}
+    num_ids = sum(_has_id(prefix) for _, prefix in series)
+    below = {f for f, _ in series if normal_name(f.rpartition("/")[2]) not in classes}
     flagged: list[int] = []
-    ids = [key for key, members in series.items() if _has_id(key[1]) and len(members) >= 3]
-    for key, members in series.items():
-        told = bool(_FRAME_WORDS.search(key[1])) or (_has_id(key[1]) and len(ids) >= 3)
-        if told and len(members) >= 3 and _even_steps(sorted(n for n, _ in members)):
+    for (folder, prefix), members in series.items():
+        told = (
+            _FRAME_WORDS.search(prefix)
+            or (num_ids >= 3 and _has_id(prefix))
+            or (classes and len(below) >= 3 and folder in below)
+        )
+        if told and _even_steps([number for number, _ in members]):
             flagged += [index for _, index in members]
     if len(flagged) < max(_FEWEST_FRAMES, _FRAME_SHARE * len(paths)):
         return None

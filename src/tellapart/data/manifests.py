@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tellapart.data.layouts import (
-    PART_NAMES,
+from tellapart.data.layouts import PART_NAMES
+from tellapart.data.listing import (
     Listing,
     Problem,
     check_name_and_size,
@@ -194,42 +196,34 @@ def list_manifest(
     """
     rows = read_rows(source)
     listing = Listing(root or source.parent)
-    path_at = find_column(rows, source, path_column, PATH_COLUMNS)
-    label_at = find_column(rows, source, label_column, LABEL_COLUMNS)
+    path_at = _required(rows, source, path_column, PATH_COLUMNS, "path")
+    label_at = _required(rows, source, label_column, LABEL_COLUMNS, "label")
     part_at = find_column(rows, source, None, PART_COLUMNS) if part is None else None
-    for at, what in ((path_at, "path"), (label_at, "label")):
-        if at is None:
-            raise DataError(
-                f"{shown(source)} has no {what} column; its columns are "
-                f"{listed(rows.columns)}: name the right one with --{what}-column."
-            )
-    if path_at is None or label_at is None:  # said above; here for the type checker
-        return listing
-    listing.columns = {c: [] for c in rows.columns}
-    first_row: dict[str, int] = {}
+    kept: list[int] = []
+    first: dict[str, int] = {}
     conflicts: set[str] = set()
     for number, (place, row) in enumerate(zip(rows.places, rows.values, strict=True)):
         where = f"{shown(source.name)} {place}"
-        path = inside(row[path_at], listing.root, where)
-        label = normal_name(row[label_at].strip())
-        if path in first_row:
-            if normal_name(rows.values[first_row[path]][label_at].strip()) != label:
+        path, label = inside(row[path_at], listing.root, where), normal_name(row[label_at].strip())
+        before = first.setdefault(path, number)
+        if before != number:
+            if normal_name(rows.values[before][label_at].strip()) != label:
                 conflicts.add(path)
-            reason = f"{where} names it again, after {rows.places[first_row[path]]}."
+            reason = f"{where} names it again, after {rows.places[before]}."
             listing.problems.append(Problem(path, "duplicate_name", reason))
             continue
-        first_row[path] = number
         problem = _check_row(listing.root, path, label, where)
         if problem is not None:
             listing.problems.append(problem)
             continue
+        kept.append(number)
         listing.paths.append(path)
         listing.names.append(label)
         listing.parts.append(part or _part_of_row(row, part_at, where))
-        for column, value in zip(rows.columns, row, strict=True):
-            listing.columns[column].append(value)
-        if len(listing.paths) % _STAGE_STEP == 0:
+        if len(kept) % _STAGE_STEP == 0:
             stage.advance(_STAGE_STEP)
+    for at, column in enumerate(rows.columns):
+        listing.columns[column] = [rows.values[number][at] for number in kept]
     missing = [p for p in listing.problems if p.kind == "missing"]
     if missing and not listing.paths:
         raise DataError(
@@ -240,16 +234,28 @@ def list_manifest(
     return _without_conflicts(listing, conflicts, source)
 
 
+def _required(
+    rows: Rows, source: Path, asked: str | None, known: Sequence[str], what: str
+) -> int:
+    at = find_column(rows, source, asked, known)
+    if at is None:
+        raise DataError(
+            f"{shown(source)} has no {what} column; its columns are {listed(rows.columns)}: "
+            f"name the right one with --{what}-column."
+        )
+    return at
+
+
 def _check_row(root: Path, path: str, label: str, where: str) -> Problem | None:
     if not label:
         return Problem(path, "no_class", f"{where} gives it no label.")
-    file = root / path
+    file = f"{root}/{path}"
     try:
-        status = file.stat()
+        status = os.stat(file)  # noqa: PTH116 - a Path for each of many rows doubles the time
     except OSError:
         reason = f"{where} names it, but there is no such file."
         return Problem(path, "missing", reason)
-    if not file.is_file():
+    if not stat.S_ISREG(status.st_mode):
         return Problem(path, "not_an_image", f"{where} names it, but it is no file.")
     return check_name_and_size(path, status.st_size, file)
 

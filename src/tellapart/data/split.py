@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.layouts import listed, plural, shown
+from tellapart.data.listing import listed, plural, shown
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import DataError
 
@@ -185,10 +185,11 @@ def split_groups(
     """
     _, group = np.unique(groups, return_inverse=True)
     size = np.bincount(group)
-    pairs, pair_counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)
-    starts = np.searchsorted(pairs[0], np.arange(len(size) + 1))
+    pairs, pair_counts = np.unique(group * targets.shape[1] + labels, return_counts=True)
+    group_of_pair, label_of_pair = np.divmod(pairs, targets.shape[1])
+    starts = np.searchsorted(group_of_pair, np.arange(len(size) + 1))
     members = [
-        (pairs[1, a:b], pair_counts[a:b].astype(np.float64))
+        (label_of_pair[a:b], pair_counts[a:b].astype(np.float64))
         for a, b in pairwise(starts)
     ]
     together = np.flatnonzero(size > 1)
@@ -292,8 +293,10 @@ def _torn_groups(table: ImageTable) -> list[str]:
     if table.groups is None or not len(table):
         return []
     part = np.unique(table.parts, return_inverse=True)[1]
-    pairs = np.unique(np.stack([table.groups, part]), axis=1)
-    torn = int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+    group = np.unique(table.groups, return_inverse=True)[1]
+    num_parts = int(part.max()) + 1
+    group_of_pair = np.unique(group * num_parts + part) // num_parts
+    torn = int((np.bincount(group_of_pair) > 1).sum())
     if not torn:
         return []
     return [

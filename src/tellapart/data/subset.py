@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from tellapart.data.layouts import (
+from tellapart.data.listing import (
     IMAGE_EXTENSIONS,
     Problem,
     is_system_name,

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.groups import find_groups, frames_note
-from tellapart.data.layouts import (
+from tellapart.data.layouts import Parts, list_folder
+from tellapart.data.listing import (
     Listing,
-    Parts,
     Problem,
     inside,
-    list_folder,
     listed,
     normal_name,
     plural,
@@ -302,16 +301,10 @@ def _require_images(listing: Listing, place: Path) -> None:
             f"{shown(place)} holds no images that can be used; {plural(len(others), 'file')} "
             f"left out, for example '{shown(others[0])}': {listing.problems[0].reason}"
         )
-    if place.is_dir() and not visible_folders(place):
-        raise DataError(
-            f"The folder {shown(place)} is empty or holds no images; it needs one folder of "
-            "images for each class."
-        )
+    folders = visible_folders(place) if place.is_dir() else []
+    where = f" in its folders ({listed(folders)})" if folders else ""
     raise DataError(
-        f"{shown(place)} holds no images in folders {listed(visible_folders(place))}; it needs "
-        "one folder of images for each class."
-        if place.is_dir()
-        else f"{shown(place)} holds no images; it needs one folder of images for each class."
+        f"{shown(place)} holds no images{where}; it needs one folder of images for each class."
     )
 
 
@@ -324,7 +317,7 @@ def _class_map(listing: Listing, wanted: tuple[str, ...], place: Path) -> tuple[
         if not found:
             raise DataError(
                 f"{shown(place)} has {' and '.join(sorted(set(listing.parts)))} images but none "
-                "to train on; it needs a folder named train."
+                "to train on; it needs a folder named train, or one named with --train."
             )
         if len(found) == 1:
             raise DataError(
@@ -404,7 +397,7 @@ def _with_groups_and_notes(
     table: ImageTable, listing: Listing, rows: Sequence[int], group_by: str | None
 ) -> ImageTable:
     if group_by is None:
-        note = frames_note(table.paths, table.labels)
+        note = frames_note(table.paths, table.labels, table.classes)
         return table if note is None else replace(table, notes=(*table.notes, note))
     columns = {name: [values[i] for i in rows] for name, values in listing.columns.items()}
     groups, notes = find_groups(table.paths, group_by, columns)

@@ -1,0 +1,278 @@
+"""Files and names: what is an image, what is ignored, which path stays inside its root.
+
+Nothing is decoded here. A file counts as an image by its extension, or, where that says
+nothing, by its first bytes; whether it can be read is found when its pixels are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tellapart.errors import DataError
+from tellapart.progress import Stage
+
+IMAGE_EXTENSIONS = frozenset(
+    {
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff"),
+        *("ppm", "pgm", "pbm", "pnm"),
+    }
+)
+#: Pictures that a person would expect to be read and that are not; worth a sentence of their own.
+OTHER_PICTURES = frozenset(
+    {
+        *("heic", "heif", "avif", "jxl", "jp2", "svg", "psd"),
+        *("raw", "cr2", "cr3", "nef", "arw", "dng", "orf"),
+    }
+)
+SYSTEM_NAMES = frozenset(
+    {
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+        "__macosx",
+        "@eadir",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+    }
+)
+#: More links than this on one path are taken for a loop.
+_MAXIMUM_LINKS = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that was left out, and why."""
+
+    #: Relative to the root of the table.
+    path: str
+    #: "empty", "not_an_image", "no_class", "missing", "excluded", "unreadable", ...
+    kind: str
+    #: One sentence.
+    reason: str
+
+
+@dataclass
+class Listing:
+    """Rows found so far, one an image, before there is a class map."""
+
+    root: Path
+    paths: list[str] = field(default_factory=list)
+    #: The class of each image, by name.
+    names: list[str] = field(default_factory=list)
+    #: "train", "validation", "test", or "" where the layout does not say.
+    parts: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    #: The columns of a manifest, a value an image; empty for folders.
+    columns: dict[str, list[str]] = field(default_factory=dict)
+
+
+# --- names -----------------------------------------------------------------------------
+
+
+def shown(name: str | Path) -> str:
+    """A name from a file system or a file, fit for a sentence: no control characters."""
+    text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 image``, ``1,200 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def normal_name(name: str) -> str:
+    """A class name in one spelling: macOS writes accents as characters of their own."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def is_system_name(name: str) -> bool:
+    """Hidden and system files, of which a person does not know that they are there."""
+    return name.startswith((".", "~$")) or name.lower() in SYSTEM_NAMES
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key in which 9 comes before 10."""
+    pieces = re.findall(r"[0-9]+|[^0-9]+", name)
+    return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in pieces)
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names for a sentence: the first few and how many more; ``none`` if there are none."""
+    if not names:
+        return "none"
+    text = ", ".join(shown(n) for n in names[:most])
+    return f"{text} and {len(names) - most:,} more" if len(names) > most else text
+
+
+def inside(path: str, root: Path, where: str) -> str:
+    """``path`` relative to ``root``, with forward slashes; never leaves it.
+
+    Raises:
+        DataError: the path lies outside; ``where`` says who gave it.
+    """
+    text = path.replace("\\", "/") if os.sep == "\\" else path
+    top = os.path.abspath(root)  # noqa: PTH100 - lexical: links below the root are the user's
+    full = os.path.normpath(os.path.join(top, text))  # noqa: PTH118
+    if full == top:
+        return "."
+    above = top if top.endswith(os.sep) else top + os.sep
+    if "\0" in path or not full.startswith(above):
+        raise DataError(
+            f"{where}: the path '{shown(path)}' leads out of {shown(root)}; it must lie inside "
+            "(--root says where the paths of a table start)."
+        )
+    return full[len(above) :].replace(os.sep, "/")
+
+
+# --- walking --------------------------------------------------------------------------
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Whether a file's first 16 bytes are those of a format that is read."""
+    return (
+        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"))
+        or head.startswith((b"II*\x00", b"MM\x00*"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[:2] == b"BM" and len(head) >= 16 and head[14:16] in {b"\x28\x00", b"\x7c\x00"})
+    )
+
+
+@dataclass
+class Scan:
+    """Everything below one folder."""
+
+    paths: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    #: Names of the folders directly below.
+    folders: list[str] = field(default_factory=list)
+
+
+def scan(folder: Path, prefix: str, stage: Stage) -> Scan:
+    """List the images below ``folder``; their paths get ``prefix`` in front.
+
+    Links are followed, except those that lead back to a folder on the way.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found = Scan()
+    pending: list[tuple[str, str, tuple[str, ...]]] = [(str(folder), prefix, ())]
+    while pending:
+        place, relative, trail = pending.pop()
+        listed = len(found.paths)
+        for entry in entries(place):
+            path = f"{relative}{entry.name}"
+            if is_system_name(entry.name):
+                continue
+            if not entry.name.isascii() and not _is_unicode(entry.name):
+                reason = "Its name is not valid Unicode; rename it."
+                found.problems.append(Problem(shown(path), "bad_name", reason))
+            elif _is_folder(entry):
+                way = _follow(entry, place, trail)
+                if way is None:
+                    reason = "It is a link that leads back to a folder above it."
+                    found.problems.append(Problem(path, "loop", reason))
+                    continue
+                pending.append((entry.path, f"{path}/", way))
+                if relative == prefix:
+                    found.folders.append(entry.name)
+            else:
+                problem = _check_file(entry, path)
+                if problem is None:
+                    found.paths.append(path)
+                else:
+                    found.problems.append(problem)
+        stage.advance(len(found.paths) - listed)
+    return found
+
+
+def entries(place: str | Path) -> list[os.DirEntry[str]]:
+    """What lies directly in a folder, in no order.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(place) as found:
+            return list(found)
+    except OSError as error:
+        raise DataError(
+            f"The folder {shown(place)} cannot be read ({error.strerror}); "
+            "give yourself the right to read it, or leave it out."
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; _check_file says so
+        return False
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _follow(
+    entry: os.DirEntry[str], place: str, trail: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """The real folders left by a link so far, or None where this link closes a loop."""
+    if not entry.is_symlink():
+        return trail
+    target, here = os.path.realpath(entry.path), os.path.realpath(place)
+    way = (*trail, here)
+    loop = any(f"{passed}/".startswith(f"{target.rstrip('/')}/") for passed in way)
+    return None if loop or len(way) > _MAXIMUM_LINKS else way
+
+
+def _check_file(entry: os.DirEntry[str], path: str) -> Problem | None:
+    """Why a file is not an image, as far as its name, size and first bytes tell."""
+    try:
+        if not entry.is_file():
+            if entry.is_symlink():
+                return Problem(path, "missing", "It is a link to a file that is not there.")
+            return Problem(path, "not_an_image", "It is no ordinary file.")
+        size = entry.stat().st_size
+    except OSError as error:
+        return Problem(path, "unreadable", f"It cannot be read: {error.strerror}.")
+    return check_name_and_size(path, size, entry.path)
+
+
+def check_name_and_size(path: str, size: int, file: str | Path) -> Problem | None:
+    """Why an existing file is left out, or None; opened only if its extension is odd."""
+    if size == 0:
+        return Problem(path, "empty", "The file is empty (0 bytes).")
+    name, dot, extension = path.rpartition("/")[2].rpartition(".")
+    extension = extension.lower() if dot and name else ""
+    if extension in IMAGE_EXTENSIONS:
+        return None
+    if extension in OTHER_PICTURES:
+        reason = f"{extension.upper()} pictures are not read; save it as JPEG or PNG."
+        return Problem(path, "not_an_image", reason)
+    try:
+        with Path(file).open("rb") as opened:
+            head = opened.read(16)
+    except OSError as error:
+        return Problem(path, "unreadable", f"It cannot be read: {error.strerror}.")
+    if looks_like_image(head):
+        return None
+    return Problem(path, "not_an_image", "It is no image, by its name and its first bytes.")
+
+
+def visible_folders(folder: Path) -> list[str]:
+    """Names of the folders directly below, hidden and system folders left out, sorted."""
+    return sorted(
+        e.name for e in entries(folder) if not is_system_name(e.name) and _is_folder(e)
+    )
