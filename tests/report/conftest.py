@@ -6,19 +6,19 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from PIL import Image
 
-from tellapart.report.content import Picture
+# Tests are imported by path (import-mode importlib), so helpers need their folder here.
+sys.path.insert(0, str(Path(__file__).parent))
 
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c", "ArrowRight": "\ue014"}
 _FLAGS = [
@@ -97,17 +97,21 @@ class Browser:
         return [entry["message"] for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
 
     def requests(self) -> list[str]:
-        """Addresses that the page asked for since the last call, pictures inside it apart."""
-        events = [
-            json.loads(entry["message"])["message"]
-            for entry in self._send("POST", "/se/log", {"type": "performance"})
+        """Addresses that the page fetched since the last call, pictures inside it apart.
+
+        What the page's own policy refused was never fetched and is left out.
+        """
+        asked: dict[str, str] = {}
+        for entry in self._send("POST", "/se/log", {"type": "performance"}):
+            event = json.loads(entry["message"])["message"]
+            parameters = event["params"]
+            if event["method"] == "Network.requestWillBeSent":
+                asked[parameters["requestId"]] = parameters["request"]["url"]
+            elif parameters.get("blockedReason") == "csp":
+                asked.pop(parameters["requestId"], None)
+        return [
+            address for address in asked.values() if not address.startswith(("data:", "about:"))
         ]
-        addresses = [
-            event["params"]["request"]["url"]
-            for event in events
-            if event["method"] == "Network.requestWillBeSent"
-        ]
-        return [address for address in addresses if not address.startswith(("data:", "about:"))]
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=whole)
@@ -146,36 +150,3 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     finally:
         process.terminate()
         process.wait(timeout=20)
-
-
-def stamp(number: int) -> bytes:
-    """A picture whose one colour says its number, exactly (PNG, red and green hold it)."""
-    buffer = BytesIO()
-    Image.new("RGB", (16, 16), (number % 256, number // 256, 77)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def read_stamp(image: bytes) -> int:
-    red, green, blue = Image.open(BytesIO(image)).convert("RGB").getpixel((8, 8))
-    assert blue == 77
-    return red + 256 * green
-
-
-@pytest.fixture(scope="session")
-def stamped():
-    """Make a picture of image ``number``, which its pixels, its path and its confidence tell."""
-
-    def make(number: int, true: str, predicted: str = "", total: int = 1000) -> Picture:
-        confidence = number / total
-        return Picture(
-            stamp(number), f"test/{number}.png", true, predicted, confidence,
-            [(predicted, confidence), (true, 1 - confidence)] if predicted else [],
-        )  # fmt: skip
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def number_in():
-    """Read the number back out of the bytes of a picture."""
-    return read_stamp

@@ -66,10 +66,10 @@ def headline_scale(headline: Headline) -> Markup:
     start = max(0.0, math.floor(min(shown) * 10 - 0.5) / 10)
 
     def place(value: float) -> float:
-        return round(18 + 324 * (min(max(value, start), 1.0) - start) / (1 - start), 1)
+        return round(24 + 312 * (min(max(value, start), 1.0) - start) / (1 - start), 1)
 
     rail = 16 + 16 * len(headline.references)
-    parts = [f'<path class="rail" d="M18 {rail}H342"/>']
+    parts = [f'<path class="rail" d="M24 {rail}H336"/>']
     every = 1 if start >= 0.4 else 2
     for tenth in range(10, round(start * 10) - 1, -every):
         x, text = place(tenth / 10), format_value(tenth / 10, headline.kind, decimals=0)
@@ -77,10 +77,11 @@ def headline_scale(headline: Headline) -> Markup:
         parts.append(
             f'<text class="tick-label" x="{x}" y="{rail + 19}" text-anchor="middle">{text}</text>'
         )
-    for row, reference in enumerate(headline.references):
+    # From left to right and downwards, so that no line crosses a label that starts at it.
+    for row, reference in enumerate(sorted(headline.references, key=lambda item: item.value)):
         x, y = place(reference.value), 12 + 16 * row
-        anchor, shift = ("end", -5) if x > 180 else ("start", 5)
         label = f"{_shorten(reference.label)} {format_value(reference.value, headline.kind)}"
+        anchor, shift = ("end", -5) if x + 6.5 * len(label) > 350 else ("start", 5)
         parts.append(f'<path class="reference" d="M{x} {y - 8}V{rail + 5}"/>')
         parts.append(
             f'<text class="reference-label" x="{x + shift}" y="{y}" text-anchor="{anchor}">'

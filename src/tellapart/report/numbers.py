@@ -37,11 +37,14 @@ def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
     return _significant(value)
 
 
-def meaningful_decimals(number: Number) -> int:
-    """Decimals of a percentage that its interval supports: two where it is narrow."""
-    if number.low is None or number.high is None:
-        return 1
-    return 2 if number.high - number.low < 0.02 else 1
+def meaningful_decimals(*numbers: Number) -> int:
+    """Decimals of percentages that stand together: two where an interval is that narrow."""
+    widths = [
+        number.high - number.low
+        for number in numbers
+        if number.low is not None and number.high is not None
+    ]
+    return 2 if widths and min(widths) < 0.02 else 1
 
 
 def format_interval(number: Number, kind: Kind, decimals: int = 1) -> str:
@@ -66,13 +69,15 @@ def format_confidence(confidence: float) -> str:
     return format_value(confidence, "share")
 
 
-def format_cell(cell: Cell, kind: Kind) -> str:
+def format_cell(cell: Cell, kind: Kind, decimals: int = 1) -> str:
     """Write a table cell without its interval."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, Number):
-        return format_value(cell.value, kind)
-    return format_value(cell, "count" if kind == "text" and isinstance(cell, int) else kind)
+        return format_value(cell.value, kind, decimals)
+    return format_value(
+        cell, "count" if kind == "text" and isinstance(cell, int) else kind, decimals
+    )
 
 
 def sort_key(cell: Cell) -> str:
@@ -92,7 +97,7 @@ def _significant(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    if value < 60:
+    if value < 59.95:
         return f"{value:.1f}{_THIN}s" if value >= 0.1 else f"{1000 * value:.0f}{_THIN}ms"
     minutes, seconds = divmod(round(value), 60)
     if minutes < 60:

@@ -7,6 +7,7 @@ Content-Security-Policy forbids every request and every script but its own.
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -61,7 +62,8 @@ def write_report(text: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        # A file name that is no valid Unicode must not keep the report from being written.
+        temporary.write_text(text, encoding="utf-8", errors="replace")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -91,8 +93,13 @@ def limit_galleries(
 ) -> tuple[Gallery, ...]:
     """Leave out the last pictures of the largest galleries until all fit into the budget.
 
-    Each gallery keeps its order and remembers how many images there are in all.
+    Each gallery keeps its order and remembers how many images there are in all. Names
+    become fit for addresses inside the page, each its own.
     """
+    names: list[str] = []
+    for gallery in galleries:
+        name = re.sub(r"[^A-Za-z0-9]+", "-", gallery.name).strip("-") or "pictures"
+        names.append(name if name not in names else f"{name}-{len(names)}")
     sizes = [[len(picture.image) for picture in gallery.pictures] for gallery in galleries]
     kept = [len(row) for row in sizes]
     total = sum(sum(row) for row in sizes)
@@ -103,10 +110,11 @@ def limit_galleries(
     return tuple(
         replace(
             gallery,
+            name=name,
             pictures=tuple(gallery.pictures[:count]),
             total=len(gallery.pictures) if gallery.total is None else gallery.total,
         )
-        for gallery, count in zip(galleries, kept, strict=True)
+        for gallery, name, count in zip(galleries, names, kept, strict=True)
     )
 
 
@@ -124,6 +132,13 @@ def _media_type(image: bytes) -> str:
     if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         return "image/webp"
     raise ValueError("a picture in a report must be PNG, JPEG, WebP or GIF")
+
+
+def _column_decimals(table: Table) -> list[int]:
+    return [
+        meaningful_decimals(*(cell for cell in cells if isinstance(cell, Number)))
+        for cells in ([row[index] for row in table.rows] for index in range(len(table.columns)))
+    ]
 
 
 def _scales(table: Table) -> list[tuple[float, float]]:
@@ -208,6 +223,7 @@ def _environment() -> Environment:
         headline_scale=headline_scale,
         heat_step=heat_step,
         scales=_scales,
+        column_decimals=_column_decimals,
         best_values=_best_values,
         cell_value=_cell_value,
         class_names=_class_names,

@@ -265,7 +265,7 @@
       const number = document.createElement("span");
       const bar = document.createElement("progress");
       label.textContent = name;
-      number.textContent = `${(100 * value).toFixed(1)} %`;
+      number.textContent = value >= 0.9995 && value < 1 ? "> 99.9 %" : `${(100 * value).toFixed(1)} %`;
       bar.value = value;
       bar.setAttribute("aria-hidden", "true");
       row.append(label, number, bar);
