@@ -100,7 +100,7 @@
     const what = target.tBodies ? "rows" : "classes";
     const output = one(".shown", input.parentElement);
     const texts = rows.map((row) =>
-      (target.tBodies ? row.textContent : one("h4", row).textContent).toLocaleLowerCase());
+      (target.tBodies ? row.textContent : one(".group-name", row).textContent).toLocaleLowerCase());
     const more = target.tBodies ? null : one(".more", target.parentElement);
     const show = target.tBodies
       ? (found) => { const kept = new Set(found); for (const row of rows) row.hidden = !kept.has(row); }
