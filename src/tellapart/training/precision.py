@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from tellapart.machine import has_bf16
+
 
 def trains_in_bf16(
     precision: Literal["auto", "float32", "bf16"], device: torch.device, images: bool
@@ -20,14 +22,10 @@ def trains_in_bf16(
     """
     if precision != "auto":
         return precision == "bf16"
-    return images and has_bf16(device)
+    return images and _multiplies_bf16(device)
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware."""
+def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return device.type == "cpu" and has_bf16()
