@@ -104,8 +104,7 @@ class Augmentation:
             for size in (width, height)
         )
         rows = matrices[:, :2, 0, None, None] * x[None, None, None, :] + (
-            matrices[:, :2, 1, None, None] * y[None, None, :, None]
-            + matrices[:, :2, 2, None, None]
+            matrices[:, :2, 1, None, None] * y[None, None, :, None] + matrices[:, :2, 2, None, None]
         )
         sampled = functional.grid_sample(
             images,
@@ -170,9 +169,7 @@ def augment_pixels(
     """
     generator = Generator().manual_seed(seed)
     images = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()
-    images = augmentation.after_normalisation(
-        augmentation(images, generator), 1 / 255, generator
-    )
+    images = augmentation.after_normalisation(augmentation(images, generator), 1 / 255, generator)
     rounded = images.round_().clamp_(0, 255).to(torch.uint8)
     return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
 
@@ -291,9 +288,7 @@ def _shear(step: recipe.Shear) -> DrawMatrices:
 def _random_crop(step: recipe.RandomCrop) -> DrawMatrices:
     def draw(number: int, height: int, width: int, generator: Generator) -> Tensor:
         shift = _choice(2 * number, 2 * step.padding + 1, generator) - step.padding
-        return _matrices(
-            x=shift[:number] * 2 / width, y=shift[number:] * 2 / height, number=number
-        )
+        return _matrices(x=shift[:number] * 2 / width, y=shift[number:] * 2 / height, number=number)
 
     return draw
 
@@ -320,9 +315,7 @@ def _random_resized_crop(step: recipe.RandomResizedCrop) -> DrawMatrices:
 # --- values: each returns new images, 0..255 -----------------------------------------------
 
 
-def _a_number_an_image(
-    images: Tensor, low: float, high: float, generator: Generator
-) -> Tensor:
+def _a_number_an_image(images: Tensor, low: float, high: float, generator: Generator) -> Tensor:
     drawn = _uniform(len(images), low, high, generator)
     return drawn.to(images.device).reshape(-1, 1, 1, 1)
 

@@ -25,6 +25,7 @@ from torch import Generator, Tensor, nn
 
 from tellapart.data.augment import Augmentation
 from tellapart.errors import RunError, TrainingError
+from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.freezing import freeze
 from tellapart.models.network import l2_penalty
 from tellapart.progress import SILENT, Progress
@@ -70,6 +71,8 @@ from tellapart.training.sentinels import ChanceWatch, FrozenStatistics, check_fi
 EVALUATION_BATCH_SIZE = 256
 #: How often the display, a time limit and a broken loss are looked at, in seconds.
 LOOK_SECONDS = 0.5
+
+__all__ = ["Arrays", "FitResult", "fit"]
 
 EARLY_STOPPING, INTERRUPTED, TIME_LIMIT = "early stopping", "interrupted", "time limit"
 
@@ -137,7 +140,8 @@ def fit(
         num_classes: number of classes, also with one sigmoid output.
         augmentation: random transforms of the training images.
         seed: of shuffling, augmentation, mixing and dropout.
-        device: "auto" takes a GPU if there is one; "cpu" does not.
+        device: "auto" takes a GPU if there is one; or "cpu", "cuda", "mps", "xpu". Which
+            GPU of several is for CUDA_VISIBLE_DEVICES or ``accelerate launch`` to say.
         checkpoint_folder: where to keep, after each epoch, what resuming needs. If it holds
             a checkpoint of the same training, that training is continued.
         history_file: CSV to write after each epoch.
@@ -159,12 +163,11 @@ def fit(
             raise TrainingError(
                 f"The {name} part has no images; give each class some, or change the split."
             )
-    from tellapart.machine import keep_memory
-
     keep_memory()
-    accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu")
-    gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus), ExitStack() as open_things:
+    with ExitStack() as open_things:
+        accelerator = build_accelerator(device)
+        gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
+        open_things.enter_context(torch.random.fork_rng(devices=gpus))
         training = _Training(
             accelerator, network, train, validation, stage, num_classes, augmentation, seed
         )
@@ -174,6 +177,26 @@ def fit(
             open_things.callback(callback.close)
         stopped = training.run(callbacks, checkpoint_folder, progress, time_limit_seconds)
     return training.result(stopped)
+
+
+def build_accelerator(device: str) -> Accelerator:
+    """Accelerate on a device; number formats are chosen by ``precision``, not by it.
+
+    Raises:
+        TellapartError: there is no such device here.
+        TrainingError: the process has trained on another kind of device before.
+    """
+    kind = resolve_device(device).partition(":")[0]
+    try:
+        accelerator = Accelerator(mixed_precision="no", cpu=kind == "cpu")
+    except ValueError:
+        accelerator = None
+    if accelerator is None or accelerator.device.type != kind:
+        raise TrainingError(
+            f"This process has trained on another device before {kind}, and Accelerate keeps to "
+            "the first; start a new process for it."
+        )
+    return accelerator
 
 
 def _callbacks(
@@ -289,7 +312,7 @@ class _Training:
             if validation_loss < self.position.best_loss:
                 self.position.best_loss, self.position.best_epoch = validation_loss, epoch
                 self.best_state = _snapshot(self.network)
-        note = self.chance.end_epoch(epoch, loss, accuracy, counts)
+        note = self.chance.end_epoch(loss, accuracy, counts)
         row = {
             "epoch": epoch,
             "loss": loss,

@@ -21,7 +21,7 @@ EPOCHS_UNTIL_NOTE = 5
 EPOCHS_UNTIL_STOP = 10
 #: How far above the largest class an accuracy may be and still be chance.
 CHANCE_MARGIN = 0.02
-#: A training loss that fell by less than this since the first epoch has not moved.
+#: A training loss that fell by less than this since the first of them has not moved.
 STILL_LOSS = 1e-3
 
 
@@ -41,7 +41,7 @@ def check_finite(loss: float, epoch: int, learning_rate: float, part: str = "tra
 
 @dataclass
 class ChanceWatch:
-    """Counts epochs from the first in which the network says one class for everything.
+    """Counts epochs in a row in which the network says one class for everything.
 
     A validation accuracy at chance can be honest (few or hard images), so three things must
     come together: one predicted class, a training accuracy at chance, and, to stop, a
@@ -54,19 +54,18 @@ class ChanceWatch:
     epochs: int = 0
     first_loss: float = math.inf
 
-    def end_epoch(
-        self, epoch: int, loss: float, accuracy: float, predicted_counts: NDArray[np.int64]
-    ) -> str:
+    def end_epoch(self, loss: float, accuracy: float, predicted_counts: NDArray[np.int64]) -> str:
         """Count an epoch; returns a sentence for the user, or "".
 
         Raises:
-            TrainingError: ten epochs from the first brought nothing at all.
+            TrainingError: ten epochs in a row brought nothing at all.
         """
-        self.first_loss = min(self.first_loss, loss) if epoch > 1 else loss
         one_class = np.count_nonzero(predicted_counts) == 1
         if not one_class or accuracy > self.largest_class + CHANCE_MARGIN:
             self.epochs = 0
             return ""
+        if not self.epochs:
+            self.first_loss = loss
         self.epochs += 1
         what = (
             f"All {predicted_counts.sum()} validation images got the same class for "

@@ -1,0 +1,338 @@
+"""The loop: what it computes, what it returns, and when it stops."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny import NUM_CLASSES, Listener, TinyNetwork, tiny_arrays, tiny_network
+
+from tellapart import recipe
+from tellapart.data.augment import build_augmentation
+from tellapart.errors import TrainingError
+from tellapart.recipe import EarlyStopping, ReduceOnPlateau, Stage
+from tellapart.training import batches as batches_module
+from tellapart.training.batches import Arrays, derive_seed, shuffled_plan
+from tellapart.training.fit import FitResult, fit
+
+TRAIN, VALIDATION = tiny_arrays(70, 1), tiny_arrays(40, 2)
+STILL = 1e-30  # a learning rate that moves no float32 weight
+
+
+def run(network: nn.Module | None = None, **options) -> FitResult:
+    """Fit the tiny task; keywords that are settings of a stage go there."""
+    settings = {k: options.pop(k) for k in list(options) if k in Stage.model_fields}
+    stage = Stage(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, **settings})
+    parts = {"train": TRAIN, "validation": VALIDATION}
+    train, validation = (options.pop(name, part) for name, part in parts.items())
+    return fit(
+        network or tiny_network(), train, validation, stage,
+        **{"num_classes": NUM_CLASSES, "device": "cpu", **options},
+    )  # fmt: skip
+
+
+def as_float(arrays: Arrays) -> torch.Tensor:
+    return torch.from_numpy(arrays.inputs).permute(0, 3, 1, 2).float()
+
+
+# --- what it computes ----------------------------------------------------------------------
+
+
+def test_the_loop_is_plain_gradient_descent_with_keras_l2() -> None:
+    """Weights and losses agree with a loop written by hand on the same batches."""
+    stage = {"optimizer": "sgd", "momentum": 0.9, "precision": "float32", "epochs": 2}
+    network = tiny_network(l2=0.05)
+    result = run(network, **stage)
+
+    mine = tiny_network(l2=0.05)
+    optimizer = torch.optim.SGD(mine.parameters(), lr=0.01, momentum=0.9)
+    images, labels = as_float(TRAIN), torch.from_numpy(TRAIN.labels)
+    states, losses = [], []
+    for epoch in (1, 2):
+        mine.train()
+        generator = torch.Generator().manual_seed(derive_seed(0, "shuffling", epoch))
+        total = 0.0
+        for ids in shuffled_plan(70, 16, generator):
+            loss = functional.cross_entropy(mine(images[ids]), labels[ids])
+            loss = loss + 0.05 * (mine.output.weight**2).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(ids)
+        mine.eval()
+        with torch.no_grad():
+            logits = mine(as_float(VALIDATION))
+            data = float(functional.cross_entropy(logits, torch.from_numpy(VALIDATION.labels)))
+        penalty = 0.05 * mine.output.weight.square().sum().item()
+        hits = (logits.argmax(1).numpy() == VALIDATION.labels).mean()
+        losses.append((total / 70, data + penalty, data, hits))
+        states.append({k: v.clone() for k, v in mine.state_dict().items()})
+
+    for row, (loss, validation_loss, data, hits) in zip(result.history, losses, strict=True):
+        assert row["loss"] == pytest.approx(loss, rel=1e-4)
+        assert row["validation_loss"] == pytest.approx(validation_loss, rel=1e-4)
+        assert row["validation_data_loss"] == pytest.approx(data, rel=1e-4)
+        assert row["validation_accuracy"] == pytest.approx(hits)
+    best = min((0, 1), key=lambda i: losses[i][1])
+    for name, value in states[best].items():
+        assert torch.allclose(result.best_state[name], value, atol=1e-5), name
+
+
+def test_one_sigmoid_output_learns_like_keras_binary_crossentropy() -> None:
+    def two(arrays: Arrays) -> Arrays:
+        kept = np.flatnonzero(arrays.labels < 2)
+        return Arrays(arrays.inputs, arrays.labels[kept], kept)
+
+    result = run(
+        tiny_network(num_outputs=1), train=two(TRAIN), validation=two(VALIDATION),
+        num_classes=2, epochs=8, precision="float32",
+    )  # fmt: skip
+    network = TinyNetwork(num_outputs=1)
+    network.load_state_dict(result.best_state)
+    rows = two(VALIDATION).rows
+    with torch.no_grad():
+        p = torch.sigmoid(network.eval()(as_float(VALIDATION)[rows])[:, 0]).numpy()
+    truth = VALIDATION.labels[rows]
+    loss = -np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p))
+    row = result.history[result.best_epoch - 1]
+    assert row["validation_loss"] == pytest.approx(loss, rel=1e-4)
+    assert row["validation_accuracy"] == pytest.approx(np.mean((p > 0.5) == truth))
+    assert row["validation_accuracy"] > 0.8
+
+
+def test_it_learns_and_returns_the_epoch_with_the_lowest_validation_loss() -> None:
+    network = tiny_network()
+    result = run(network, epochs=12, learning_rate=0.03)
+    losses = [row["validation_loss"] for row in result.history]
+    assert result.best_epoch == int(np.argmin(losses)) + 1
+    assert result.last_epoch == 12 and result.stopped == ""
+    assert result.history[-1]["accuracy"] > 0.9
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, result.best_state[name])
+    assert not network.training
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "learning_rate": 0.05},
+        {"optimizer": "rmsprop", "momentum": 0.5, "learning_rate": 0.003},
+        {"optimizer": "adamw", "weight_decay": 0.01, "gradient_clip": 1.0},
+        {"schedule": "cosine", "warmup": 0.1, "label_smoothing": 0.1, "mixup": 0.2},
+        {"schedule": "one_cycle", "warmup": 0.3, "cutmix": 1.0, "ema_decay": 0.9},
+        {"class_weight": "balanced", "precision": "bf16", "mixup": 0.2, "cutmix": 0.2},
+    ],
+)
+def test_every_setting_trains(settings: dict) -> None:
+    result = run(**{"epochs": 14, "learning_rate": 0.02, **settings})
+    assert result.history[result.best_epoch - 1]["validation_accuracy"] > 0.8
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others() -> None:
+    def numbers(seed: int) -> list[float]:
+        augmentation = build_augmentation([recipe.Flip(transform="flip")])
+        result = run(tiny_network(dropout=0.3), seed=seed, augmentation=augmentation, mixup=0.2)
+        return [row["loss"] for row in result.history]
+
+    first = numbers(0)
+    assert numbers(0) == first and numbers(1) != first
+
+
+def test_the_callers_random_state_is_left_alone() -> None:
+    network = tiny_network(dropout=0.3)
+    before = torch.get_rng_state()
+    run(network)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_weight_average_is_what_is_evaluated_and_kept() -> None:
+    plain = run(epochs=1, learning_rate=0.05)
+    averaged = run(epochs=1, learning_rate=0.05, ema_decay=0.99)
+    assert averaged.history[0]["loss"] == plain.history[0]["loss"]
+    assert averaged.history[0]["validation_loss"] != plain.history[0]["validation_loss"]
+    network = TinyNetwork()
+    network.load_state_dict(averaged.best_state)
+    with torch.no_grad():
+        loss = functional.cross_entropy(
+            network.eval()(as_float(VALIDATION)), torch.from_numpy(VALIDATION.labels)
+        )
+    assert averaged.history[0]["validation_loss"] == pytest.approx(float(loss), abs=0.01)
+
+
+# --- what goes in ---------------------------------------------------------------------------
+
+
+class Recorder:
+    """An augmentation that notes what it was given, by the mean of each image."""
+
+    def __init__(self) -> None:
+        self.means: list[float] = []
+
+    def __call__(self, images, generator):
+        self.means += images.mean(dim=(1, 2, 3)).tolist()
+        return images
+
+    def after_normalisation(self, images, std, generator):
+        return images
+
+
+def test_training_images_are_augmented_once_an_epoch_and_validation_never() -> None:
+    recorder = Recorder()
+    run(augmentation=recorder, epochs=2)
+    expected = as_float(TRAIN).mean(dim=(1, 2, 3)).tolist()
+    assert sorted(recorder.means[:70]) == pytest.approx(sorted(expected))
+    assert sorted(recorder.means[70:]) == pytest.approx(sorted(expected))
+    assert recorder.means[:70] != recorder.means[70:]
+
+
+def test_validation_numbers_do_not_depend_on_augmentation() -> None:
+    black = build_augmentation([recipe.Brightness(transform="brightness", fraction=1.0)])
+    # Without BatchNorm, whose statistics would come from the augmented training images.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, NUM_CLASSES))
+    losses = [
+        run(network, learning_rate=STILL, epochs=1, augmentation=a).history[0]
+        for a in (None, black)
+    ]
+    assert losses[0]["validation_loss"] == losses[1]["validation_loss"]
+    assert losses[0]["loss"] != losses[1]["loss"]
+
+
+def test_images_on_disk_train_exactly_as_images_in_memory(tmp_path: Path, monkeypatch) -> None:
+    np.save(tmp_path / "pixels.npy", TRAIN.inputs)
+    mapped = Arrays(np.load(tmp_path / "pixels.npy", mmap_mode="r"), TRAIN.labels)
+    in_memory = run()
+    monkeypatch.setattr(batches_module, "MEMORY_LIMIT_BYTES", 0)
+    on_disk = run(train=mapped)
+    assert [r["loss"] for r in in_memory.history] == [r["loss"] for r in on_disk.history]
+
+
+def test_a_head_learns_on_features_and_draws_a_view_of_each_image_an_epoch() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 60)
+    views = np.eye(3, 5)[labels][None] + np.arange(4).reshape(4, 1, 1) * 100
+    seen: list[torch.Tensor] = []
+    head = nn.Linear(5, 3)
+    head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    run(head, train=Arrays(views.astype(np.float32), labels),
+        validation=Arrays(views[0].astype(np.float32), labels), epochs=4)  # fmt: skip
+    training = torch.cat([x for x in seen if len(x) <= 16])
+    drawn = (training[:, 4] / 100).round().long()
+    assert len(drawn) == 4 * 60
+    assert torch.bincount(drawn, minlength=4).min() > 30
+
+
+def test_empty_parts_are_refused() -> None:
+    empty = Arrays(TRAIN.inputs[:0], TRAIN.labels[:0])
+    with pytest.raises(TrainingError, match="The validation part has no images"):
+        run(validation=empty)
+
+
+# --- when it stops --------------------------------------------------------------------------
+
+
+def test_early_stopping_counts_epochs_without_a_lower_loss() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, NUM_CLASSES))
+    result = run(network, epochs=20, learning_rate=STILL, early_stopping=EarlyStopping(patience=3))
+    assert (result.last_epoch, result.best_epoch, result.stopped) == (4, 1, "early stopping")
+
+
+def test_the_learning_rate_falls_on_a_plateau() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, NUM_CLASSES))
+    plateau = ReduceOnPlateau(factor=0.1, patience=2)
+    result = run(network, epochs=6, learning_rate=STILL, reduce_on_plateau=plateau)
+    rates = [row["learning_rate"] / STILL for row in result.history]
+    assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_a_time_limit_ends_training_after_what_it_could_do() -> None:
+    result = run(epochs=1000, time_limit_seconds=1e-6)
+    assert result.last_epoch == 1 and result.stopped == "time limit"
+
+
+def test_ctrl_c_keeps_the_best_so_far() -> None:
+    class Impatient(Listener):
+        def note(self, text: str) -> None:
+            if text.startswith("epoch 3"):
+                raise KeyboardInterrupt
+
+    network = tiny_network()
+    result = run(network, epochs=50, progress=Impatient())
+    assert result.stopped == "interrupted" and result.last_epoch == 3
+    assert torch.equal(network.output.weight, result.best_state["output.weight"])
+
+
+def test_ctrl_c_before_the_first_epoch_is_done_has_nothing_to_keep() -> None:
+    network = tiny_network()
+
+    def interrupt(module, inputs):
+        raise KeyboardInterrupt
+
+    network.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(network)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
+    with pytest.raises(TrainingError, match=r"loss became (nan|inf) in epoch 1 .* 1e\+30; set "):
+        run(optimizer="sgd", learning_rate=1e30)
+
+
+def test_a_callback_that_fails_stops_the_training() -> None:
+    class Broken(Listener):
+        def note(self, text: str) -> None:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run(progress=Broken())
+
+
+# --- what it leaves -------------------------------------------------------------------------
+
+
+def test_history_goes_to_csv_with_all_digits_and_to_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    listener = Listener()
+    result = run(
+        history_file=tmp_path / "run" / "history.csv",
+        tensorboard_folder=tmp_path / "logs",
+        progress=listener,
+    )
+    with (tmp_path / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "epoch", "loss", "accuracy", "validation_loss", "validation_accuracy",
+        "data_loss", "validation_data_loss", "learning_rate", "seconds",
+    ]  # fmt: skip
+    assert [float(r["validation_loss"]) for r in rows] == [
+        r["validation_loss"] for r in result.history
+    ]
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["history.csv"]
+    events = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("validation_loss")
+    assert [e.step for e in events] == [1, 2, 3]
+    assert events[2].value == pytest.approx(result.history[2]["validation_loss"])
+    assert [n for n in listener.notes if n.startswith("epoch 2: loss ")]
+
+
+def test_precision_follows_a_rule_and_not_a_timing(monkeypatch) -> None:
+    from tellapart.training import precision
+
+    cpu = torch.device("cpu")
+    for here in (True, False):
+        monkeypatch.setattr(precision, "has_bf16", lambda here=here: here)
+        assert precision.trains_in_bf16("auto", cpu, images=True) is here
+        assert precision.trains_in_bf16("auto", cpu, images=False) is False
+        assert precision.trains_in_bf16("bf16", cpu, images=False) is True
+        assert precision.trains_in_bf16("float32", cpu, images=True) is False
+    head = nn.Linear(5, 3)
+    features = Arrays(np.zeros((9, 5), np.float32), np.arange(9) % 3)
+    assert run(head, train=features, validation=features).facts["precision"] == "float32"
