@@ -34,7 +34,8 @@ from tellapart.models.network import Network, build_network
 from tellapart.progress import SilentProgress
 from tellapart.recipe import Recipe, load_recipe
 from tellapart.training.batches import Arrays
-from tellapart.training.fit import _Training, build_accelerator
+from tellapart.training.fit import train_epoch
+from tellapart.training.parts import Parts, build_accelerator
 
 RESULTS = Path(__file__).parent / "results" / "loop_overhead.json"
 
@@ -100,16 +101,10 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, Any]:
     labels = random.integers(0, recipe.num_classes, number)
     arrays = Arrays(pixels, labels)
 
-    ours = _Training(
-        build_accelerator("cpu"),
-        make_network(recipe),
-        arrays,
-        arrays,
-        stage,
-        recipe.num_classes,
-        None,
-        0,
-    )
+    ours = Parts(
+        build_accelerator("cpu"), make_network(recipe), arrays, arrays, stage,
+        num_classes=recipe.num_classes,
+    )  # fmt: skip
     bare = BareLoop(
         make_network(recipe), recipe, torch.from_numpy(pixels), torch.from_numpy(labels)
     )
@@ -119,7 +114,7 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, Any]:
             for loop in ("ours", "bare") if turn % 2 else ("bare", "ours"):
                 started = perf_counter()
                 if loop == "ours":
-                    ours.train_epoch(1, display, float("inf"))
+                    train_epoch(ours, 1, display)
                 else:
                     bare.run(ours.bf16)
                 if turn >= 0:

@@ -111,3 +111,15 @@ class EpochLines:
 def summary(loss: float, accuracy: float) -> str:
     """For example ``loss 0.6931, accuracy 50.0 %``."""
     return f"loss {loss:.4f}, accuracy {accuracy:.1%}".replace("%", " %")
+
+
+def build_callbacks(
+    progress: Progress, history_file: Path | None, tensorboard_folder: Path | None
+) -> list[Callback]:
+    """The lines on the screen, and the files that were asked for."""
+    callbacks: list[Callback] = [EpochLines(progress)]
+    if history_file is not None:
+        callbacks.append(HistoryFile(history_file))
+    if tensorboard_folder is not None:
+        callbacks.append(TensorBoardLog(tensorboard_folder))
+    return callbacks
