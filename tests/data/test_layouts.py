@@ -66,6 +66,14 @@ def test_numbered_train_folders_form_one_part(tmp_path: Path) -> None:
     assert (parts.count("train"), parts.count("test")) == (6, 2)
 
 
+def test_a_train_folder_without_a_number_wins(tmp_path: Path) -> None:
+    for folder in ("train", "train2"):
+        put(tmp_path, f"{folder}/a/1.jpg", f"{folder}/b/1.jpg")
+    table = read_table(tmp_path)
+    assert table.paths == ("train/a/1.jpg", "train/b/1.jpg")
+    assert table.notes == ("Left out, beside the parts: train2.",)
+
+
 def test_named_folders_win_and_the_rest_is_found(tmp_path: Path) -> None:
     for folder in ("train1", "train2", "train3", "test"):
         put(tmp_path, f"{folder}/a/1.jpg", f"{folder}/b/1.jpg")

@@ -86,10 +86,10 @@ def test_select_and_without(tmp_path: Path) -> None:
 
 
 def test_unlabelled_images(tmp_path: Path) -> None:
-    put(tmp_path, "x/2.jpg", "1.png", "x/notes.txt", ".hidden.jpg")
+    put(tmp_path, "x/2.jpg", "z.png", "1.png", "x/notes.txt", ".hidden.jpg")
     table = read_unlabelled(tmp_path)
-    assert table.paths == ("1.png", "x/2.jpg")
-    assert table.labels.tolist() == [-1, -1]
+    assert table.paths == ("1.png", "x/2.jpg", "z.png")
+    assert table.labels.tolist() == [-1, -1, -1]
     assert [p.path for p in table.problems] == ["x/notes.txt"]
     assert read_unlabelled(tmp_path / "1.png").file(0) == tmp_path / "1.png"
     with pytest.raises(DataError, match="There is no folder or file"):

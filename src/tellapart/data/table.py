@@ -165,7 +165,8 @@ def read_unlabelled(source: Path | str, progress: Progress = SILENT) -> ImageTab
         _require_images(listing, place)
     else:
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
-    return _to_table(listing, (), list(range(len(listing.paths))))
+    by_path = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
+    return _to_table(listing, (), by_path)
 
 
 def _texts(values: Sequence[str]) -> tuple[str, ...]:
@@ -381,12 +382,11 @@ def _known_rows(
 
 def _to_table(listing: Listing, classes: tuple[str, ...], rows: Sequence[int]) -> ImageTable:
     number = {name: i for i, name in enumerate(classes)}
-    ordered = sorted(rows, key=listing.paths.__getitem__)
     return ImageTable(
         root=listing.root,
-        paths=tuple(listing.paths[i] for i in ordered),
-        labels=np.array([number.get(listing.names[i], -1) for i in ordered], dtype=np.int64),
-        parts=np.array([listing.parts[i] for i in ordered], dtype="<U10"),
+        paths=tuple(listing.paths[i] for i in rows),
+        labels=np.array([number.get(listing.names[i], -1) for i in rows], dtype=np.int64),
+        parts=np.array([listing.parts[i] for i in rows], dtype="<U10"),
         classes=classes,
         problems=tuple(sorted(listing.problems, key=lambda p: (p.path, p.kind))),
         notes=tuple(listing.notes),
