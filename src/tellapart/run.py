@@ -192,7 +192,7 @@ def open_run(path: str | Path, *, complete: bool = True) -> Run:
 def new_run_path(runs: Path, data_name: str, recipe_name: str, now: datetime) -> Path:
     """A path under ``runs`` that does not exist: date, data, recipe, and a number if taken."""
     words = f"{data_name}-{recipe_name}"
-    safe = re.sub(r"[^\w.-]+", "-", words).strip("-.")[:80] or "run"
+    safe = re.sub(r"[^\w.]+", "-", words).strip("-.")[:80] or "run"
     base = runs / f"{now:%Y-%m-%d-%H%M}-{safe}"
     path, number = base, 2
     while path.exists():

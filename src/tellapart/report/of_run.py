@@ -1,0 +1,220 @@
+"""The report of a run: what its folder, its predictions and its images say, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tellapart.data.pixels import PixelCache
+from tellapart.data.split import Splits
+from tellapart.data.table import PARTS
+from tellapart.evaluation.predictions import Predictions
+from tellapart.recipe import recipe_to_yaml
+from tellapart.report.content import (
+    Column,
+    Facts,
+    Figure,
+    Gallery,
+    Headline,
+    Number,
+    Picture,
+    RunReport,
+    Table,
+)
+from tellapart.report.of_evaluation import (
+    confusion_of,
+    figures_of,
+    findings_of,
+    galleries_of,
+    headline_of,
+    key_numbers_of,
+    per_class_table,
+)
+from tellapart.report.page import write_report
+from tellapart.report.run import render_run_report
+from tellapart.report.thumbnails import make_thumbnail
+from tellapart.run import Run
+
+#: Sample pictures in all, spread over the classes.
+SAMPLES = 48
+
+
+def write_run_report(
+    run: Run,
+    predictions: Mapping[str, Predictions],
+    cache: PixelCache,
+    splits: Splits,
+    seconds: Mapping[str, float],
+) -> None:
+    """Draw the figures and write ``report.html`` of a run whose metrics are stored.
+
+    The headline is the test part's; without one, the validation part's, and it says so.
+    """
+    part = next((name for name in ("test", "validation") if name in predictions), None)
+    table = splits.table
+    history = run.history()
+    figures: list[Figure] = []
+    content: dict[str, Any] = {}
+    if part is not None:
+        metrics = run.metrics[part]
+        shown = predictions[part]
+        figures = figures_of(
+            shown, metrics, run.path / "figures", history=history, best_epoch=_best_epoch(history)
+        )
+        content = {
+            "key_numbers": key_numbers_of(metrics),
+            "findings": findings_of(
+                metrics, history=history, train_metrics=run.metrics.get("train")
+            ),
+            "per_class": per_class_table(metrics, part),
+            "confusion": confusion_of(metrics),
+            "galleries": galleries_of(
+                shown,
+                lambda path: table.root / path,
+                f"All predictions are in predictions/{part}.csv.",
+            ),
+        }
+        headline = headline_of(metrics, part)
+    else:
+        headline = Headline("Accuracy", Number(None, reason="no image was held out"))
+    curves = [figure for figure in figures if figure.name == "learning_curves"]
+    recipe = run.recipe
+    report = RunReport(
+        title=f"{run.info['data']['source'].rsplit('/', 1)[-1]}: {_listed(table.classes)}",
+        subtitle=f"Recipe {recipe.name}: {recipe.title}",
+        headline=headline,
+        created=str(run.info["created"]),
+        data_facts=_data_facts(run, splits),
+        data_counts=_counts(run),
+        data_problems=_problems(run),
+        samples=_samples(splits, cache),
+        figures=[figure for figure in figures if figure not in curves],
+        history_figures=curves,
+        history=_history(history),
+        recipe_yaml=recipe_to_yaml(recipe),
+        command=str(run.info["command"]),
+        run_facts=_run_facts(run),
+        durations=[(name, value) for name, value in seconds.items() if name != "total"],
+        notes=[*run.info["data"]["notes"], *run.info["notes"]],
+        footer=f"tellapart {run.info['tellapart']}",
+        **content,
+    )
+    write_report(render_run_report(report), run.report)
+
+
+def _best_epoch(history: list[dict[str, float]]) -> int | None:
+    losses = [row["validation_loss"] for row in history if "validation_loss" in row]
+    return int(np.argmin(losses)) + 1 if losses else None
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    if len(names) <= 4:
+        return ", ".join(names[:-1]) + (" or " if len(names) > 1 else "") + names[-1]
+    return f"{len(names)} classes"
+
+
+def _data_facts(run: Run, splits: Splits) -> Facts:
+    preprocessing, data = run.info["preprocessing"], run.info["data"]
+    return Facts(
+        "The images",
+        [
+            ("Folder", data["source"]),
+            ("Images used", f"{data['images']:,}"),
+            ("Left out", f"{data['num_left_out']:,}"),
+            ("Classes", f"{len(splits.table.classes)}"),
+            ("Size for the network", f"{preprocessing['height']} x {preprocessing['width']}"),
+            ("Pictures that are not square", preprocessing["fit"]),
+            ("Fingerprint", data["fingerprint"][:16]),
+        ],
+    )
+
+
+def _counts(run: Run) -> Table:
+    counts = run.info["data"]["counts"]
+    parts = [part for part in PARTS if any(counts[part].values())]
+    return Table(
+        title="Images of each class in each part",
+        columns=[Column("Class"), *(Column(part.capitalize(), "count") for part in parts)],
+        rows=[(name, *(counts[part][name] for part in parts)) for name in run.classes],
+        reading="Train teaches, validation chooses, test is read once, at the end.",
+    )
+
+
+def _problems(run: Run) -> Table | None:
+    rows = [(p["path"], p["reason"]) for p in run.info["data"]["left_out"]]
+    if not rows:
+        return None
+    return Table("Files that were left out", [Column("File"), Column("Why")], rows)
+
+
+def _samples(splits: Splits, cache: PixelCache) -> Gallery:
+    """A few training images of each class, as the network sees them."""
+    table = splits.table
+    each = max(2, min(8, SAMPLES // len(table.classes)))
+    train = np.flatnonzero(table.parts == "train")
+    random = np.random.default_rng(0)
+    pictures = []
+    for label, name in enumerate(table.classes[:SAMPLES]):
+        rows = train[table.labels[train] == label]
+        for row in random.permutation(rows)[:each].tolist():
+            pictures.append(
+                Picture(make_thumbnail(cache.pixels[row]), path=table.paths[row], true=name)
+            )
+    return Gallery(
+        "samples",
+        "Training images, as the network sees them",
+        pictures,
+        reading="Drawn at random from each class.",
+        total=len(train),
+    )
+
+
+def _history(history: list[dict[str, float]]) -> Table | None:
+    if not history:
+        return None
+    columns = list(history[0])
+    return Table(
+        "Every epoch",
+        [Column(name.replace("_", " ").capitalize()) for name in columns],
+        [tuple(_rounded(row.get(name)) for name in columns) for row in history],
+    )
+
+
+def _rounded(value: float | None) -> float | int | None:
+    if value is None:
+        return None
+    return int(value) if float(value).is_integer() else float(f"{value:.5g}")
+
+
+def _run_facts(run: Run) -> list[Facts]:
+    info = run.info
+    machine = info["machine"]
+    return [
+        Facts(
+            "The classifier",
+            [
+                ("Parameters", f"{info['parameters']['total']:,}"),
+                ("Of these trained", f"{info['parameters']['trainable']:,}"),
+                ("Temperature", f"{info['temperature']:.3f}"),
+                ("Seed", str(info["seed"])),
+                ("Test part read", f"{info['test_evaluations']} time"),
+                *(
+                    (key.replace("_", " ").capitalize(), str(value))
+                    for key, value in info["facts"].items()
+                    if isinstance(value, str | int | float)
+                ),
+            ],
+        ),
+        Facts(
+            "The machine",
+            [(key.replace("_", " ").capitalize(), _fact(value)) for key, value in machine.items()],
+        ),
+    ]
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)
