@@ -29,7 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Path, typer.Argument(help="Class folders, part folders, a table, or a zip.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Runs = Annotated[Path, typer.Option(help="Where run folders go.")]
 RunPath = Annotated[Path | None, typer.Option("--run", help="This run's folder exactly.")]
@@ -51,7 +50,9 @@ Root = Annotated[Path | None, typer.Option(help="Folder that a table's paths sta
 
 @app.command()
 def train(
-    folder: Folder,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Class folders, part folders, a table, or a zip.")
+    ] = None,
     recipe: RecipeName = "auto",
     settings: Settings = [],  # noqa: B006  typer reads the default, nobody changes it
     runs: Runs = Path("runs"),
@@ -72,19 +73,37 @@ def train(
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Skip classes that train does not have.")
     ] = False,
+    from_run: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Start from this run's weights.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that did not finish.")
+    ] = None,
+    extend: Annotated[
+        int, typer.Option(help="With --resume: epochs to add to a finished run.", min=0)
+    ] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier on a folder, evaluate it and write its report."""
-    from tellapart.verbs.train import result_of
-    from tellapart.verbs.train import train as run_verb
+    from tellapart.verbs import train as verb
 
-    made = run_verb(
-        folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed, device=device,
-        validation=validation, test=test, fit=fit, classes=_listed(classes), group_by=group_by,
-        exclude=exclude, root=root, ignore_unknown=ignore_unknown, progress=_progress(),
-    )
+    if resume is not None:
+        made = verb.resume(resume, extend=extend, device=device, progress=_progress())
+    elif folder is None:
+        raise TellapartError("Which images? Give their folder: 'tellapart train FOLDER'.")
+    else:
+        made = verb.train(
+            folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed,
+            device=device, validation=validation, test=test, fit=fit,
+            classes=_listed(classes), group_by=group_by, exclude=exclude, root=root,
+            ignore_unknown=ignore_unknown, from_run=from_run, tensorboard=tensorboard,
+            progress=_progress(),
+        )
     if as_json:
-        _print_json(result_of(made))
+        _print_json(verb.result_of(made))
     else:
         _print_run(made)
 
@@ -156,7 +175,8 @@ def recipes(
     as_json: Json = False,
 ) -> None:
     """List the recipes, or show one in full."""
-    from tellapart.verbs.recipes import recipe_text, recipes as run_verb
+    from tellapart.verbs.recipes import recipe_text
+    from tellapart.verbs.recipes import recipes as run_verb
 
     found = run_verb(name)
     if as_json:
@@ -175,7 +195,8 @@ def backbones(
     as_json: Json = False,
 ) -> None:
     """List pretrained networks: size, licence, and whether their weights are here."""
-    from tellapart.verbs.backbones import backbone_lines, backbones as run_verb
+    from tellapart.verbs.backbones import backbone_lines
+    from tellapart.verbs.backbones import backbones as run_verb
 
     found = run_verb(filter)
     if as_json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,7 @@ def write_run_report(
         created=str(run.info["created"]),
         data_facts=_data_facts(run, splits),
         data_counts=_counts(run),
-        data_problems=_problems(run),
+        data_problems=_problems(run.info["data"]["left_out"]),
         samples=_samples(splits, cache),
         figures=[figure for figure in figures if figure not in curves],
         history_figures=curves,
@@ -102,6 +104,43 @@ def write_run_report(
         **content,
     )
     write_report(render_run_report(report), run.report)
+
+
+def write_evaluation_report(
+    run: Run,
+    predictions: Predictions,
+    metrics: Mapping[str, Any],
+    cache: PixelCache,
+    folder: Path,
+) -> Path:
+    """Write ``report.html`` and the figures of a run on new images into ``folder``."""
+    report = RunReport(
+        title=f"{run.name} on {predictions.part}",
+        subtitle="A trained classifier on images that it was not made with",
+        headline=headline_of(metrics, predictions.part),
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        key_numbers=key_numbers_of(metrics),
+        findings=findings_of(metrics),
+        data_facts=Facts(
+            "The images",
+            [("Folder", str(cache.table.root)), ("Images used", f"{len(cache.table):,}"),
+             ("Left out", f"{len(cache.table.problems):,}")],
+        ),
+        data_problems=_problems(
+            [{"path": p.path, "reason": p.reason} for p in cache.table.problems]
+        ),
+        per_class=per_class_table(metrics, predictions.part),
+        confusion=confusion_of(metrics),
+        figures=figures_of(predictions, metrics, folder / "figures"),
+        galleries=galleries_of(
+            predictions, lambda path: cache.table.root / path, "All are in predictions.csv."
+        ),
+        notes=list(cache.table.notes),
+        footer=f"tellapart {run.info['tellapart']}",
+    )
+    path = folder / "report.html"
+    write_report(render_run_report(report), path)
+    return path
 
 
 def _best_epoch(history: list[dict[str, float]]) -> int | None:
@@ -142,8 +181,8 @@ def _counts(run: Run) -> Table:
     )
 
 
-def _problems(run: Run) -> Table | None:
-    rows = [(p["path"], p["reason"]) for p in run.info["data"]["left_out"]]
+def _problems(left_out: Sequence[Mapping[str, str]]) -> Table | None:
+    rows = [(p["path"], p["reason"]) for p in left_out]
     if not rows:
         return None
     return Table("Files that were left out", [Column("File"), Column("Why")], rows)

@@ -23,14 +23,16 @@ def backbones(filter: str = "") -> list[dict[str, Any]]:
 
 def backbone_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The rows as text, a line each, columns aligned."""
-    table = [
-        [str(key) for key in rows[0]],
-        *(["" if value is None else _text(value) for value in row.values()] for row in rows),
-    ] if rows else []
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))] if table else []
+    if not rows:
+        return
+    table = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from tellapart.data.table import find_image_files
+from tellapart.data.table import read_unlabelled
 from tellapart.errors import DataError
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.classifier import load_classifier
@@ -68,11 +68,10 @@ def predict(
 
 
 def _files(path: Path) -> list[Path]:
+    """One file as it is given, so that what is wrong with it can be said; a folder's images."""
     if path.is_dir():
-        found = find_image_files(path)
-        if not found:
-            raise DataError(f"There is no image in {path}; give image files or their folder.")
-        return found
+        table = read_unlabelled(path)
+        return [table.file(row) for row in range(len(table))]
     if not path.exists():
         raise DataError(f"There is no file {path}; give image files or folders of them.")
     return [path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,45 @@ from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.data.split import Splits, split
 from tellapart.data.table import PARTS, ImageTable, read_table
-from tellapart.errors import TellapartError
+from tellapart.errors import RunError, TellapartError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.machine import describe_machine, keep_memory, peak_memory_bytes, resolve_device
-from tellapart.models.classifier import Classifier, Description, load_classifier, save_classifier
-from tellapart.models.classifier import to_probabilities
+from tellapart.models.classifier import (
+    Classifier,
+    Description,
+    load_classifier,
+    save_classifier,
+    to_probabilities,
+)
 from tellapart.models.inputs import preprocessing_for
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe, apply_settings, load_recipe, recipe_to_yaml
 from tellapart.run import (
     COMPLETE,
     INTERRUPTED,
+    RUNNING,
     Run,
     create_run,
     new_run_path,
+    open_run,
     remove_run,
     write_json,
     write_text,
 )
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images are and how they are read: with the recipe, all that repeats a run."""
+
+    folder: str
+    classes: tuple[str, ...] = ()
+    group_by: str | None = None
+    exclude: str | None = None
+    root: str | None = None
+    ignore_unknown: bool = False
 
 
 def train(
@@ -54,6 +73,8 @@ def train(
     exclude: str | Path | None = None,
     root: str | Path | None = None,
     ignore_unknown: bool = False,
+    from_run: str | Path | None = None,
+    tensorboard: bool = False,
     progress: Progress = SILENT,
 ) -> Run:
     """Train a classifier on a folder of labelled images, evaluate it and write its report.
@@ -73,6 +94,8 @@ def train(
         exclude: a CSV whose column ``path`` names images to leave out.
         root: folder that the paths of a table start from.
         ignore_unknown: leave out images of classes that the train part does not have.
+        from_run: start from the weights of this run, which must have the same network.
+        tensorboard: also write TensorBoard logs, into the run folder.
 
     Returns:
         The finished run; ``run.report`` is the page to look at.
@@ -82,41 +105,98 @@ def train(
             is left behind.
     """
     watch = Stopwatch()
-    command = " ".join(["tellapart", *sys.argv[1:]])
-    keep_memory()
-    resolved_device = resolve_device(device)
     resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit)
-    with watch.stage("Find images"):
-        table = read_table(
-            folder,
-            classes=tuple(classes) or resolved.data.classes,
-            train=resolved.data.train_folders,
-            validation=resolved.data.validation_folders,
-            test=resolved.data.test_folders,
-            group_by=group_by,
-            root=root,
-            exclude=exclude,
-            ignore_unknown=ignore_unknown,
-            progress=progress,
-        )
-        _split(table, resolved)  # what cannot be split is said before any image is decoded
-    preprocessing = preprocessing_for(resolved.model, resolved.data)
-    with watch.stage("Decode images"):
-        cache = load_pixels(table, preprocessing, progress=progress)
-        splits = _split(cache.table, resolved)
+    source = Source(
+        folder=str(folder),
+        classes=tuple(classes),
+        group_by=group_by,
+        exclude=str(exclude) if exclude is not None else None,
+        root=str(root) if root is not None else None,
+        ignore_unknown=ignore_unknown,
+    )
+    parent = open_run(from_run) if from_run is not None else None
+    start = load_classifier(parent.model_file).state() if parent is not None else None
+    prepared = _prepare(source, resolved, resolve_device(device), watch, progress)
     path = Path(run) if run is not None else new_run_path(
         Path(runs), _data_name(folder), resolved.name, datetime.now()
     )
-    info = _run_info(folder, command, resolved, splits, cache, preprocessing, resolved_device)
-    made = create_run(path, resolved, info)
-    task = _task(made, resolved, splits, cache, preprocessing, resolved_device, progress)
+    info = _run_info(source, prepared)
+    made = create_run(path, resolved, {**info, "parent": str(from_run) if from_run else None})
     try:
-        with watch.stage("Train"):
-            trained = _train(task)
-        return _finish(made, task, splits, trained, watch)
+        task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
+        return _train_and_finish(made, task, prepared, watch)
     except TellapartError:
         remove_run(made)
         raise
+
+
+def resume(
+    run: str | Path, *, extend: int = 0, device: str = "auto", progress: Progress = SILENT
+) -> Run:
+    """Go on with a run that was killed or interrupted, or add epochs to a finished one.
+
+    Args:
+        run: the run folder.
+        extend: epochs to add to a finished training; 0: only what is left of it.
+
+    Raises:
+        RunError: it is finished and nothing is to be added, or its images have changed.
+    """
+    watch = Stopwatch()
+    opened = open_run(run, complete=False)
+    if opened.status == COMPLETE and not extend:
+        raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
+    if extend and opened.recipe.method != "fit":
+        raise RunError(f"{opened.path} was not trained in epochs, so none can be added.")
+    given = opened.info["source"]
+    source = Source(**{**given, "classes": tuple(given["classes"])})
+    parent = opened.info.get("parent")
+    start = load_classifier(Path(parent) / "model.safetensors").state() if parent else None
+    prepared = _prepare(source, opened.recipe, resolve_device(device), watch, progress)
+    if prepared.cache.key != opened.info["data"]["fingerprint"]:
+        raise RunError(
+            f"The images of {opened.path} have changed since it began; train anew on them."
+        )
+    opened = opened.update(status=RUNNING)
+    task = _task(opened, prepared, progress, start_state=start, extend=extend)
+    return _train_and_finish(opened, task, prepared, watch)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Everything that is settled before training starts."""
+
+    recipe: Recipe
+    splits: Splits
+    cache: PixelCache
+    preprocessing: Preprocessing
+    device: str
+
+
+def _prepare(
+    source: Source, recipe: Recipe, device: str, watch: Stopwatch, progress: Progress
+) -> _Prepared:
+    """Read the folder, decode its images and split them."""
+    keep_memory()
+    with watch.stage("Find images"):
+        table = read_table(
+            source.folder,
+            classes=source.classes or recipe.data.classes,
+            train=recipe.data.train_folders,
+            validation=recipe.data.validation_folders,
+            test=recipe.data.test_folders,
+            group_by=source.group_by,
+            root=source.root,
+            exclude=source.exclude,
+            ignore_unknown=source.ignore_unknown,
+            progress=progress,
+        )
+        _split(table, recipe)  # what cannot be split is said before any image is decoded
+    preprocessing = preprocessing_for(recipe.model, recipe.data)
+    with watch.stage("Decode images"):
+        cache = load_pixels(table, preprocessing, progress=progress)
+        splits = _split(cache.table, recipe)
+    return _Prepared(recipe, splits, cache, preprocessing, device)
 
 
 def _resolve_recipe(
@@ -146,19 +226,11 @@ def _data_name(folder: str | Path) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def _run_info(
-    folder: str | Path,
-    command: str,
-    recipe: Recipe,
-    splits: Splits,
-    cache: PixelCache,
-    preprocessing: Preprocessing,
-    device: str,
-) -> dict[str, Any]:
+def _run_info(source: Source, prepared: _Prepared) -> dict[str, Any]:
     """What ``run.json`` says from the start."""
     from tellapart import __version__
 
-    table = splits.table
+    table, cache = prepared.splits.table, prepared.cache
     counts = {
         part: dict(
             zip(
@@ -174,11 +246,12 @@ def _run_info(
     return {
         "tellapart": __version__,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": command,
+        "command": " ".join(["tellapart", *sys.argv[1:]]),
         "classes": list(table.classes),
-        "preprocessing": preprocessing.to_dict(),
+        "preprocessing": prepared.preprocessing.to_dict(),
+        "source": asdict(source),
         "data": {
-            "source": str(Path(folder).resolve()),
+            "source": str(Path(source.folder).resolve()),
             "root": str(table.root),
             "fingerprint": cache.key,
             "images": len(table),
@@ -189,34 +262,43 @@ def _run_info(
             ],
             "num_left_out": len(table.problems),
         },
-        "seed": recipe.seed,
-        "device": device,
+        "seed": prepared.recipe.seed,
+        "device": prepared.device,
         "machine": describe_machine(),
     }
 
 
 def _task(
     run: Run,
-    recipe: Recipe,
-    splits: Splits,
-    cache: PixelCache,
-    preprocessing: Preprocessing,
-    device: str,
+    prepared: _Prepared,
     progress: Progress,
+    *,
+    start_state: Mapping[str, Any] | None = None,
+    tensorboard: bool = False,
+    extend: int = 0,
 ) -> Task:
-    table = splits.table
+    table = prepared.splits.table
     return Task(
-        recipe=recipe,
-        cache=cache,
+        recipe=prepared.recipe,
+        cache=prepared.cache,
         labels=table.labels,
         rows={part: np.flatnonzero(table.parts == part) for part in PARTS},
         num_classes=len(table.classes),
-        preprocessing=preprocessing,
-        device=device,
+        preprocessing=prepared.preprocessing,
+        device=prepared.device,
         progress=progress,
         checkpoint_folder=run.checkpoint_folder,
         history_file=run.history_file,
+        tensorboard_folder=run.path / "tensorboard" if tensorboard else None,
+        start_state=start_state,
+        extend=extend,
     )
+
+
+def _train_and_finish(run: Run, task: Task, prepared: _Prepared, watch: Stopwatch) -> Run:
+    with watch.stage("Train"):
+        trained = _train(task)
+    return _finish(run, task, prepared.splits, trained, watch)
 
 
 def _train(task: Task) -> Trained:
