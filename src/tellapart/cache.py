@@ -24,7 +24,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 
 from tellapart.errors import TellapartError
@@ -44,6 +43,8 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 #: Entries that this process uses; they are never evicted by it.
 _in_use: set[Path] = set()
+#: Cache folder that cannot be written -> the temporary folder used in its stead.
+_replaced: dict[Path, Path] = {}
 
 
 # --- digests ------------------------------------------------------------------------------
@@ -125,17 +126,24 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-@lru_cache(maxsize=8)
 def _folder_of_this_process(wanted: Path) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="tellapart-cache-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    warnings.warn(
-        f"The cache folder {wanted} cannot be written, so nothing is kept for the next run; "
-        "set TELLAPART_CACHE_DIR to a folder that can.",
-        RuntimeWarning,
-        stacklevel=3,
-    )
-    return folder
+    if wanted not in _replaced:
+        folder = Path(tempfile.mkdtemp(prefix="tellapart-cache-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _replaced[wanted] = folder
+        warnings.warn(
+            f"The cache folder {wanted} cannot be written, so nothing is kept for the next "
+            "run; set TELLAPART_CACHE_DIR to a folder that can.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return _replaced[wanted]
+
+
+def _readable_folders() -> list[Path]:
+    """Where entries may be: the cache folder, and what this process uses in its stead."""
+    folder = cache_folder()
+    return [folder, *([_replaced[folder]] if folder in _replaced else [])]
 
 
 # --- entries --------------------------------------------------------------------------------
@@ -164,7 +172,7 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
 
 def find(kind: str, key: str) -> Path | None:
     """The folder of an entry that is there, else None. Counts as a use."""
-    for root in dict.fromkeys((cache_folder(), *_fallbacks())):
+    for root in _readable_folders():
         folder = root / _checked(kind) / _checked(key)
         if folder.is_dir():
             _use(folder)
@@ -175,7 +183,7 @@ def find(kind: str, key: str) -> Path | None:
 def siblings(kind: str) -> list[Path]:
     """All entries of a kind, the most recently used first. Does not count as a use."""
     found: list[tuple[float, Path]] = []
-    for root in dict.fromkeys((cache_folder(), *_fallbacks())):
+    for root in _readable_folders():
         with suppress(OSError):
             folders = [p for p in (root / _checked(kind)).iterdir() if p.is_dir()]
             found += [(p.stat().st_mtime, p) for p in folders if not p.name.startswith(".")]
@@ -246,7 +254,7 @@ def evict(root: Path | None = None) -> None:
 
 def read_note(kind: str, key: str) -> bytes | None:
     """The content of a small file in the cache, None where there is none."""
-    for root in dict.fromkeys((*_fallbacks(), cache_folder())):
+    for root in reversed(_readable_folders()):
         file = root / _checked(kind) / _checked(key)
         try:
             content = file.read_bytes()
@@ -275,14 +283,6 @@ def _checked(name: str) -> str:
     if not _SAFE_NAME.fullmatch(name):
         raise ValueError(f"not a name for the cache: {name!r}")
     return name
-
-
-def _fallbacks() -> tuple[Path, ...]:
-    """The temporary folder of this process, where it had to make one."""
-    if not _folder_of_this_process.cache_info().currsize:
-        return ()
-    folder = cache_folder()
-    return () if _is_writable(folder) else (_folder_of_this_process(folder),)
 
 
 def _use(path: Path) -> None:

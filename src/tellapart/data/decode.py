@@ -321,7 +321,8 @@ def _ends_early(content: bytes) -> bool:
 
 def _damaged(content: bytes, error: Exception) -> UnreadableImage:
     name = (_looks_like(content) or "image").split(" ")[0]
-    if "truncated" in str(error).lower() or _ends_early(content):
+    without_end_mark = name in ("TIFF", "image") and "truncated" in str(error).lower()
+    if without_end_mark or _ends_early(content):
         return UnreadableImage("truncated", f"The {name} file ends before the picture does.")
     detail = str(error).strip().rstrip(".") or type(error).__name__
     return UnreadableImage("unreadable", f"The {name} file is damaged: {detail}.")

@@ -4,13 +4,18 @@ An array belongs to the ordered contents of the files and the resize rule; names
 and dates do not matter. Files are read once: the bytes that are hashed are the bytes that
 are decoded. A small index (path, size, times -> digest) lets the next run start without
 reading any file, and rows of earlier arrays are copied, not decoded again.
+
+Threads decode: Pillow gives up Python's lock while it decodes and resizes, so two threads
+were as fast as two processes where it was measured (about 1 ms of one core for a JPEG of
+200 x 200 pixels).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +29,7 @@ from tellapart.data.decode import DECODER_VERSION, UnreadableImage, decode, read
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.data.table import ImageTable, Problem
 from tellapart.errors import DataError
+from tellapart.machine import num_cores
 from tellapart.progress import SILENT, Progress
 
 _INDEX = "file-index"
@@ -126,20 +132,25 @@ def _decode_all(
         except UnreadableImage as error:
             problems[i] = (error.kind, error.reason)
 
-    def block(numbers: Iterable[int]) -> int:
-        count = 0
+    def block(numbers: range) -> int:
         for i in numbers:
             one(i)
-            count += 1
-        return count
+        return len(numbers)
 
     blocks = [range(s, min(s + _CHUNK, len(files))) for s in range(0, len(files), _CHUNK)]
     with (
         progress.stage("Decoding", len(files), "images") as stage,
-        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(num_cores()) as pool,
     ):
-        for count in pool.map(block, blocks):
-            stage.advance(count)
+        # Odd EXIF data and the like do not matter where the picture can be read.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            for count in pool.map(block, blocks):
+                stage.advance(count)
+        except BaseException:  # Ctrl-C included: do not decode the rest first
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
     return _Decoded(digests, problems)
 
 
