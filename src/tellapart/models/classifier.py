@@ -173,16 +173,17 @@ class Classifier:
         for start in range(0, len(files), 256):
             block = files[start : start + 256]
             decoded: list[NDArray[np.uint8]] = []
-            errors: list[str] = []
+            reasons: list[str] = []
             for file in block:
                 try:
                     decoded.append(decode(file, self.preprocessing))
-                    errors.append("")
+                    reasons.append("")
                 except UnreadableImage as error:
-                    errors.append(error.reason)
-            rows = iter(self.probabilities(np.stack(decoded), progress=progress)) if decoded else iter(())
-            for file, error in zip(block, errors, strict=True):
-                yield file, (None if error else next(rows)), error
+                    reasons.append(error.reason)
+            found = self.probabilities(np.stack(decoded), progress=progress) if decoded else ()
+            rows = iter(found)
+            for file, reason in zip(block, reasons, strict=True):
+                yield file, (None if reason else next(rows)), reason
 
     @cached_property
     def _linear_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -16,12 +16,18 @@ import torch
 from torch import nn
 
 from tellapart.data.augment import build_augmentation
-from tellapart.errors import RecipeError, RunError
+from tellapart.errors import RunError
 from tellapart.models.freezing import describe_trainable, freeze
 from tellapart.models.network import Network, build_network, count_parameters
 from tellapart.recipe import BackboneModel, Recipe, Stage
 from tellapart.run import write_text
-from tellapart.training.features import backbone_key, extract_features, extract_views
+from tellapart.training.features import (
+    FeatureSource,
+    extract_features,
+    extract_views,
+    network_source,
+    pretrained_source,
+)
 from tellapart.training.fit import Arrays, FitResult, fit
 from tellapart.training.outcome import Task, Trained
 
@@ -97,7 +103,7 @@ def _run_stage(
     still = isinstance(recipe.model, BackboneModel) and stage.trainable.backbone == "none"
     module: nn.Module = network
     if still and (stage.cached_views or augmentation is None):
-        train, validation = _feature_arrays(task, stage)
+        train, validation = _feature_arrays(task, stage, _source(network, task))
         module, augmentation = network.head, None
     else:
         train, validation = (
@@ -126,20 +132,25 @@ def _stages(recipe: Recipe) -> list[Stage]:
     return [recipe.training, *([recipe.fine_tuning] if recipe.fine_tuning else [])]
 
 
-def _feature_arrays(task: Task, stage: Stage) -> tuple[Arrays, Arrays]:
-    """Features of the still backbone: of augmented views to train on, plain to choose by."""
+def _source(network: Network, task: Task) -> FeatureSource:
+    """The still backbone: by the name of its weights file, or as it is where it has none."""
     model = task.recipe.model
-    if not isinstance(model, BackboneModel):
-        raise RecipeError("Only a backbone's features can be cached.")
-    plain = extract_features(
-        model, task.preprocessing, task.cache, device=task.device, progress=task.progress
-    )[0]
+    pretrained = isinstance(model, BackboneModel) and model.weights != "none"
+    if pretrained and task.start_state is None and isinstance(model, BackboneModel):
+        return pretrained_source(model, task.preprocessing)
+    return network_source(network)
+
+
+def _feature_arrays(
+    task: Task, stage: Stage, source: FeatureSource
+) -> tuple[Arrays, Arrays]:
+    """Features of the still backbone: of augmented views to train on, plain to choose by."""
+    plain = extract_features(source, task.cache, device=task.device, progress=task.progress)[0]
     validation = Arrays(plain, task.labels_of("validation"), task.rows["validation"])
     if not (stage.cached_views and task.recipe.augmentation):
         return Arrays(plain, task.labels_of("train"), task.rows["train"]), validation
     views = extract_views(
-        model,
-        task.preprocessing,
+        source,
         task.cache,
         task.recipe.augmentation,
         views=stage.cached_views,
@@ -156,9 +167,11 @@ def _frozen_key(task: Task, stages: list[Stage]) -> str:
     model = task.recipe.model
     if not isinstance(model, BackboneModel) or model.features != "pooled" or model.head:
         return ""
-    if task.start_state is not None or any(s.trainable.backbone != "none" for s in stages):
+    if model.weights == "none" or task.start_state is not None:
         return ""
-    return backbone_key(model, task.preprocessing)
+    if any(s.trainable.backbone != "none" for s in stages):
+        return ""
+    return pretrained_source(model, task.preprocessing).key
 
 
 def _load_state(network: Network, state: Mapping[str, np.ndarray[Any, Any]]) -> None:

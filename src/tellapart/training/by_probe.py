@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tellapart.errors import RecipeError
 from tellapart.recipe import BackboneModel
-from tellapart.training.features import backbone_key, extract_features
+from tellapart.training.features import extract_features, pretrained_source
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.probe import fit_probe
 
@@ -26,10 +26,12 @@ def train_by_probe(task: Task) -> Trained:
             f"The recipe {task.recipe.name} has method 'probe', which needs a backbone with "
             "pooled features and no head layers; set method=fit for other networks."
         )
+    if model.weights == "none":
+        raise RecipeError("A probe needs a pretrained backbone; set model.weights=auto.")
     settings = task.recipe.probe
+    source = pretrained_source(model, task.preprocessing)
     features = extract_features(
-        model,
-        task.preprocessing,
+        source,
         task.cache,
         views=settings.views,
         device=task.device,
@@ -62,7 +64,7 @@ def train_by_probe(task: Task) -> Trained:
     )
     return Trained(
         state=state,
-        frozen_backbone=backbone_key(model, task.preprocessing),
+        frozen_backbone=source.key,
         logits=logits,
         total_parameters=backbone_parameters + head_parameters,
         trainable_parameters=head_parameters,
