@@ -170,7 +170,7 @@ def build_backbone(
 
     Args:
         name: a timm name.
-        weights: "auto", "none" (random) or a file, see
+        weights: "auto", "none" (random, the same every time) or a file, see
             :func:`tellapart.models.weights.locate_weights`.
         features: "pooled" gives (N, D), "map" the spatial map before pooling, (N, D, h, w).
 
@@ -183,8 +183,7 @@ def build_backbone(
     """
     from tellapart.models.pretrained import Backbone
 
-    name = canonical_name(name)
-    network = create_network(name) if weights == "none" else load_pretrained(name, weights)
+    network = load_pretrained(name, weights)
     return Backbone(network, features)
 
 

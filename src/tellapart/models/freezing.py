@@ -53,8 +53,9 @@ def stages(backbone: nn.Module) -> list[tuple[str, list[nn.Module]]]:
     """Parts of a backbone from input to output, for layer-wise learning rates and unfreezing.
 
     Each stage is a name and its modules with parameters of their own: read them with
-    ``module.parameters(recurse=False)``, and every parameter of the backbone is there once. VGG is cut at its pooling layers, other timm networks where timm's own
-    layer groups are, anything else at its direct children.
+    ``module.parameters(recurse=False)``, and every parameter of the backbone is there once.
+    VGG is cut at its pooling layers, other timm networks where timm's own layer groups are,
+    anything else at its direct children.
     """
     network: Any = getattr(backbone, "network", backbone)
     owners = [

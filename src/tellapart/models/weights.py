@@ -164,7 +164,8 @@ def locate_weights(name: str, weights: str = "auto") -> WeightsSource:
 
     Args:
         name: a timm name, with or without a tag (``vgg16.tv_in1k``).
-        weights: "auto" (package, then caches, then hub), "none" (random), or a file.
+        weights: "auto" (package, then caches, then hub), "none" (random, the same every
+            time), or a file.
 
     Raises:
         WeightsError: the file does not exist, or nobody offers weights for this network.
@@ -278,14 +279,23 @@ def load_pretrained(name: str, weights: str = "auto") -> nn.Module:
     """
     name = canonical_name(name)
     source = fetch_weights(name, weights)
-    network = create_network(name)
     if source.path is None:
-        return network
+        return _create_random(name)
+    network = create_network(name)
     weights_digest(source)
     state = read_weights(source.path)
     if source.package is not None:
         state = _rename_by_order(state, network, source.path)
     return _load(name, network, state, source.path)
+
+
+def _create_random(name: str) -> nn.Module:
+    """Random weights that are the same every time, so that features of them can be cached."""
+    import torch
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return create_network(name)
 
 
 def create_network(name: str, **options: Any) -> nn.Module:
