@@ -216,3 +216,19 @@ def test_long_galleries_show_more_when_asked(browser: Any, pages: dict[str, Path
     assert len(shown_paths(browser)) == 30
     focused = "return document.activeElement.closest('.picture').dataset.path"
     assert browser.run(focused) == "test/880.png"  # the first of the new ones
+
+
+def test_figures_open_larger_with_their_sentence(browser: Any, pages: dict[str, Path]) -> None:
+    browser.open(pages["run"], width=400, scheme="dark")
+    browser.run("document.querySelector('.enlarge').focus()")
+    browser.press("Enter")
+    text, image_width, page_width = browser.run(
+        """
+        const viewer = document.querySelector("dialog[open]");
+        const width = viewer.querySelector("img").getBoundingClientRect().width;
+        return [viewer.innerText, width, document.documentElement.scrollWidth];
+        """
+    )
+    assert f"Reads {HOSTILE}." in text
+    assert image_width > 400 >= page_width  # it scrolls inside the viewer, the page does not
+    assert browser.console() == []

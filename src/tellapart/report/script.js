@@ -230,7 +230,7 @@
     }
   }
 
-  // Samples without a filter are few; pictures open larger, with all that is known of them.
+  // Pictures and figures open larger, with all that is known of them.
   const viewer = one(".viewer");
   let series = [];
   let position = 0;
@@ -249,7 +249,11 @@
     large.src = small.src;
     large.alt = small.alt;
     const { dataset } = picture;
+    const isFigure = picture.classList.contains("chart");
+    viewer.classList.toggle("large", isFigure);
+    viewer.classList.toggle("drawing", isFigure && !picture.classList.contains("photographic"));
     const list = document.createElement("dl");
+    if (isFigure) line(list, one("h3", picture).textContent, one(".reading", picture).textContent);
     line(list, "Predicted class", dataset.predicted);
     line(list, "True class", dataset.true);
     line(list, "Note", one(".caption", picture)?.textContent);
@@ -279,10 +283,10 @@
     open();
   };
   document.addEventListener("click", (event) => {
-    const thumb = event.target.closest(".thumb");
-    if (thumb) {
-      const picture = thumb.parentElement;
-      series = all(".picture", picture.parentElement).filter((other) => !other.hidden);
+    const opener = event.target.closest(".thumb, .enlarge");
+    if (opener) {
+      const picture = opener.parentElement;
+      series = all(":scope > figure", picture.parentElement).filter((other) => !other.hidden);
       position = series.indexOf(picture);
       open();
     } else if (event.target === viewer || event.target.closest("[data-close]")) viewer.close();
