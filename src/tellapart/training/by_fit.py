@@ -21,13 +21,7 @@ from tellapart.models.freezing import describe_trainable, freeze
 from tellapart.models.network import Network, build_network, count_parameters
 from tellapart.recipe import BackboneModel, Recipe, Stage
 from tellapart.run import write_text
-from tellapart.training.features import (
-    FeatureSource,
-    extract_features,
-    extract_views,
-    network_source,
-    pretrained_source,
-)
+from tellapart.training.features import backbone_key, extract_features, extract_views
 from tellapart.training.fit import Arrays, FitResult, fit
 from tellapart.training.outcome import Task, Trained
 
@@ -100,10 +94,17 @@ def _run_stage(
     recipe = task.recipe
     checkpoint = task.checkpoint_folder / f"stage-{number}" if task.checkpoint_folder else None
     augmentation = build_augmentation(recipe.augmentation) if recipe.augmentation else None
-    still = isinstance(recipe.model, BackboneModel) and stage.trainable.backbone == "none"
+    model = recipe.model
     module: nn.Module = network
-    if still and (stage.cached_views or augmentation is None):
-        train, validation = _feature_arrays(task, stage, _source(network, task))
+    if (
+        isinstance(model, BackboneModel)
+        and stage.trainable.backbone == "none"
+        and (stage.cached_views or augmentation is None)
+        # Features are cached by the name of the weights file, which these have not.
+        and model.weights != "none"
+        and task.start_state is None
+    ):
+        train, validation = _feature_arrays(task, stage, model)
         module, augmentation = network.head, None
     else:
         train, validation = (
@@ -132,25 +133,17 @@ def _stages(recipe: Recipe) -> list[Stage]:
     return [recipe.training, *([recipe.fine_tuning] if recipe.fine_tuning else [])]
 
 
-def _source(network: Network, task: Task) -> FeatureSource:
-    """The still backbone: by the name of its weights file, or as it is where it has none."""
-    model = task.recipe.model
-    pretrained = isinstance(model, BackboneModel) and model.weights != "none"
-    if pretrained and task.start_state is None and isinstance(model, BackboneModel):
-        return pretrained_source(model, task.preprocessing)
-    return network_source(network)
-
-
-def _feature_arrays(
-    task: Task, stage: Stage, source: FeatureSource
-) -> tuple[Arrays, Arrays]:
+def _feature_arrays(task: Task, stage: Stage, model: BackboneModel) -> tuple[Arrays, Arrays]:
     """Features of the still backbone: of augmented views to train on, plain to choose by."""
-    plain = extract_features(source, task.cache, device=task.device, progress=task.progress)[0]
+    plain = extract_features(
+        model, task.preprocessing, task.cache, device=task.device, progress=task.progress
+    )[0]
     validation = Arrays(plain, task.labels_of("validation"), task.rows["validation"])
     if not (stage.cached_views and task.recipe.augmentation):
         return Arrays(plain, task.labels_of("train"), task.rows["train"]), validation
     views = extract_views(
-        source,
+        model,
+        task.preprocessing,
         task.cache,
         task.recipe.augmentation,
         views=stage.cached_views,
@@ -171,7 +164,7 @@ def _frozen_key(task: Task, stages: list[Stage]) -> str:
         return ""
     if any(s.trainable.backbone != "none" for s in stages):
         return ""
-    return pretrained_source(model, task.preprocessing).key
+    return backbone_key(model, task.preprocessing)
 
 
 def _load_state(network: Network, state: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tellapart.errors import RecipeError
 from tellapart.recipe import BackboneModel
-from tellapart.training.features import extract_features, pretrained_source
+from tellapart.training.features import backbone_key, extract_features
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.probe import fit_probe
 
@@ -29,9 +29,9 @@ def train_by_probe(task: Task) -> Trained:
     if model.weights == "none":
         raise RecipeError("A probe needs a pretrained backbone; set model.weights=auto.")
     settings = task.recipe.probe
-    source = pretrained_source(model, task.preprocessing)
     features = extract_features(
-        source,
+        model,
+        task.preprocessing,
         task.cache,
         views=settings.views,
         device=task.device,
@@ -64,7 +64,7 @@ def train_by_probe(task: Task) -> Trained:
     )
     return Trained(
         state=state,
-        frozen_backbone=source.key,
+        frozen_backbone=backbone_key(model, task.preprocessing),
         logits=logits,
         total_parameters=backbone_parameters + head_parameters,
         trainable_parameters=head_parameters,
