@@ -87,9 +87,11 @@ def build_backbone_engine(
 
         from tellapart.models.backbone import build_backbone
         from tellapart.models.network import Normalise
+        from tellapart.models.pretrained import feature_shape
 
         normalise = Normalise(preprocessing.mean, preprocessing.std)
         backbone = build_backbone(model.backbone, model.weights, features=model.features)
+        feature_shape(backbone, preprocessing.height, preprocessing.width)  # refuses bad sizes
         return nn.Sequential(normalise, backbone).eval()
 
     return build_engine(
