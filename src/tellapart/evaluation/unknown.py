@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.errors import DataError
+from tellapart.errors import DataError, RunError
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,34 @@ class UnknownDetector:
         neighbours, threshold, rate = arrays["settings"].tolist()
         reference = arrays["reference"].astype(np.float32)
         return cls(reference, int(neighbours), threshold, rate)
+
+    def save(self, file: Path) -> None:
+        """Write a safetensors file, under a temporary name first."""
+        from safetensors.numpy import save_file
+
+        temporary = file.with_name(f".{file.name}.tmp")
+        save_file(self.to_arrays(), temporary)
+        temporary.replace(file)
+
+
+def load_unknown(file: Path) -> UnknownDetector:
+    """Read what :meth:`UnknownDetector.save` wrote.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not file.is_file():
+        raise RunError(
+            f"{file.parent} cannot answer 'unknown': it has no {file.name}. Runs with at least "
+            "19 validation images get one when they are trained."
+        )
+    try:
+        return UnknownDetector.from_arrays(load_file(file))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(f"{file} is damaged: {error}.") from error
 
 
 def fit_unknown(
