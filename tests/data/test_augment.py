@@ -131,6 +131,18 @@ def test_several_geometric_steps_are_one_resampling_as_scipy_does_it(fill: str) 
             assert abs(result[channel].numpy() - expected).max() < 0.5  # of 255
 
 
+def test_geometric_steps_are_done_in_the_recipes_order() -> None:
+    zoom = recipe.Zoom(transform="zoom", fraction=0.2)
+    shift = recipe.Translation(transform="translation", width=0.15)
+    limit = 0.15 * WIDTH
+    # Shifted first, the shift is in pixels of the source; zoomed first, in zoomed ones.
+    shifted_first = measured_maps(build_augmentation([shift, zoom]), 400)
+    assert covers(shifted_first[:, 0, 2], -limit, limit)
+    zoomed_first = measured_maps(build_augmentation([zoom, shift]), 400)
+    assert covers(zoomed_first[:, 0, 2] / zoomed_first[:, 0, 0], -limit, limit)
+    assert abs(zoomed_first[:, 0, 2]).max() > 1.05 * limit
+
+
 def test_flip_gives_the_picture_or_its_exact_mirror_equally_often() -> None:
     pictures = torch.rand(200, 3, 9, 13)
     changed = build_augmentation([recipe.Flip(transform="flip")])(

@@ -115,6 +115,6 @@ def test_the_average_forgets_at_its_decay_and_covers_batch_norm() -> None:
         decay = min(0.25, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
     with average.in_place():
-        assert float(weight) == pytest.approx(expected)
+        assert weight.item() == pytest.approx(expected)
         assert float(norm.running_mean) == pytest.approx(expected)
-    assert float(weight) == 8.0 and float(norm.running_mean) == 8.0
+    assert weight.item() == 8.0 and float(norm.running_mean) == 8.0

@@ -124,6 +124,8 @@ def fit(
         callbacks: list[Callback] = []
         if accelerator.is_main_process:
             callbacks = build_callbacks(progress, history_file, tensorboard_folder)
+        else:
+            progress = SILENT
         for callback in callbacks:
             open_things.callback(callback.close)
         limit = math.inf if time_limit_seconds is None else time_limit_seconds

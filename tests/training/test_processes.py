@@ -1,0 +1,56 @@
+"""Several processes compute what one computes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json, sys
+import torch
+sys.path.insert(0, {folder!r})
+from tiny import tiny_arrays, tiny_network
+from tellapart.recipe import Stage
+from tellapart.training.fit import fit
+
+torch.set_num_threads(1)
+network = tiny_network(l2=0.01)
+network.body[1] = torch.nn.Identity()  # BatchNorm would see each process's images alone
+stage = Stage(epochs=2, batch_size=16, optimizer="sgd", momentum=0.9, learning_rate=0.05,
+              precision="float32")
+# 65 images: the last batch of one joins the batch before, and parts are not equal.
+result = fit(network, tiny_arrays(65, 1), tiny_arrays(40, 2), stage, num_classes=3, device="cpu")
+rows = [{{k: v for k, v in row.items() if k != "seconds"}} for row in result.history]
+with open({output!r} + str(torch.distributed.is_initialized() and torch.distributed.get_rank()),
+          "w") as file:
+    json.dump([rows, result.facts["processes"]], file)
+"""
+
+
+def run(tmp_path: Path, name: str, launcher: list[str]) -> None:
+    script = tmp_path / f"{name}.py"
+    text = SCRIPT.format(folder=str(Path(__file__).parent), output=str(tmp_path / name))
+    script.write_text(text, encoding="utf-8")
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_that_one_takes(tmp_path: Path) -> None:
+    run(tmp_path, "one", [])
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    run(tmp_path, "two", launcher)
+    alone, processes = json.loads((tmp_path / "oneFalse").read_text())
+    assert processes == 1
+    for rank in "01":
+        rows, processes = json.loads((tmp_path / f"two{rank}").read_text())
+        assert processes == 2
+        for row, expected in zip(rows, alone, strict=True):
+            assert row == pytest.approx(expected, rel=1e-5)
