@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import huggingface_hub
 import pytest
 import torch
 from torch import nn
@@ -115,10 +118,12 @@ def test_a_size_that_a_network_cannot_take_is_refused_with_its_reason(name: str)
 
 # --- what moves ------------------------------------------------------------------------
 
-RESNET = tuple(f"stages.3.blocks.2.{m}" for m in ("norm2", "conv2", "norm3", "conv3")) + ("norm",)
-MOBILENET = tuple(
-    f"blocks.6.0.{m}" for m in ("bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
-) + ("conv_head", "bn2")
+RESNET = (*(f"stages.3.blocks.2.{m}" for m in ("norm2", "conv2", "norm3", "conv3")), "norm")
+MOBILENET = (
+    *(f"blocks.6.0.{m}" for m in ("bn1", "conv_dw", "bn2", "conv_pwl", "bn3")),
+    "conv_head",
+    "bn2",
+)
 XCEPTION = ("block12.skip", "block12.skipbn", "conv3", "bn3", "conv4", "bn4")
 
 
@@ -268,4 +273,19 @@ def test_the_list_says_what_is_here() -> None:
 def test_the_list_takes_words_wildcards_and_aliases() -> None:
     assert {row.name for row in list_backbones("mobilenetv3_small*")} >= {SMALL}
     assert "legacy_xception" in {row.name for row in list_backbones("xception")}
-    assert list_backbones("no_such_network") == []
+    with pytest.raises(RecipeError, match=r"has 'no_such_network' in its name"):
+        list_backbones("no_such_network")
+
+
+def test_without_a_filter_the_best_known_and_the_cached_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / f"models--timm--{SMALL}.lamb_in1k" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(b"")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
+    rows = {row.name: row for row in list_backbones()}
+    assert {"vgg16", "resnetv2_50", "mobilenetv2_100", "legacy_xception"} <= set(rows)
+    assert (rows[SMALL].where, rows["vgg16"].where) == ("cache", "hub")

@@ -13,9 +13,9 @@ from tellapart.models.freezing import (
     select_trainable,
     stages,
 )
+from tellapart.models.known import KNOWN
 from tellapart.models.weights import (
-    KNOWN,
-    PACKAGES,
+    cached_names,
     canonical_name,
     create_network,
     load_pretrained,
@@ -83,7 +83,7 @@ def backbone_info(name: str, weights: str = "auto") -> BackboneInfo:
 
     Normalisation and size come from the weights themselves, not from the architecture:
     the same network trained elsewhere may expect other numbers. PyTorch is not needed for
-    the networks of :data:`tellapart.models.weights.KNOWN`.
+    the networks of :data:`tellapart.models.known.KNOWN`.
 
     Raises:
         RecipeError: there is no such network.
@@ -126,41 +126,56 @@ def backbone_info(name: str, weights: str = "auto") -> BackboneInfo:
 
 
 def list_backbones(name_filter: str = "", *, count_up_to: int = 60) -> list[BackboneRow]:
-    """Every network that can be a backbone, those whose weights are here first.
+    """Networks that can be a backbone, those whose weights are here first.
 
     Args:
-        name_filter: words or wildcards (``mobilenet``, ``vit*patch16*``) in the name.
-        count_up_to: parameters of networks that are not in the table of known ones are
-            counted when there are no more than this many of them (about 0.05 s each).
+        name_filter: a part of the name, or a pattern (``vit*patch16*``; ``*`` is all of timm).
+            Empty: the best known ones, and those in the hub cache.
+        count_up_to: parameters of less known networks are counted when no more than this many
+            networks are listed (about 0.05 s each), and are None otherwise.
+
+    Raises:
+        RecipeError: no network with pretrained weights has such a name.
     """
-    import timm
+    if not name_filter:
+        names = [*KNOWN, *(name for name in cached_names() if name not in KNOWN)]
+    else:
+        import timm
 
-    from tellapart.models.pretrained import Backbone
-
-    pattern = name_filter if any(c in name_filter for c in "*?") else f"*{name_filter}*"
-    names = timm.list_models(pattern, pretrained=False)
-    if canonical_name(name_filter) in KNOWN and canonical_name(name_filter) not in names:
-        names.append(canonical_name(name_filter))
-    count = len(names) <= count_up_to
+        pattern = name_filter if any(c in name_filter for c in "*?[") else f"*{name_filter}*"
+        names = timm.list_models(pattern)
+        alias = canonical_name(name_filter)
+        names += [alias] if alias in KNOWN and alias not in names else []
     rows = []
     for name in names:
-        configuration = timm.get_pretrained_cfg(name, allow_unregistered=True)
         try:
-            source = locate_weights(name)
+            rows.append(_row(name, count=len(names) <= count_up_to))
         except WeightsError:
-            continue  # nobody offers weights: not a backbone
-        if name in PACKAGES and source.package:
-            licence = source.package.licence
-        else:
-            licence = (configuration.license if configuration else None) or "unknown"
-        known = KNOWN.get(name)
-        parameters = known.parameters if known else None
-        if parameters is None and count:
-            parameters = _count(Backbone(create_network_without_memory(name), "pooled"))
-        size = configuration.input_size[-1] if configuration else 0
-        rows.append(BackboneRow(name, parameters, size, licence, source.where, source.description))
-    order = {"package": 0, "file": 1, "cache": 1, "hub": 2}
-    return sorted(rows, key=lambda row: (order[row.where], row.name))
+            continue  # nobody offers weights for it
+    if not rows:
+        raise RecipeError(
+            f"No network with pretrained weights has '{name_filter}' in its name; 'tellapart "
+            f"backbones' lists the best known, 'tellapart backbones \"*\"' all."
+        )
+    order = ("package", "cache", "hub")
+    return sorted(rows, key=lambda row: (order.index(row.where), row.name))
+
+
+def _row(name: str, *, count: bool) -> BackboneRow:
+    source = locate_weights(name)
+    if name in KNOWN:
+        info = backbone_info(name)
+        parameters: int | None = info.parameters
+        size, licence = info.size, info.licence
+    else:
+        from tellapart.models.pretrained import Backbone
+
+        configuration = pretrained_configuration(name)
+        size, licence = configuration.input_size[-1], configuration.license or "unknown"
+        parameters = (
+            _count(Backbone(create_network_without_memory(name), "pooled")) if count else None
+        )
+    return BackboneRow(name, parameters, size, licence, source.where, source.description)
 
 
 def build_backbone(

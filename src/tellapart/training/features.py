@@ -2,7 +2,7 @@
 
 Features belong to the weights, the pixels, the view and the engine; a second call with
 the same ones opens them from the disk, and imports neither PyTorch nor timm for the
-networks of :data:`tellapart.models.weights.KNOWN`. Work is kept in parts, so a run that
+networks of :data:`tellapart.models.known.KNOWN`. Work is kept in parts, so a run that
 was stopped goes on where it was.
 
 Pooled features are float32. Spatial maps are stored as float16, half the space: the 4 x 4 x 512
