@@ -1,8 +1,8 @@
 """Train by gradient descent: method ``fit`` of a recipe, one stage or two.
 
-A stage whose backbone stands still runs it once, over the images or over a number of
-augmented views of each, and trains the head on the features. Any other stage trains on
-the images themselves.
+What stands still of a backbone (all of it, or the layers before the first that moves) runs
+once, over the images or over a number of augmented views of each; what moves is trained on
+the outcome. Any other stage trains on the images themselves.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from torch import nn
 
 from tellapart.data.augment import build_augmentation
 from tellapart.errors import RunError
+from tellapart.models.cut import Tail, cut_backbone, cut_point
 from tellapart.models.freezing import describe_trainable, freeze
 from tellapart.models.network import Network, build_network, count_parameters
+from tellapart.models.pretrained import Backbone
 from tellapart.recipe import BackboneModel, Recipe, Stage
 from tellapart.run import write_text
 from tellapart.training.features import backbone_key, extract_features, extract_views
@@ -90,23 +92,17 @@ def train_by_fit(task: Task) -> Trained:
 def _run_stage(
     network: Network, task: Task, stage: Stage, number: int, epochs_before: int
 ) -> FitResult:
-    """One stage: on features where the backbone stands still, else on pixels."""
+    """One stage: on features of what stands still, computed once, else on the images."""
     recipe = task.recipe
     checkpoint = task.checkpoint_folder / f"stage-{number}" if task.checkpoint_folder else None
     augmentation = build_augmentation(recipe.augmentation) if recipe.augmentation else None
-    model = recipe.model
-    module: nn.Module = network
-    if (
-        isinstance(model, BackboneModel)
-        and stage.trainable.backbone == "none"
-        and (stage.cached_views or augmentation is None)
-        # Features are cached by the name of the weights file, which these have not.
-        and model.weights != "none"
-        and task.start_state is None
-    ):
-        train, validation = _feature_arrays(task, stage, model)
-        module, augmentation = network.head, None
+    still = _still_part(network, task, stage, augmentation is not None)
+    if still is not None:
+        module, until = still
+        train, validation = _feature_arrays(task, stage, until)
+        augmentation = None
     else:
+        module = network
         train, validation = (
             Arrays(task.cache.pixels, task.labels_of(part), task.rows[part])
             for part in ("train", "validation")
@@ -133,10 +129,45 @@ def _stages(recipe: Recipe) -> list[Stage]:
     return [recipe.training, *([recipe.fine_tuning] if recipe.fine_tuning else [])]
 
 
-def _feature_arrays(task: Task, stage: Stage, model: BackboneModel) -> tuple[Arrays, Arrays]:
-    """Features of the still backbone: of augmented views to train on, plain to choose by."""
+def _still_part(
+    network: Network, task: Task, stage: Stage, augmented: bool
+) -> tuple[nn.Module, str] | None:
+    """What moves on features that are computed once, and where the still part ends.
+
+    None: every epoch runs the whole network, because all of it moves, because each epoch
+    has augmented images of its own, or because no file names its weights, by which
+    features are cached.
+    """
+    model = task.recipe.model
+    if not isinstance(model, BackboneModel) or not isinstance(network.backbone, Backbone):
+        return None
+    if model.weights == "none" or task.start_state is not None:
+        return None
+    if augmented and not stage.cached_views:
+        return None
+    if stage.trainable.backbone == "none":
+        return network.head, ""
+    at = cut_point(network.backbone, stage.trainable)
+    size = (task.preprocessing.height, task.preprocessing.width)
+    cut = cut_backbone(network.backbone, at, *size) if at else None
+    if cut is None:
+        return None
+    tail = Tail(cut.moving, network.head)
+    return tail.to(memory_format=torch.channels_last), at
+
+
+def _feature_arrays(task: Task, stage: Stage, until: str) -> tuple[Arrays, Arrays]:
+    """Features of the still part: of augmented views to train on, plain to choose by."""
+    model = task.recipe.model
+    if not isinstance(model, BackboneModel):
+        raise TypeError("only a pretrained backbone has features to cache")
     plain = extract_features(
-        model, task.preprocessing, task.cache, device=task.device, progress=task.progress
+        model,
+        task.preprocessing,
+        task.cache,
+        until=until,
+        device=task.device,
+        progress=task.progress,
     )[0]
     validation = Arrays(plain, task.labels_of("validation"), task.rows["validation"])
     if not (stage.cached_views and task.recipe.augmentation):
@@ -149,6 +180,7 @@ def _feature_arrays(task: Task, stage: Stage, model: BackboneModel) -> tuple[Arr
         views=stage.cached_views,
         rows=task.rows["train"],
         seed=task.recipe.seed,
+        until=until,
         device=task.device,
         progress=task.progress,
     )

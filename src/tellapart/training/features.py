@@ -57,10 +57,11 @@ _PART = 4096
 _FEATURES = "features.npy"
 
 
-def backbone_key(model: BackboneModel, preprocessing: Preprocessing) -> str:
+def backbone_key(model: BackboneModel, preprocessing: Preprocessing, until: str = "") -> str:
     """Names what a frozen backbone computes: weights, network, kind of features, mean and std.
 
     Equal keys mean equal features of equal pixels; the backbone's engine goes by it too.
+    ``until`` names the unit before which the backbone is cut (``models.cut``), if it is.
 
     Raises:
         WeightsError: weights are missing or damaged.
@@ -69,7 +70,10 @@ def backbone_key(model: BackboneModel, preprocessing: Preprocessing) -> str:
     name = canonical_name(model.backbone)
     normalisation = f"{preprocessing.mean}{preprocessing.std}"
     libraries = f"timm {metadata.version('timm')}"
-    return "backbone-" + store.text_digest(digest, name, model.features, normalisation, libraries)
+    cut = [f"until {until}"] if until else []
+    return "backbone-" + store.text_digest(
+        digest, name, model.features, normalisation, libraries, *cut
+    )
 
 
 def build_backbone_engine(
@@ -77,10 +81,17 @@ def build_backbone_engine(
     preprocessing: Preprocessing,
     *,
     expected_images: int,
+    until: str = "",
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Engine:
-    """The engine of a frozen backbone: uint8 images (N, H, W, 3) to its features (N, ...)."""
+    """The engine of a frozen backbone: uint8 images (N, H, W, 3) to its features (N, ...).
+
+    With ``until`` it stops before that unit and gives the map (N, D, h, w) that enters it.
+
+    Raises:
+        ValueError: the backbone cannot be cut there.
+    """
 
     def make_module() -> nn.Module:
         from torch import nn
@@ -111,6 +122,7 @@ def extract_features(
     cache: PixelCache,
     *,
     views: Sequence[str] = ("original",),
+    until: str = "",
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> NDArray[Any]:
@@ -121,6 +133,7 @@ def extract_features(
         preprocessing: mean and std; height and width are those of the pixels.
         cache: the images.
         views: names in :data:`VIEWS`.
+        until: the unit before which the backbone is cut; "": it runs to its end.
         device: see :func:`tellapart.machine.resolve_device`.
         progress: gets a stage with the number of images.
 
@@ -132,7 +145,7 @@ def extract_features(
         WeightsError: weights are missing, damaged or of another network.
         RecipeError: the backbone cannot take images of this size, or has no map.
     """
-    run = _Extraction(model, preprocessing, device, progress)
+    run = _Extraction(model, preprocessing, until, device, progress)
 
     def one(view: str) -> NDArray[Any]:
         turns, mirrored = VIEWS[view]
@@ -154,6 +167,7 @@ def extract_views(
     views: int,
     rows: NDArray[np.int64] | None = None,
     seed: int = 0,
+    until: str = "",
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> NDArray[Any]:
@@ -168,6 +182,7 @@ def extract_views(
         views: how many versions of each image.
         rows: which images; all if None.
         seed: of the random draws.
+        until: the unit before which the backbone is cut; "": it runs to its end.
 
     Returns:
         (views, number of rows, ...), types as for :func:`extract_features`.
@@ -179,7 +194,7 @@ def extract_views(
     chosen = np.arange(len(cache), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
     described = ";".join(step.model_dump_json() for step in steps)
     identity = store.text_digest(cache.key, store.bytes_digest(chosen.tobytes()))
-    run = _Extraction(model, preprocessing, device, progress)
+    run = _Extraction(model, preprocessing, until, device, progress)
     results = []
     for view in range(views):
         read = _augmented_reader(cache.pixels, chosen, steps, seed, view)
@@ -204,15 +219,24 @@ class _Extraction:
     """What all views have in common; the engine is only made when a view is not there."""
 
     def __init__(
-        self, model: BackboneModel, preprocessing: Preprocessing, device: str, progress: Progress
+        self,
+        model: BackboneModel,
+        preprocessing: Preprocessing,
+        until: str,
+        device: str,
+        progress: Progress,
     ) -> None:
-        self._model, self._preprocessing = model, preprocessing
+        self._model, self._preprocessing, self._until = model, preprocessing, until
         self._device = resolve_device(device)
         self._progress = progress
         self._engine: Engine | None = None
-        self._type = np.float32 if model.features == "pooled" else np.float16
+        is_map = bool(until) or model.features == "map"
+        self._type = np.float16 if is_map else np.float32
         self._identity = store.text_digest(
-            backbone_key(model, preprocessing), ENGINE_VERSION, self._device, processor_name(),
+            backbone_key(model, preprocessing, until),
+            ENGINE_VERSION,
+            self._device,
+            processor_name(),
             np.dtype(self._type).name,
         )
 
@@ -263,6 +287,7 @@ class _Extraction:
                 self._model,
                 self._preprocessing,
                 expected_images=number,
+                until=self._until,
                 device=self._device,
                 progress=self._progress,
             )
