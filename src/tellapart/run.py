@@ -85,6 +85,16 @@ class Run:
         return self.path / "model.safetensors"
 
     @property
+    def unknown_file(self) -> Path:
+        """What tells images unlike the training ones; absent where it could not be set."""
+        return self.path / "unknown.safetensors"
+
+    @property
+    def images_file(self) -> Path:
+        """Part, content digest and path of every image of the run."""
+        return self.path / "images.csv"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

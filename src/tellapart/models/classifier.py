@@ -7,6 +7,7 @@ cannot be loaded, so class names and preprocessing never part from the weights.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tellapart.cache import file_digest
 from tellapart.data.decode import UnreadableImage, decode
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RunError
@@ -247,6 +247,19 @@ class Classifier:
         with safe_open(self.file, framework="numpy") as content:
             return content.get_tensor("head.output.weight"), content.get_tensor("head.output.bias")
 
+    @cached_property
+    def _weights_digest(self) -> str:
+        """Names the weights, whatever the description beside them says (the temperature)."""
+        with self.file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length))
+            state = hashlib.blake2b(digest_size=16)
+            state.update(replace(self.description, temperature=1.0).to_json().encode())
+            state.update(json.dumps({**header, "__metadata__": None}, sort_keys=True).encode())
+            while block := stream.read(1 << 20):
+                state.update(block)
+        return state.hexdigest()
+
     def _head(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.description.frozen_backbone:
             return output
@@ -266,7 +279,7 @@ class Classifier:
             )
         return build_engine(
             self.network,
-            key=f"network-{file_digest(self.file)}",
+            key=f"network-{self._weights_digest}",
             height=self.preprocessing.height,
             width=self.preprocessing.width,
             expected_images=expected_images,
@@ -278,7 +291,7 @@ class Classifier:
             return self._engine(expected_images)
         return build_engine(
             lambda: _up_to_output(self.network()),
-            key=f"features-{file_digest(self.file)}",
+            key=f"features-{self._weights_digest}",
             height=self.preprocessing.height,
             width=self.preprocessing.width,
             expected_images=expected_images,

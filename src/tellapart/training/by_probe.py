@@ -68,6 +68,7 @@ def train_by_probe(task: Task) -> Trained:
         logits=logits,
         total_parameters=backbone_parameters + head_parameters,
         trainable_parameters=head_parameters,
+        features=lambda rows: features[0, rows],
         facts={
             "strength": probe.strength,
             "strength_chosen_by": probe.chosen_by,

@@ -56,6 +56,9 @@ class Trained:
     logits: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None
     total_parameters: int
     trainable_parameters: int
+    #: What the output layer sees (len(rows), D) of rows of the pixel cache; None: ask the
+    #: classifier.
+    features: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None
     history: Sequence[Mapping[str, float]] = ()
     #: The recipe as it was in the end (method auto settles what it left open).
     recipe: Recipe | None = None

@@ -321,6 +321,7 @@ def _finish(run: Run, task: Task, splits: Splits, trained: Trained, watch: Stopw
     from tellapart.evaluation.calibration import fit_temperature
     from tellapart.evaluation.metrics import evaluate_predictions
     from tellapart.report.of_run import write_run_report
+    from tellapart.training.remember import learn_unknown, store_images
 
     recipe = trained.recipe or task.recipe
     if trained.recipe is not None:
@@ -358,6 +359,10 @@ def _finish(run: Run, task: Task, splits: Splits, trained: Trained, watch: Stopw
                     labels=task.labels_of(part),
                     probabilities=to_probabilities(logits_of_part, description),
                 )
+    with watch.stage("Learn what is unknown"):
+        unknown = learn_unknown(task, trained, classifier)
+        if unknown is not None:
+            unknown.save(run.unknown_file)
     with watch.stage("Measure"):
         metrics = {
             part: evaluate_predictions(p, seed=recipe.seed) for part, p in predictions.items()
@@ -365,6 +370,7 @@ def _finish(run: Run, task: Task, splits: Splits, trained: Trained, watch: Stopw
         for part, p in predictions.items():
             p.save(run.predictions_file(part))
         write_json(run.path / "metrics.json", metrics)
+        store_images(task, splits.table.paths, run.images_file)
     run = run.update(
         parameters={"total": trained.total_parameters, "trainable": trained.trainable_parameters},
         temperature=description.temperature,
