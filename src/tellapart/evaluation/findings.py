@@ -111,7 +111,8 @@ def _how_sure(metrics: Metrics) -> Finding:
     right = round(accuracy["value"] * images)
     sentence = (
         f"{right:,} of {images:,} {metrics['part']} images are right, "
-        f"{_percent(accuracy['value'])}; on other images of the same kind expect {_percent(low)} to {_percent(high)}"
+        f"{_percent(accuracy['value'])}; on other images of the same kind expect "
+        f"{_percent(low)} to {_percent(high)}"
     )
     if high - low > 0.10:
         return Finding("how_sure", "warning", f"{sentence}, a wide range because {images:,} images "

@@ -2,13 +2,16 @@
 
 Three kinds, each named in the metric's ``method``:
 
-* ``wilson``: a proportion of independent images (accuracy, precision, recall).
+* ``wilson``: a proportion of independent images (accuracy, precision, recall), or the mean
+  of such proportions.
 * ``jackknife``: a smooth function of the images (F1, AUC, average precision). Its variance
   is the sum of squares of each image's influence (the infinitesimal jackknife; for the AUC
-  this is DeLong's variance, DeLong et al. 1988). Limits are Wilson's at the number of
-  images for which a proportion would have that variance, so they stay within 0..1 and do
-  not collapse at 1.
-* ``bootstrap``: quantiles over seeded resamples of the images.
+  this is DeLong's variance, DeLong et al. 1988, see :func:`ranking.auc_variance`). Limits
+  are Wilson's at the number of images for which a proportion would have that variance, so
+  they stay within 0..1.
+* ``bootstrap``: over seeded resamples of the images.
+
+How often the intervals cover the truth is tested by simulation.
 """
 
 from __future__ import annotations
@@ -77,6 +80,66 @@ def proportion(successes: int, trials: int, reason: str) -> dict[str, Any]:
     if trials == 0:
         return undefined(reason)
     return number(successes / trials, *wilson(successes, trials), "wilson")
+
+
+def mean_proportion(
+    successes: NDArray[np.int64], trials: NDArray[np.int64], note: str | None = None
+) -> dict[str, Any]:
+    """The mean of independent proportions, each of at least one trial.
+
+    The variance is taken at proportions pulled off 0 and 1 by half a success and half a
+    failure (Jeffreys), without which small classes that are all right would look certain.
+    """
+    value = float((successes / trials).mean())
+    pulled = (successes + 0.5) / (trials + 1.0)
+    variance = float((pulled * (1.0 - pulled) / trials).sum()) / len(trials) ** 2
+    centre = float(pulled.mean())
+    limits = wilson_from_variance(value, variance, centre * (1.0 - centre) / variance)
+    return number(value, *limits, "wilson", note)
+
+
+def mean_loss(
+    value: float, losses: NDArray[np.float64], sums: NDArray[np.float64]
+) -> dict[str, Any]:
+    """The mean of a loss (>= 0) with studentised bootstrap limits, which allow for its skew.
+
+    Args:
+        value: the mean of ``losses``.
+        losses: float64 (N,).
+        sums: (resamples, 2), sums of the losses and of their squares.
+    """
+    images = len(losses)
+    means, squares = (sums / images).T
+    spread = np.sqrt(np.maximum(squares - means**2, 0.0))
+    own = float(losses.std())
+    usable = spread > 1e-6 * max(own, 1e-12)
+    if own == 0.0 or usable.mean() < 0.9:  # a handful of images: plain quantiles
+        return number(value, *percentile_limits(means), "bootstrap")
+    low, high = percentile_limits((means[usable] - value) / spread[usable])
+    return number(value, max(0.0, value - high * own), value - low * own, "bootstrap")
+
+
+def calibration_limits(
+    error: float, gaps: NDArray[np.float64], resampled: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Bootstrap limits of a calibration error, the sum of absolute ``gaps`` of bins.
+
+    Chance alone opens gaps, so the error is biased upwards, the more the better calibrated
+    the classifier is. The bias is measured by resampling, for the upper limit as if each
+    gap were real, for the lower one as if only gaps of two standard errors were.
+
+    Args:
+        error: ``abs(gaps).sum()``.
+        gaps: float64 (bins,), each bin's mean of correct - confidence over all images.
+        resampled: float64 (resamples, bins), the same of resampled images.
+    """
+    noise = resampled - gaps
+    real = np.where(np.abs(gaps) > 2.0 * noise.std(axis=0), gaps, 0.0)
+    shift_if_real = np.abs(gaps + noise).sum(axis=1) - error
+    shift_if_few = np.abs(real + noise).sum(axis=1) - np.abs(real).sum()
+    low = error - percentile_limits(shift_if_few)[1]
+    high = error - percentile_limits(shift_if_real)[0]
+    return max(0.0, min(error, low)), max(error, high)
 
 
 def resample_weights(

@@ -6,6 +6,7 @@ tests check every number against scikit-learn.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,16 @@ from numpy.typing import NDArray
 from tellapart.evaluation.calibration import expected_calibration_error, reliability
 from tellapart.evaluation.intervals import (
     bootstrap_sums,
+    calibration_limits,
+    mean_loss,
+    mean_proportion,
     number,
-    percentile_limits,
     proportion,
     undefined,
     wilson_from_variance,
 )
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.ranking import average_precision, roc_auc
+from tellapart.evaluation.ranking import auc_variance, average_precision, roc_auc
 
 #: Probabilities are kept this far from 0 in the log loss, as scikit-learn does.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -75,19 +78,19 @@ def evaluate_predictions(predictions: Predictions, *, seed: int = 0) -> dict[str
         raise RuntimeError("The confusion matrix disagrees with the accuracy.")
     empty = "there are no labelled images"
     per_class, roc, precision_recall = _per_class(scored, matrix)
-    balanced = _average_recall(matrix, empty)
+    averages = _averages(matrix, classes, weighted=False)
     result: dict[str, Any] = {
         "part": predictions.part,
         "images": images,
         "unlabelled": len(predictions) - images,
         "classes": list(classes),
         "accuracy": proportion(right, images, empty),
-        "balanced_accuracy": balanced,
+        "balanced_accuracy": averages["recall"],
     }
     if len(classes) > 5:
         result["top_5"] = proportion(_top(scored, 5), images, empty)
     result |= {
-        "macro": _averages(matrix, classes, weighted=False) | {"recall": balanced},
+        "macro": averages,
         "weighted": _averages(matrix, classes, weighted=True),
         "roc_auc": roc,
         "average_precision": precision_recall,
@@ -139,16 +142,13 @@ def _probability_metrics(scored: Predictions, seed: int, empty: str) -> dict[str
         return {name: undefined(empty) for name in names}
     log_losses, squares = image_losses(scored)
     error, gaps = expected_calibration_error(scored.confidence, scored.correct)
-    columns = np.column_stack([log_losses, squares, gaps])
-    resampled = bootstrap_sums(columns, seed) / len(scored)
-    # Resampling adds noise to every bin's gap and so moves the calibration error up; the
-    # reversed quantiles take that shift out again.
-    low, high = percentile_limits(np.abs(resampled[:, 2:]).sum(axis=1))
-    low, high = max(0.0, min(error, 2 * error - high)), max(error, 2 * error - low)
+    columns = [log_losses, log_losses**2, squares, squares**2, gaps]
+    sums = bootstrap_sums(np.column_stack(columns), seed)
+    limits = calibration_limits(error, gaps.mean(axis=0), sums[:, 4:] / len(scored))
     return {
-        "log_loss": number(log_losses.mean(), *percentile_limits(resampled[:, 0]), "bootstrap"),
-        "brier": number(squares.mean(), *percentile_limits(resampled[:, 1]), "bootstrap"),
-        "calibration_error": number(error, low, high, "bootstrap"),
+        "log_loss": mean_loss(float(log_losses.mean()), log_losses, sums[:, :2]),
+        "brier": mean_loss(float(squares.mean()), squares, sums[:, 2:4]),
+        "calibration_error": number(error, *limits, "bootstrap"),
     }
 
 
@@ -158,9 +158,7 @@ def _per_class(
     """The table of classes, and the two averages of one class against the rest."""
     support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     table: dict[str, Any] = {}
-    curves: dict[str, list[tuple[float, NDArray[np.float64], int]]] = {
-        "roc_auc": [], "average_precision": [],
-    }
+    areas: dict[str, list[_Area]] = {"roc_auc": [], "average_precision": []}
     for index, name in enumerate(scored.classes):
         right, count = int(matrix[index, index]), int(support[index])
         no_images = f"no image is {name}"
@@ -173,40 +171,58 @@ def _per_class(
         }
         if 0 < count < len(scored):
             truth, scores = scored.labels == index, scored.probabilities[:, index]
-            for metric, function, trials in (
-                ("roc_auc", roc_auc, min(count, len(scored) - count)),
-                ("average_precision", average_precision, count),
-            ):
-                value, influence = function(truth, scores)
-                curves[metric].append((value, influence, trials))
-                row[metric] = _jackknife(value, influence, trials)
+            for metric, area in _areas(truth, scores).items():
+                areas[metric].append(area)
+                limits = wilson_from_variance(area.value, area.variance, area.trials)
+                row[metric] = number(area.value, *limits, "jackknife")
         else:
             reason = no_images if count == 0 else f"every image is {name}"
             row["roc_auc"] = row["average_precision"] = undefined(reason)
         table[name] = row
-    averages = {metric: _mean_of_curves(rows, scored) for metric, rows in curves.items()}
+    averages = {metric: _mean_of_areas(found, scored) for metric, found in areas.items()}
     return table, averages["roc_auc"], averages["average_precision"]
 
 
-def _jackknife(
-    value: float, influence: NDArray[np.float64], trials: int, note: str | None = None
-) -> dict[str, Any]:
-    limits = wilson_from_variance(value, float((influence**2).sum()), trials)
-    return number(value, *limits, "jackknife", note)
+@dataclass(frozen=True)
+class _Area:
+    """The area under one class' curve, each image's influence on it, and its variance."""
+
+    value: float
+    influence: NDArray[np.float64]
+    variance: float
+    trials: int
 
 
-def _mean_of_curves(
-    rows: list[tuple[float, NDArray[np.float64], int]], scored: Predictions
-) -> dict[str, Any]:
-    if not rows:
+def _areas(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, _Area]:
+    positives = int(truth.sum())
+    fewer = min(positives, len(truth) - positives)
+    roc, roc_influence = roc_auc(truth, scores)
+    delong = float((roc_influence**2).sum())
+    variance = auc_variance(roc, delong, positives, len(truth) - positives)
+    precision, influence = average_precision(truth, scores)
+    return {
+        "roc_auc": _Area(roc, roc_influence, variance, fewer),
+        "average_precision": _Area(
+            precision, influence, float((influence**2).sum()), positives
+        ),
+    }
+
+
+def _mean_of_areas(areas: list[_Area], scored: Predictions) -> dict[str, Any]:
+    """One class against the rest, averaged; the classes' areas come from the same images."""
+    if not areas:
         return undefined(
             "all images are of one class" if len(scored) else "there are no labelled images"
         )
-    influence = np.mean([row[1] for row in rows], axis=0)
-    missing = len(scored.classes) - len(rows)
-    note = f"averaged over the {len(rows)} classes with images" if missing else None
-    value = float(np.mean([row[0] for row in rows]))
-    return _jackknife(value, influence, min(row[2] for row in rows), note)
+    value = float(np.mean([area.value for area in areas]))
+    variance = float((np.mean([area.influence for area in areas], axis=0) ** 2).sum())
+    single = sum(float((area.influence**2).sum()) for area in areas)
+    if single > 0.0:  # raised as those of the single classes were
+        variance *= sum(area.variance for area in areas) / single
+    missing = len(areas) < len(scored.classes)
+    limits = wilson_from_variance(value, variance, min(area.trials for area in areas))
+    note = f"averaged over the {len(areas)} classes with images" if missing else None
+    return number(value, *limits, "jackknife", note)
 
 
 def _f1(right: int, support: int, predicted: int, reason: str) -> dict[str, Any]:
@@ -219,44 +235,20 @@ def _f1(right: int, support: int, predicted: int, reason: str) -> dict[str, Any]
     return number(value, low, high, "wilson")
 
 
-def _average_recall(matrix: NDArray[np.int64], empty: str) -> dict[str, Any]:
-    """Balanced accuracy: recall averaged over the classes that have images.
-
-    Recalls of different classes are independent, so the distances to their Wilson limits
-    add up in squares (Zou and Donner 2008).
-    """
-    support = matrix.sum(axis=1)
-    rows = [
-        proportion(int(matrix[i, i]), int(support[i]), "") for i in np.flatnonzero(support)
-    ]
-    if not rows:
-        return undefined(empty)
-    value, low, high = (np.array([row[key] for row in rows]) for key in ("value", "low", "high"))
-    mean, count = float(value.mean()), len(rows)
-    return number(
-        mean,
-        mean - float(np.sqrt(((value - low) ** 2).sum())) / count,
-        mean + float(np.sqrt(((high - value) ** 2).sum())) / count,
-        "wilson",
-        None if count == len(support) else f"averaged over the {count} classes with images",
-    )
-
-
 def _averages(
     matrix: NDArray[np.int64], classes: tuple[str, ...], *, weighted: bool
 ) -> dict[str, Any]:
     """Precision, recall and F1 averaged over the classes that have images."""
     support = matrix.sum(axis=1)
     return {
-        name: _average(matrix, numerators, name, classes, support if weighted else None)
-        for name, numerators in (("precision", (0, 1)), ("recall", (1, 0)), ("f1", (0.5, 0.5)))
+        name: _average(matrix, mix, classes, support if weighted else None)
+        for name, mix in (("precision", (0, 1)), ("recall", (1, 0)), ("f1", (0.5, 0.5)))
     }
 
 
 def _average(
     matrix: NDArray[np.int64],
     mix: tuple[float, float],
-    name: str,
     classes: tuple[str, ...],
     weights: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
@@ -280,6 +272,10 @@ def _average(
     base = np.where(counted, 1.0 if weights is None else weights, 0.0).astype(np.float64)
     share = base / base.sum()
     value = float(share @ ratios)
+    note = _left_out(counted, support, classes)
+    if weights is None and of_support * of_predicted == 0:  # a mean of proportions
+        rights, trials = np.diag(matrix)[counted], denominators[counted].astype(np.int64)
+        return mean_proportion(rights, trials, note)
     per_image = share / safe  # of one more image in a class' denominator
     influence = (
         np.diag(per_image)
@@ -290,11 +286,11 @@ def _average(
         influence += np.where(counted, (ratios - value) / base.sum(), 0.0)[:, None]
     variance = float((matrix * influence**2).sum())
     low, high = wilson_from_variance(value, variance, images)
-    return number(value, low, high, "jackknife", _left_out(counted, support, classes, name))
+    return number(value, low, high, "jackknife", note)
 
 
 def _left_out(
-    counted: NDArray[np.bool_], support: NDArray[np.int64], classes: tuple[str, ...], name: str
+    counted: NDArray[np.bool_], support: NDArray[np.int64], classes: tuple[str, ...]
 ) -> str | None:
     """Which classes an average does not contain, and why."""
     if counted.all():
