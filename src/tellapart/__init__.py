@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from tellapart.verbs.backbones import backbones as backbones
     from tellapart.verbs.demo import demo as demo
     from tellapart.verbs.evaluate import evaluate as evaluate
+    from tellapart.verbs.inspect import inspect as inspect
     from tellapart.verbs.predict import predict as predict
     from tellapart.verbs.recipes import recipes as recipes
+    from tellapart.verbs.subset import subset as subset
     from tellapart.verbs.train import train as train
 
 #: Where each public name lives; loaded when first used, so that importing costs nothing.
@@ -27,8 +29,10 @@ _PUBLIC = {
     "backbones": "tellapart.verbs.backbones",
     "demo": "tellapart.verbs.demo",
     "evaluate": "tellapart.verbs.evaluate",
+    "inspect": "tellapart.verbs.inspect",
     "predict": "tellapart.verbs.predict",
     "recipes": "tellapart.verbs.recipes",
+    "subset": "tellapart.verbs.subset",
     "train": "tellapart.verbs.train",
     "open_run": "tellapart.run",
     "TellapartError": "tellapart.errors",

@@ -109,6 +109,77 @@ def train(
 
 
 @app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Class folders, part folders, a table, or a zip.")],
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Also find near duplicates, wrong labels, outliers.")
+    ] = False,
+    augment: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Also show samples as it augments them.")
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(help="Write a CSV for 'train --exclude'; implies --audit.")
+    ] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Write a plain list of paths; implies --audit.")
+    ] = None,
+    classes: Classes = "",
+    group_by: GroupBy = None,
+    exclude: Exclude = None,
+    root: Root = None,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Skip classes that train does not have.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; none: runs/inspect-NAME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.", min=0)] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Look at a folder before training: counts, sizes, samples, and what is wrong with it."""
+    from tellapart.verbs.inspect import inspect as run_verb
+
+    found = run_verb(
+        folder, audit=audit, augment=augment, fix=fix, quarantine=quarantine,
+        classes=_listed(classes), group_by=group_by, exclude=exclude, root=root,
+        ignore_unknown=ignore_unknown, out=out, seed=seed, device=device, progress=_progress(),
+    )
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        for line in found.lines():
+            typer.echo(line)
+
+
+@app.command()
+def subset(
+    source: Annotated[Path, typer.Argument(help="Labelled images, or files class.number.jpg.")],
+    out: Annotated[Path, typer.Argument(help="A folder that does not exist or is empty.")],
+    train: Annotated[int, typer.Option(help="Images a class to train on.", min=0)] = 1000,
+    validation: Annotated[int, typer.Option(help="Images a class that choose.", min=0)] = 500,
+    test: Annotated[int, typer.Option(help="Images a class for the test.", min=0)] = 1000,
+    order: Annotated[str, typer.Option(help="sorted or random.")] = "sorted",
+    seed: Annotated[int, typer.Option(help="Seed of the random order.", min=0)] = 0,
+    link: Annotated[bool, typer.Option("--link", help="Link to the files, copy nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy so many images a class into train, validation and test; no picture twice."""
+    from tellapart.verbs.subset import result_of, subset_lines
+    from tellapart.verbs.subset import subset as run_verb
+
+    made = run_verb(
+        source, out, train=train, validation=validation, test=test,
+        order=order, seed=seed, link=link, progress=_progress(),  # type: ignore[arg-type]
+    )
+    if as_json:
+        _print_json(result_of(made))
+    else:
+        for line in subset_lines(made):
+            typer.echo(line)
+
+
+@app.command()
 def demo(
     runs: Runs = Path("runs"),
     run: RunPath = None,

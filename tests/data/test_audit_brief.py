@@ -41,8 +41,8 @@ def test_leaks_are_named_in_the_later_part() -> None:
         "test": ("test/cat/x.jpg", "test/dog/b.jpg"),
     }
     assert found.sentences[0] == (
-        "1 of 2 validation images is also in train, for example validation/cat/a.jpg: the "
-        "validation score is too good; leave it out with --exclude."
+        "1 of 2 validation images is also in train, for example validation/cat/a.jpg. The "
+        "validation score is too good by that; leave it out with --exclude."
     )
     assert found.sentences[1].startswith(
         "2 of 5 test images are also in train or validation, for example test/cat/x.jpg"
@@ -57,7 +57,7 @@ def test_one_picture_under_two_labels() -> None:
     found = brief_audit(table(rows), ["A", "A", "B"])
     assert found.contradictions == (("cat/a.jpg", "dog/a.jpg"),)
     assert found.sentences == (
-        "1 picture is there under two labels, for example cat/a.jpg and dog/a.jpg: at most one "
+        "1 picture is there under two labels, for example cat/a.jpg and dog/a.jpg. At most one "
         "is right; look at them and leave the wrong ones out with --exclude.",
     )
 
@@ -67,7 +67,7 @@ def test_copies_in_a_folder_that_is_not_split_yet() -> None:
     found = brief_audit(table(rows), ["A", "A", "A", "D"])
     assert found.copies == (("cat/a.jpg", "cat/b.jpg", "cat/c.jpg"),)
     assert found.sentences[0].startswith("2 files are copies")
-    assert "a random split may put copies on both sides" in found.sentences[0]
+    assert "A random split may put copies on both sides" in found.sentences[0]
 
 
 def test_names_like_frames_raise_the_question() -> None:
@@ -76,6 +76,7 @@ def test_names_like_frames_raise_the_question() -> None:
     found = brief_audit(table(rows), [str(i) for i in range(40)])
     assert len(found.sentences) == 1
     assert "--group-by" in found.sentences[0]
+    assert found.observations[0].kind == "frames"
 
 
 def test_control_characters_in_names_do_not_reach_the_terminal() -> None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from tellapart.data.groups import frames_note
 from tellapart.data.listing import plural, shown
+from tellapart.data.observations import Observation
 from tellapart.data.table import PARTS, ImageTable
 
 
 @dataclass(frozen=True)
 class BriefAudit:
-    """What was found; ``sentences`` say it, worst first, and what to do.
+    """What was found, worst first.
 
     ``leaked`` holds, for validation and test, the paths of images that an earlier part has
     too (train is before validation, validation before test): their scores are not honest.
@@ -27,10 +28,15 @@ class BriefAudit:
     that lie under more than one class, as groups of paths.
     """
 
-    sentences: tuple[str, ...]
+    observations: tuple[Observation, ...]
     leaked: Mapping[str, tuple[str, ...]]
     copies: tuple[tuple[str, ...], ...]
     contradictions: tuple[tuple[str, ...], ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found and what to do about it, a text each."""
+        return tuple(f"{found.sentence} {found.advice}".strip() for found in self.observations)
 
 
 def brief_audit(table: ImageTable, digests: Sequence[str]) -> BriefAudit:
@@ -48,20 +54,21 @@ def brief_audit(table: ImageTable, digests: Sequence[str]) -> BriefAudit:
     groups = _equal_files(digests)
     leaked = _leaks(table, groups)
     contradictions = [rows for rows in groups if len({int(table.labels[i]) for i in rows}) > 1]
-    sentences = [
-        *_leak_sentences(table, leaked),
-        *_contradiction_sentence(table, contradictions),
-        *_copies_sentence(table, groups),
+    found = [
+        *_leak_observations(table, leaked),
+        *_contradiction(table, contradictions),
+        *_copies(table, groups),
     ]
     if table.groups is None:
         note = frames_note(table.paths, table.labels, table.classes)
-        sentences += [note] if note and note not in table.notes else []
+        if note and note not in table.notes:
+            found.append(Observation("warning", "frames", note))
 
     def paths(rows: Sequence[int]) -> tuple[str, ...]:
         return tuple(table.paths[i] for i in rows)
 
     return BriefAudit(
-        sentences=tuple(sentences),
+        observations=tuple(found),
         leaked={part: paths(rows) for part, rows in leaked.items()},
         copies=tuple(paths(rows) for rows in groups),
         contradictions=tuple(paths(rows) for rows in contradictions),
@@ -111,58 +118,74 @@ def _leaks(table: ImageTable, groups: Sequence[tuple[int, ...]]) -> dict[str, li
     return {part: sorted(rows) for part, rows in leaked.items() if rows}
 
 
-def _leak_sentences(table: ImageTable, leaked: Mapping[str, Sequence[int]]) -> list[str]:
-    sentences = []
+def _leak_observations(
+    table: ImageTable, leaked: Mapping[str, Sequence[int]]
+) -> list[Observation]:
+    found = []
     for part, rows in leaked.items():
         size = int((table.parts == part).sum())
         earlier = "train" if part == "validation" else "train or validation"
-        sentences.append(
-            f"{len(rows):,} of {plural(size, f'{part} image')} {_are(rows)} also in {earlier}, "
-            f"for example {shown(table.paths[rows[0]])}: the {part} score is too good; leave "
-            f"{'it' if len(rows) == 1 else 'them'} out with --exclude."
+        found.append(
+            Observation(
+                "problem",
+                "leak",
+                f"{len(rows):,} of {plural(size, f'{part} image')} {_are(rows)} also in "
+                f"{earlier}, for example {shown(table.paths[rows[0]])}.",
+                f"The {part} score is too good by that; leave "
+                f"{'it' if len(rows) == 1 else 'them'} out with --exclude.",
+                tuple(table.paths[i] for i in rows),
+            )
         )
-    return sentences
+    return found
 
 
-def _contradiction_sentence(
-    table: ImageTable, groups: Sequence[tuple[int, ...]]
-) -> list[str]:
+def _contradiction(table: ImageTable, groups: Sequence[tuple[int, ...]]) -> list[Observation]:
     if not groups:
         return []
     first = groups[0]
     other = next(i for i in first if table.labels[i] != table.labels[first[0]])
     return [
-        f"{plural(len(groups), 'picture')} {_are(groups)} there under two labels, for example "
-        f"{shown(table.paths[first[0]])} and {shown(table.paths[other])}: at most one is right; "
-        "look at them and leave the wrong ones out with --exclude."
+        Observation(
+            "problem",
+            "two_labels",
+            f"{plural(len(groups), 'picture')} {_are(groups)} there under two labels, for "
+            f"example {shown(table.paths[first[0]])} and {shown(table.paths[other])}.",
+            "At most one is right; look at them and leave the wrong ones out with --exclude.",
+            tuple(table.paths[i] for rows in groups for i in rows),
+        )
     ]
 
 
-def _copies_sentence(table: ImageTable, groups: Sequence[tuple[int, ...]]) -> list[str]:
-    """Copies within one part; one sentence, as they do less harm."""
-    same = 0
+def _copies(table: ImageTable, groups: Sequence[tuple[int, ...]]) -> list[Observation]:
+    """Copies within one class and part, which do less harm."""
+    copies: list[int] = []
     example: tuple[int, int] | None = None
     for rows in groups:
         seen: dict[tuple[str, int], int] = {}
         for i in rows:
             key = (str(table.parts[i]), int(table.labels[i]))
             if key in seen:
-                same += 1
+                copies.append(i)
                 example = example or (seen[key], i)
             seen.setdefault(key, i)
     if example is None:
         return []
     first, second = (shown(table.paths[i]) for i in example)
-    if any(table.parts[i] == "" for rows in groups for i in rows):
+    advice = "They count twice; leave them out with --exclude."
+    if any(table.parts[i] == "" for i in copies):
         advice = (
-            "a random split may put copies on both sides of it; leave them out with --exclude, "
+            "A random split may put copies on both sides of it; leave them out with --exclude, "
             "or keep them together with --group-by near-duplicates."
         )
-    else:
-        advice = "they count twice; leave them out with --exclude."
     return [
-        f"{plural(same, 'file')} {'is a copy' if same == 1 else 'are copies'} of another in the "
-        f"same class and part, for example {second} of {first}: {advice}"
+        Observation(
+            "warning",
+            "exact_duplicate",
+            f"{plural(len(copies), 'file')} {'is a copy' if len(copies) == 1 else 'are copies'} "
+            f"of another in the same class and part, for example {second} of {first}.",
+            advice,
+            tuple(table.paths[i] for i in copies),
+        )
     ]
 
 

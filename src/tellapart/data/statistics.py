@@ -241,25 +241,30 @@ def measure_looks(pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> 
     with progress.stage("Measuring brightness and sharpness", count, "images") as stage:
         for start in range(0, count, _BLOCK):
             rows = slice(start, start + _BLOCK)
-            small = _averaged(np.asarray(pixels[rows]))
-            luma = small @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+            red, green, blue = _planes(np.asarray(pixels[rows]))
+            luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
             brightness[rows] = luma.mean(axis=(1, 2)) / 255.0
             contrast[rows] = luma.std(axis=(1, 2)) / 255.0
             sharpness[rows] = _laplacian(luma).std(axis=(1, 2))
-            spread = small.max(axis=3) - small.min(axis=3)
+            spread = np.maximum(np.maximum(red, green), blue)
+            spread -= np.minimum(np.minimum(red, green), blue)
             grey[rows] = (spread > _GREY_SPREAD).mean(axis=(1, 2)) < _GREY_SHARE
-            stage.advance(len(small))
+            stage.advance(len(luma))
     return Looks(brightness, contrast, sharpness, grey)
 
 
-def _averaged(block: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 (N, SIDE, SIDE, 3)."""
+def _planes(block: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 (3, N, SIDE, SIDE): the channels one after the other, averaged down."""
+    planes = np.ascontiguousarray(block.transpose(3, 0, 1, 2))
     times = block.shape[1] // SIDE
     if times == 1:
-        return block.astype(np.float32)
-    shape = (len(block), SIDE, times, SIDE, times, 3)
-    small: NDArray[np.float32] = block.reshape(shape).mean(axis=(2, 4), dtype=np.float32)
-    return small
+        return planes.astype(np.float32)
+    total = np.zeros((3, len(block), SIDE, SIDE), np.float32)
+    for row in range(times):
+        for column in range(times):
+            total += planes[:, :, row::times, column::times]
+    total /= times * times
+    return total
 
 
 def _laplacian(luma: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,309 @@
+"""``tellapart inspect``: what is in a folder of images, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tellapart.data.listing import listed, shown
+from tellapart.data.pixels import PixelCache, load_pixels
+from tellapart.data.preprocessing import Preprocessing
+from tellapart.data.statistics import CROP_LOSS, SIDE, counted, mode_name
+from tellapart.data.survey import Survey, class_counts, survey
+from tellapart.data.table import ImageTable, read_table
+from tellapart.errors import DataError, RecipeError
+from tellapart.machine import keep_memory, resolve_device
+from tellapart.models.inputs import preprocessing_for
+from tellapart.progress import SILENT, Progress
+from tellapart.recipe import BackboneModel, DataSettings, Recipe, load_recipe
+from tellapart.run import write_json
+from tellapart.verbs.lines import aligned
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from tellapart.data.audit import AuditReport
+
+#: Pixels a side at which the audit's network looks at the images.
+AUDIT_SIZE = 2 * SIDE
+#: Classes that the terminal lists; of more, the smallest.
+_MOST_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found, and where the report lies."""
+
+    survey: Survey
+    source: str
+    folder: Path
+    report: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``tellapart inspect --json`` prints."""
+        return {
+            "source": self.source,
+            **self.survey.to_json(),
+            "folder": str(self.folder),
+            "report": str(self.report),
+        }
+
+    def lines(self) -> list[str]:
+        """What ``tellapart inspect`` prints."""
+        return [
+            *_count_lines(self.survey.table),
+            "",
+            *_fact_lines(self.survey),
+            *_finding_lines(self.survey),
+            "",
+            f"report      {self.report}",
+            f"{self.folder}",
+        ]
+
+
+def inspect(
+    folder: str | Path,
+    *,
+    audit: bool = False,
+    augment: str | Path | None = None,
+    fix: str | Path | None = None,
+    quarantine: str | Path | None = None,
+    classes: Sequence[str] = (),
+    group_by: str | None = None,
+    exclude: str | Path | None = None,
+    root: str | Path | None = None,
+    ignore_unknown: bool = False,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Inspection:
+    """Look at a folder of labelled images and write a report of it. Changes no image.
+
+    Args:
+        folder: class folders; part folders above class folders; a table; or a zip.
+        audit: also look for near duplicates, wrong labels, outliers and shortcuts.
+        augment: also write a sheet of samples as this recipe augments them.
+        fix: write a CSV of images to leave out, for ``train --exclude``; implies ``audit``.
+        quarantine: write the same as a plain list of paths; implies ``audit``.
+        classes, group_by, exclude, root, ignore_unknown: as for ``train``.
+        out: folder of the report; None: ``runs/inspect-NAME``.
+        seed: of the samples' random draws.
+        device: where the audit's network runs.
+
+    Raises:
+        TellapartError: something in the arguments or in the folder is wrong; nothing is
+            written then.
+    """
+    place = Path(out) if out is not None else Path("runs") / f"inspect-{_name_of(folder)}"
+    _check_out(place, Path(folder))
+    for file in (fix, quarantine):
+        if file is not None:
+            _check_writable(Path(file))
+    recipe = load_recipe(augment if augment is not None else "auto")
+    if augment is not None and not recipe.augmentation:
+        raise RecipeError(f"Recipe {recipe.name} augments nothing; take one that does.")
+    preprocessing = preprocessing_for(recipe.model, recipe.data)
+    target = resolve_device(device)
+    keep_memory()
+    table = read_table(
+        folder,
+        classes=classes,
+        group_by=group_by,
+        exclude=exclude,
+        root=root,
+        ignore_unknown=ignore_unknown,
+        progress=progress,
+    )
+    wants_audit = audit or fix is not None or quarantine is not None
+    pixels = _load(table, AUDIT_SIZE if wants_audit else SIDE, progress)
+    findings = _audit(pixels, target, progress) if wants_audit else None
+    found = survey(
+        pixels, network_size=preprocessing.height, audit=findings, progress=progress
+    )
+    samples = _augmented(recipe, found.table, preprocessing, seed) if augment else None
+    try:
+        report = _write(found, place, folder, samples, progress)
+        _write_lists(findings, fix, quarantine)
+    except OSError as error:
+        raise DataError(
+            f"The report cannot be written to {shown(place)}: {error.strerror or error}."
+        ) from error
+    return Inspection(found, str(folder), place, report)
+
+
+# --- before any work ------------------------------------------------------------------------------
+
+
+def _name_of(folder: str | Path) -> str:
+    path = Path(folder).resolve()
+    return (path.stem if path.is_file() else path.name) or "images"
+
+
+def _check_out(out: Path, source: Path) -> None:
+    inside, outside = out.resolve(), source.resolve()
+    if source.is_dir() and (inside == outside or outside in inside.parents):
+        raise DataError(
+            f"The report would lie in {shown(out)}, inside the folder that is inspected; choose "
+            "a folder elsewhere with --out."
+        )
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{shown(out)} is a file; choose a folder for the report with --out.")
+    _check_writable(out)
+
+
+def _check_writable(path: Path) -> None:
+    """Say that a file or folder cannot be written before the work, not after it."""
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        raise DataError(f"{shown(path)} cannot be written; choose another place.")
+    if there != path.absolute() and not there.is_dir():
+        raise DataError(f"{shown(path)} cannot be written: {shown(there)} is a file.")
+
+
+# --- the work -------------------------------------------------------------------------------------
+
+
+def _load(table: ImageTable, side: int, progress: Progress) -> PixelCache:
+    """Small pictures of all images; unreadable ones are what this verb is there to tell."""
+    pixels = load_pixels(
+        table, _small_preprocessing(side), progress=progress, maximum_unreadable=1.0
+    )
+    if not len(pixels):
+        first = pixels.table.problems[0]
+        raise DataError(
+            f"None of the {len(table):,} images in {shown(table.root)} can be read; for "
+            f"example {shown(first.path)}: {first.reason}"
+        )
+    return pixels
+
+
+def _small_preprocessing(side: int) -> Preprocessing:
+    return preprocessing_for(BackboneModel(), DataSettings(image_size=side))
+
+
+def _audit(pixels: PixelCache, device: str, progress: Progress) -> AuditReport:
+    from tellapart.data.audit import audit
+    from tellapart.training.features import extract_features
+
+    features = extract_features(
+        BackboneModel(), _small_preprocessing(AUDIT_SIZE), pixels, device=device,
+        progress=progress,
+    )[0]
+    return audit(pixels, features, progress=progress)
+
+
+def _augmented(
+    recipe: Recipe, table: ImageTable, preprocessing: Preprocessing, seed: int
+) -> tuple[str, Image.Image, list[str]]:
+    from tellapart.report.augmented import augmented_samples, augmented_sheet
+
+    rows, samples = augmented_samples(table, preprocessing, recipe.augmentation, seed=seed)
+    names = [f"{table.classes[table.labels[i]]} ({shown(table.paths[i])})" for i in rows]
+    return recipe.name, augmented_sheet(samples), names
+
+
+def _write(
+    found: Survey,
+    out: Path,
+    source: str | Path,
+    augmented: tuple[str, Image.Image, list[str]] | None,
+    progress: Progress,
+) -> Path:
+    from tellapart import __version__
+    from tellapart.report.of_data import write_data_report
+
+    out.mkdir(parents=True, exist_ok=True)
+    with progress.stage("Writing the report", None):
+        if augmented is not None:
+            augmented[1].save(out / "augmented.png")
+        write_json(out / "inspection.json", found.to_json())
+        return write_data_report(
+            found,
+            out,
+            title=_name_of(source),
+            source=str(Path(source).resolve()),
+            command=" ".join(["tellapart", *sys.argv[1:]]),
+            augmented=augmented,
+            version=__version__,
+        )
+
+
+def _write_lists(
+    findings: AuditReport | None, fix: str | Path | None, quarantine: str | Path | None
+) -> None:
+    return None
+
+
+# --- for the terminal -----------------------------------------------------------------------------
+
+
+def _count_lines(table: ImageTable) -> list[str]:
+    """A table of classes and parts, columns aligned."""
+    counts = class_counts(table)
+    names = list(table.classes)
+    totals = {name: sum(row[name] for row in counts.values()) for name in names}
+    hidden = len(names) - _MOST_CLASSES
+    if hidden > 0:
+        names = sorted(names, key=lambda name: totals[name])[:_MOST_CLASSES]
+    heads = [part or "images" for part in counts]
+    rows = [["", *heads]]
+    rows += [[shown(n), *(f"{row[n]:,}" for row in counts.values())] for n in names]
+    if hidden > 0:
+        rows.append([f"and {hidden:,} classes with more", *("" for _ in counts)])
+    rows.append(["in all", *(f"{sum(row.values()):,}" for row in counts.values())])
+    return aligned(rows)
+
+
+def _fact_lines(found: Survey) -> list[str]:
+    headers, looks = found.headers, found.looks
+    shortest = np.minimum(headers.widths, headers.heights)
+    sizes = f"{headers.widths[0]:,} x {headers.heights[0]:,}, all of them"
+    if np.ptp(headers.widths) or np.ptp(headers.heights):
+        area = headers.widths * headers.heights
+        ends = [f"{headers.widths[i]:,} x {headers.heights[i]:,}"
+                for i in (int(area.argmin()), int(area.argmax()))]
+        sizes = (
+            f"{ends[0]} to {ends[1]}, median {np.median(headers.widths):,.0f} x "
+            f"{np.median(headers.heights):,.0f} (shorter side {np.median(shortest):,.0f})"
+        )
+    cut = float((headers.crop_losses > CROP_LOSS).mean())
+    shapes = f"a centre crop would lose more than a fifth of {cut:.1%} of the images"
+    if not cut:
+        shapes = "square, or near enough for a centre crop"
+    rows = [
+        ("sizes", sizes),
+        ("shapes", shapes),
+        ("formats", _counted_text(headers.formats.tolist())),
+        ("colours", _counted_text([mode_name(mode) for mode in headers.modes.tolist()])
+         + f"; {int(looks.grey.sum()):,} without colour"),
+        ("brightness", _range_text(looks.brightness, ".2f")),
+        ("sharpness", _range_text(looks.sharpness, ".0f")),
+    ]
+    return [f"{name:<10}  {text}" for name, text in rows]
+
+
+def _counted_text(values: list[str]) -> str:
+    return listed([f"{name} {count:,}" for name, count in counted(values).items()], 6)
+
+
+def _range_text(values: Any, form: str) -> str:
+    low, middle, high = (format(float(v), form) for v in np.percentile(values, (5, 50, 95)))
+    return f"median {middle}, nine of ten images between {low} and {high}"
+
+
+def _finding_lines(found: Survey) -> list[str]:
+    lines = []
+    for one in found.observations:
+        lines += ["", f"{one.level:<10}  {one.sentence}"]
+        if one.advice:
+            lines.append(f"{'':<10}  {one.advice}")
+    return lines or ["", "Nothing here needs to be put right before training."]
