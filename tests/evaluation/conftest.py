@@ -1,0 +1,32 @@
+"""Made predictions for the tests here: Gaussian scores, so that the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tellapart.evaluation.predictions import Predictions
+
+
+@pytest.fixture
+def made() -> Callable[..., Predictions]:
+    def make(
+        images: int, classes: int = 2, *, seed: int = 0, separation: float = 2.0,
+        sharpness: float = 1.6, shares: list[float] | None = None, part: str = "test",
+    ) -> Predictions:
+        generator = np.random.default_rng(seed)
+        labels = generator.choice(classes, images, p=shares)
+        scores = generator.normal(size=(images, classes))
+        scores[np.arange(images), labels] += separation
+        powers = np.exp(sharpness * scores)
+        return Predictions(
+            part=part,
+            classes=tuple(f"class {i}" for i in range(classes)),
+            paths=tuple(f"images/{i:05d}.jpg" for i in range(images)),
+            labels=labels.astype(np.int64),
+            probabilities=powers / powers.sum(axis=1, keepdims=True),
+        )
+
+    return make
