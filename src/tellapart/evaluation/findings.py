@@ -147,11 +147,12 @@ def _trivial(metrics: Metrics) -> list[Finding]:
     if balanced["low"] <= chance:
         found.append(Finding(
             "near_chance", "warning",
-            f"This is no better than guessing: averaged over classes {_percent(balanced['value'])} "
-            f"are right ({_percent(balanced['low'])} to {_percent(balanced['high'])}), and "
-            f"guessing gives {_percent(chance)}.",
+            f"This is no better than guessing, as far as these images show: averaged over classes "
+            f"{_percent(balanced['value'])} are right ({_percent(balanced['low'])} to "
+            f"{_percent(balanced['high'])}), and guessing gives {_percent(chance)}.",
         ))
-    elif accuracy["low"] <= share:
+    uneven = share > 1.5 * chance
+    if accuracy["low"] <= share and (uneven or balanced["low"] > chance):
         found.append(Finding(
             "majority", "warning",
             f"The accuracy alone says little: always answering {majority} would be right on "
@@ -159,7 +160,7 @@ def _trivial(metrics: Metrics) -> list[Finding]:
             f"({_percent(accuracy['low'])} to {_percent(accuracy['high'])}) is not more than that "
             f"beyond chance. Averaged over classes it is {_percent(balanced['value'])}.",
         ))
-    elif share > 1.5 * chance:
+    elif uneven:
         found.append(Finding(
             "majority", "note",
             f"The classes are uneven: always answering {majority} would be right on "

@@ -282,7 +282,8 @@ def _some(ticks: Sequence[float], low: float, high: float) -> list[float]:
     """Round numbers within the axis, so few that their labels stay apart."""
     within = [tick for tick in ticks if low <= tick <= high]
     if len(within) > 8:  # of 1, 2, 5 only the 1s
-        within = [tick for tick in within if f"{tick:e}".startswith("1.0")] or within
+        ones = [tick for tick in within if f"{tick:e}".startswith("1.0")]
+        within = ones if len(ones) > 2 else within[::2]
     return within[:: -(-len(within) // 8) or 1]
 
 

@@ -6,8 +6,10 @@ or a word says too. matplotlib's pyplot and its global state are never used.
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,7 +118,7 @@ def save_figure(
         if path is svg:
             partial.write_text(to_svg(figure, name, description), encoding="utf-8")
         else:
-            with style():
+            with style(), _without_glyph_warnings():
                 figure.savefig(
                     partial, format="png", dpi=PNG_DPI, facecolor="white",
                     metadata={"Software": None},
@@ -129,18 +131,16 @@ def save_figure(
 
 def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
     """The figure as SVG text, its ids starting with ``name`` so that several fit one page."""
-    import io
-
     buffer = io.StringIO()
-    with style():
+    with style(), _without_glyph_warnings():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # From here on the layout is settled; drawing the PNG need not work it out again.
     figure.set_layout_engine("none")
     text = buffer.getvalue()
     prefix = re.sub(r"[^A-Za-z0-9]+", "-", name) or "figure"
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    text = text.replace("'DejaVu Sans', sans-serif", _SVG_FONTS)
-    text = text.replace("'DejaVu Sans'", _SVG_FONTS, 0)
+    text = text.replace("font-family: 'DejaVu Sans', sans-serif; ", "")  # named once instead
+    text = text.replace("<svg ", f'<svg font-family="{_SVG_FONTS}" ', 1)
     if description:
         head, opening, rest = text.partition("<svg ")
         attributes, end, body = rest.partition(">")
@@ -148,6 +148,15 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
         label = f'role="img" aria-label={quoteattr(description)} '
         text = head + opening + label + attributes + end + title + body
     return text
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """A name in a script that DejaVu lacks is right in the SVG and boxes in the PNG; the
+    name itself stands beside the figure, so there is nothing for the user to do."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def title_with_part(what: str, part: str, images: int | None = None) -> str:

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import warnings
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from tellapart.evaluation import plots
+from tellapart.evaluation.findings import describe_figures
+from tellapart.evaluation.metrics import evaluate_predictions
+from tellapart.evaluation.plots.style import line_styles, shorten, thin
+
+HISTORY = [
+    {"epoch": i, "loss": 1 / i, "accuracy": 1 - 0.5 / i, "validation_loss": 1.2 / i,
+     "validation_accuracy": 1 - 0.6 / i, "learning_rate": 0.001}
+    for i in range(1, 8)
+]
+NUMBERS = [{"value": 0.9, "low": 0.88, "high": 0.92}, {"value": None, "low": None, "high": None}]
+
+
+def texts(figure: matplotlib.figure.Figure) -> str:
+    """All words of a figure, as a reader of the SVG finds them."""
+    return " ".join(ElementTree.fromstring(plots.to_svg(figure)).itertext())
+
+
+@pytest.mark.parametrize("classes", [2, 6, 12, 30])
+def test_every_figure_names_its_part_and_has_a_reading(made, classes: int) -> None:
+    predictions = made(300, classes, part="validation")
+    metrics = evaluate_predictions(predictions)
+    figures = plots.evaluation_figures(predictions, metrics, HISTORY, best_epoch=5)
+    readings = describe_figures(metrics, HISTORY, best_epoch=5)
+    assert set(figures) <= set(readings) and len(figures) == (7 if classes == 2 else 8)
+    for name, figure in figures.items():
+        assert "validation" in texts(figure), name
+        assert readings[name].endswith("."), name
+
+
+def test_confusion_matrix_writes_counts_and_shares() -> None:
+    words = texts(plots.confusion_matrix([[30, 10], [5, 1155]], ["cat", "dog"], "test"))
+    for expected in ("30", "75.0 %", "10", "25.0 %", "1,155", "99.6 %", "cat", "dog", "predicted",
+                     "true", "Confusion matrix: test, 1,200 images"):
+        assert expected in words
+
+
+def test_a_class_may_be_called_anything() -> None:
+    names = ["<img src=x onerror=alert(1)>", "$x_1^$", "a\\b%{", "名前"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        words = texts(plots.confusion_matrix(np.eye(4, dtype=int), names, "test"))
+    assert "<img src=x on" in words and "$x_1^$" in words and "名前" in words
+
+
+def test_files_are_complete_described_and_repeatable(made, tmp_path: Path) -> None:
+    predictions = made(100)
+    figure = plots.roc_curves(predictions.labels, predictions.probabilities, ("a", "b"), "test")
+    svg, png = plots.save_figure(figure, tmp_path / "figures", "roc", 'An area of "0.9" <b>.')
+    assert Image.open(png).size[0] > 600
+    root = ElementTree.parse(svg).getroot()
+    assert root.attrib["aria-label"] == 'An area of "0.9" <b>.' and root.attrib["role"] == "img"
+    assert root[0].text == 'An area of "0.9" <b>.'
+    ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+    assert len(ids) == len(set(ids)) and all(name.startswith("roc-") for name in ids)
+    again = plots.roc_curves(predictions.labels, predictions.probabilities, ("a", "b"), "test")
+    plots.save_figure(again, tmp_path / "again", "roc", 'An area of "0.9" <b>.')
+    for path in (svg, png):
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == ["roc.png", "roc.svg"]
+
+
+def test_no_global_state_is_left_behind(made) -> None:
+    before = dict(matplotlib.rcParams)
+    predictions = made(60, 3)
+    for figure in plots.evaluation_figures(predictions, evaluate_predictions(predictions)).values():
+        plots.to_svg(figure)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_of_data_and_runs() -> None:
+    names = ["small network", "frozen features"]
+    counts = plots.class_counts({"train": [5, 7], "validation": [1, 2], "test": [0, 0]}, names)
+    assert "train (12)" in texts(counts) and "test" not in texts(counts)
+    bars = texts(plots.compare_accuracy_bars(names, {"train": NUMBERS, "test": NUMBERS}))
+    assert "90.0 %" in bars and "Accuracy on train and test" in bars
+    assert "Accuracy against trainable parameters: test" in texts(
+        plots.accuracy_against_parameters(names, [1234, 2.5e6], NUMBERS, "test")
+    )
+    assert "min" in texts(plots.accuracy_against_seconds(names, [20, 900], NUMBERS, "validation"))
+    overlay = texts(plots.overlay_curves({"a run": HISTORY, "no history": []}))
+    assert "a run" in overlay and "no history" not in overlay
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    drawn = plots.embedding_map(points, np.arange(50) % 2, names, "test", np.arange(50) < 3)
+    assert "mistake (3)" in texts(drawn)
+
+
+def test_learning_curves_mark_the_epoch_that_was_kept() -> None:
+    words = texts(plots.learning_curves(HISTORY, best_epoch=6))
+    assert "kept: epoch 6, 90.0 %" in words and "rate" in words
+    assert "kept" not in texts(plots.learning_curves(HISTORY))
+    assert "rate" not in texts(plots.learning_curves([{"epoch": 1, "loss": 1.0}] * 3))
+
+
+def test_odd_inputs_are_drawn(made) -> None:
+    """One image, one class, nothing wrong, nothing right."""
+    single = made(1, 3)
+    assert "confusion_matrix" in plots.evaluation_figures(single, evaluate_predictions(single))
+    for separation in (80.0, -80.0):
+        predictions = made(40, 2, separation=separation)
+        figures = plots.evaluation_figures(predictions, evaluate_predictions(predictions))
+        for figure in figures.values():
+            plots.to_svg(figure)
+
+
+def test_curves_are_thinned_and_names_shortened() -> None:
+    x = np.linspace(0, 1, 10_000)
+    thinned_x, thinned_y = thin(x, x**2)
+    assert len(thinned_x) <= 400 and (thinned_x[0], thinned_x[-1]) == (0, 1)
+    assert np.abs(np.interp(x, thinned_x, thinned_y) - x**2).max() < 1e-4
+    assert shorten("a name that is much too long for an axis") == "a name that …for an axis"
+    assert len({str(line) for line in line_styles(24)}) == 24

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from tellapart.comparison import compare_predictions, holm, mcnemar_exact, paired_bootstrap
+from tellapart.errors import DataError, RunError
+from tellapart.evaluation.predictions import Predictions
+
+
+def run(right: np.ndarray, part: str = "test") -> Predictions:
+    """Predictions on images of class a that are right where ``right`` says so."""
+    count = len(right)
+    rows = np.where(right[:, None], [[0.9, 0.1]], [[0.2, 0.8]])
+    labels = np.arange(count) % 2
+    rows = np.where(labels[:, None] == 0, rows, rows[:, ::-1])
+    return Predictions(part, ("a", "b"), tuple(f"{i:04d}.jpg" for i in range(count)), labels, rows)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 9), (5, 5), (12, 30), (700, 620)])
+def test_mcnemar_is_statsmodels(first: int, second: int) -> None:
+    expected = mcnemar([[10, first], [second, 10]], exact=True).pvalue if first + second else 1.0
+    assert mcnemar_exact(first, second) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_of_thousands_is_the_binomial_test() -> None:
+    assert mcnemar_exact(1500, 1700) == pytest.approx(binomtest(1500, 3200).pvalue, rel=1e-6)
+
+
+def test_holm_is_statsmodels() -> None:
+    p_values = [0.04, 0.001, 0.3, 0.012, 0.04]
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+def test_paired_bootstrap_is_resampling_images() -> None:
+    generator = np.random.default_rng(0)
+    one = generator.random(500) < 0.9
+    two = np.where(generator.random(500) < 0.8, one, generator.random(500) < 0.7)
+    difference, low, high = paired_bootstrap(one, two)
+    rows = generator.integers(0, 500, (4000, 500))
+    plain = one[rows].mean(axis=1) - two[rows].mean(axis=1)
+    assert difference == pytest.approx(one.mean() - two.mean())
+    assert (low, high) == pytest.approx(tuple(np.quantile(plain, (0.025, 0.975))), abs=0.004)
+
+
+def test_paired_intervals_cover_the_truth() -> None:
+    generator = np.random.default_rng(1)
+    inside = 0
+    for seed in range(1000):
+        draw = generator.random(400)
+        one, two = draw < 0.90, (draw < 0.80) | (draw > 0.94)  # 0.90 against 0.86
+        _, low, high = paired_bootstrap(one, two, seed=seed, resamples=1000)
+        inside += low <= 0.04 <= high
+    assert 930 <= inside <= 970
+
+
+def test_a_real_difference_and_one_that_may_be_chance() -> None:
+    numbers = np.arange(1000)
+    compared = compare_predictions({
+        "small": run(numbers >= 200), "probe": run(numbers >= 20),
+        "finetuned": run((numbers < 4) | (numbers >= 22)),
+    })
+    assert compared.names == ("finetuned", "probe", "small")
+    by_name = {(pair.first, pair.second): pair for pair in compared.pairs}
+    close, far = by_name["finetuned", "probe"], by_name["probe", "small"]
+    assert not close.real and far.real
+    assert (close.only_first_right, close.only_second_right) == (4, 2)
+    assert (close.both_right, close.both_wrong) == (978, 16)
+    assert far.difference == pytest.approx(0.18) and far.low < 0.18 < far.high
+    assert any("which may be chance" in s and "finetuned alone is right on 4" in s
+               for s in compared.sentences)
+    assert any("p < 0.0001, corrected for 3 comparisons" in s for s in compared.sentences)
+    assert compared.sentences[1] == (
+        "It is better than small; against probe the difference may be chance."
+    )
+    assert compared.only_right["finetuned"] == ("0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg")
+    assert compared.only_right["small"] == ()
+    assert compared.all_wrong == tuple(f"{i:04d}.jpg" for i in range(4, 20))
+
+
+def test_runs_are_joined_by_path_not_by_position() -> None:
+    right = np.random.default_rng(0).random(300) < 0.8
+    first = run(right)
+    shuffled = first.select(np.random.default_rng(1).permutation(300))
+    pair = compare_predictions({"a": first, "b": shuffled}).pairs[0]
+    assert pair.only_first_right == pair.only_second_right == 0
+    assert pair.both_right == right.sum()
+
+
+def test_identical_runs_are_not_said_to_be_exactly_equal_for_ever() -> None:
+    compared = compare_predictions({"a": run(np.ones(100, bool)), "b": run(np.ones(100, bool))})
+    pair = compared.pairs[0]
+    assert pair.difference == 0 and pair.low == -pair.high and 0.03 < pair.high < 0.04
+    assert "a and b are right on exactly the same images." in compared.sentences
+
+
+def test_other_test_images_are_refused_unless_told() -> None:
+    numbers = np.arange(100)
+    whole = run(numbers >= 10)
+    part = run(numbers >= 20).select(np.arange(60, 100))
+    with pytest.raises(RunError, match="different test images: 40 are shared, 60 only the first"):
+        compare_predictions({"a": whole, "b": part})
+    with pytest.raises(RunError, match="its validation images; compare runs on the same part"):
+        compare_predictions({"a": whole, "b": replace(whole, part="validation")})
+    compared = compare_predictions({"a": whole, "b": part}, shared_only=True)
+    assert compared.images == 40 and compared.left_out == {"a": 60, "b": 0}
+    assert compared.rows[0]["metrics"]["images"] == 40
+    assert "up to 60 of a run's images were left out" in compared.sentences[-1]
+
+
+def test_other_classes_and_single_runs_are_refused() -> None:
+    first = run(np.ones(10, bool))
+    with pytest.raises(DataError, match="'a' and 'b': The predictions know different classes"):
+        compare_predictions({"a": first, "b": replace(first, classes=("a", "c"))})
+    with pytest.raises(RunError, match="at least two runs"):
+        compare_predictions({"a": first})
+
+
+def test_facts_go_into_rows_and_table_and_json() -> None:
+    numbers = np.arange(100)
+    compared = compare_predictions(
+        {"a": run(numbers >= 10), "b": run(numbers >= 5)},
+        facts={"a": {"seconds": 12.5, "train_accuracy": {"value": 1.0, "low": 0.9, "high": 1.0}}},
+    )
+    table = {row["name"]: row for row in compared.table()}
+    assert table["a"]["seconds"] == 12.5 and table["a"]["train_accuracy_low"] == 0.9
+    assert table["b"]["accuracy"] == 0.95
+    content = json.loads(json.dumps(compared.to_dict(), allow_nan=False))
+    assert content["pairs"][0]["real"] is False
