@@ -195,6 +195,18 @@ def test_every_faster_engine_must_agree_before_float32_torch_is_left(
     assert tried == ["OpenVINO bf16", "OpenVINO f32", "PyTorch bf16 on cpu"]
 
 
+def test_an_exact_engine_is_float32_throughout(fresh_cache: Path) -> None:
+    network = small_network()
+    pixels = check_images(SIZE, SIZE, 9)
+    for key in ("kept", "kept"):  # made, then from the cache; a fast one must not be taken for it
+        build(lambda: network, key)
+        run = build_engine(
+            lambda: network, key=key, height=SIZE, width=SIZE, expected_images=9, exact=True
+        )
+        assert run.name == "OpenVINO f32"
+        np.testing.assert_allclose(run(pixels), eager(network, pixels), rtol=1e-4, atol=1e-4)
+
+
 def test_a_network_that_cannot_be_converted_runs_in_torch(fresh_cache: Path) -> None:
     class Odd(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
