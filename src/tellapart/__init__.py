@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from tellapart.errors import TellapartError as TellapartError
     from tellapart.run import open_run as open_run
     from tellapart.verbs.backbones import backbones as backbones
+    from tellapart.verbs.compare import compare as compare
     from tellapart.verbs.demo import demo as demo
     from tellapart.verbs.evaluate import evaluate as evaluate
     from tellapart.verbs.inspect import inspect as inspect
+    from tellapart.verbs.explain import explain as explain
+    from tellapart.verbs.imagenet import imagenet as imagenet
     from tellapart.verbs.predict import predict as predict
     from tellapart.verbs.recipes import recipes as recipes
     from tellapart.verbs.subset import subset as subset
@@ -27,9 +30,12 @@ if TYPE_CHECKING:
 #: Where each public name lives; loaded when first used, so that importing costs nothing.
 _PUBLIC = {
     "backbones": "tellapart.verbs.backbones",
+    "compare": "tellapart.verbs.compare",
     "demo": "tellapart.verbs.demo",
     "evaluate": "tellapart.verbs.evaluate",
     "inspect": "tellapart.verbs.inspect",
+    "explain": "tellapart.verbs.explain",
+    "imagenet": "tellapart.verbs.imagenet",
     "predict": "tellapart.verbs.predict",
     "recipes": "tellapart.verbs.recipes",
     "subset": "tellapart.verbs.subset",

@@ -224,6 +224,36 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs_to_compare: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, folders of runs, patterns.")
+    ],
+    shared_only: Annotated[
+        bool, typer.Option("--shared-only", help="Compare on the images that all runs share.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The page, or its folder; default: a new one in --runs.")
+    ] = None,
+    runs: Runs = Path("runs"),
+    seed: Seed = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Compare runs on the same test images: which is better, and is it more than chance?"""
+    from tellapart.verbs.compare import compare as run_verb
+
+    comparison = run_verb(
+        runs_to_compare, shared_only=shared_only, out=out, runs_folder=runs, seed=seed or 0,
+        device=device, progress=_progress(),
+    )
+    if as_json:
+        _print_json(comparison.to_json())
+    else:
+        for line in comparison.lines():
+            typer.echo(line)
+
+
+@app.command()
 def predict(
     run: RunFolder,
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
@@ -237,6 +267,63 @@ def predict(
     answers = run_verb(run, images, device=device, progress=_progress())
     failed = write_answers(answers, format, sys.stdout)
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE]...", help="Image files or folders; none: its mistakes."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many mistakes to explain.", min=1)] = 8,
+    target: Annotated[
+        str | None, typer.Option(help="Explain this class instead of the answer.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Show this layer's feature maps.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Folder below RUN/explanations.", show_default=False)
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show where a run looks, and which training images its answers rest on."""
+    from tellapart.verbs.explain import explain as run_verb
+
+    explained = run_verb(
+        run, images or (), count=count, target=target, layer=layer, name=name, device=device,
+        progress=_progress(),
+    )
+    if as_json:
+        _print_json(explained.to_json())
+    else:
+        for line in explained.lines():
+            typer.echo(line)
+    if explained.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def imagenet(
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
+    backbone: Annotated[
+        str, typer.Option(help="A network of 'tellapart backbones'.")
+    ] = "tf_efficientnet_lite0",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Name what is in images: the five likeliest of the 1000 ImageNet classes."""
+    from tellapart.verbs.imagenet import imagenet as run_verb
+    from tellapart.verbs.imagenet import top_five_lines
+
+    answers = run_verb(images, backbone=backbone, device=device, progress=_progress())
+    if as_json:
+        _print_json([answer.to_json() for answer in answers])
+    else:
+        for line in top_five_lines(answers):
+            typer.echo(line)
+    if any(answer.error for answer in answers):
         raise typer.Exit(1)
 
 

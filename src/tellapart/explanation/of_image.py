@@ -1,0 +1,111 @@
+"""Everything that is found out about one image, before it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.errors import RunError
+from tellapart.explanation.gradcam import grad_cam
+from tellapart.explanation.layers import MapLayer, evidence_layer, map_layers
+from tellapart.explanation.occlusion import Occlusion, log_odds, occlusion
+from tellapart.models.classifier import Classifier
+from tellapart.models.network import Network
+from tellapart.progress import SILENT, Progress
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image to be explained: its name, prepared pixels (H, W, 3), and true class or -1."""
+
+    path: str
+    pixels: Pixels
+    label: int = -1
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image, its class, and its cosine distance (0 same direction, 2 opposite)."""
+
+    path: str
+    pixels: Pixels
+    label: int
+    distance: float
+
+
+@dataclass(frozen=True)
+class ImageExplanation:
+    """What speaks for the answer to one image.
+
+    ``target`` is the class that is explained; ``evidence`` Grad-CAM maps (H, W) by class,
+    the target's first, empty where the network has no layer for it.
+    """
+
+    subject: Subject
+    probabilities: NDArray[np.float64]
+    target: int
+    evidence: Mapping[int, NDArray[np.float32]]
+    hidden: Occlusion
+    neighbours: Sequence[Neighbour] = field(default=())
+
+    @property
+    def predicted(self) -> int:
+        return int(self.probabilities.argmax())
+
+
+class Inside:
+    """A classifier's network opened up: its layers that give maps, and the one Grad-CAM uses."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.network: Network = classifier.network().to(classifier.device)
+        self.height = classifier.preprocessing.height
+        self.layers = map_layers(self.network, self.height, classifier.preprocessing.width)
+        self.evidence_layer: MapLayer | None = None
+        #: Why there is no Grad-CAM; "" where there is.
+        self.refusal = ""
+        try:
+            self.evidence_layer = evidence_layer(self.network, self.layers)
+        except RunError as error:
+            self.refusal = str(error)
+
+
+def explain_images(
+    classifier: Classifier,
+    inside: Inside,
+    subjects: Sequence[Subject],
+    *,
+    target: int | None = None,
+    progress: Progress = SILENT,
+) -> list[ImageExplanation]:
+    """Grad-CAM and occlusion for each image, without its neighbours.
+
+    Args:
+        target: the class to explain; None: the one that the classifier answers. Where the
+            truth is known and another class, Grad-CAM is drawn for it too.
+    """
+    if not subjects:
+        return []
+    probabilities = classifier.probabilities(np.stack([s.pixels for s in subjects]))
+    found = []
+    with progress.stage("Explaining", len(subjects), "images") as stage:
+        for subject, row in zip(subjects, probabilities, strict=True):
+            wanted = int(row.argmax()) if target is None else target
+            classes = [wanted, *([subject.label] if subject.label not in (-1, wanted) else [])]
+            evidence = {}
+            if inside.evidence_layer is not None:
+                images = np.repeat(subject.pixels[None], len(classes), axis=0)
+                maps = grad_cam(inside.network, images, classes, inside.evidence_layer)
+                evidence = dict(zip(classes, maps, strict=True))
+
+            def score(versions: Pixels, column: int = wanted) -> NDArray[np.float64]:
+                return log_odds(classifier.probabilities(versions), column)
+
+            hidden = occlusion(score, subject.pixels)
+            found.append(ImageExplanation(subject, row, wanted, evidence, hidden))
+            stage.advance()
+    return found

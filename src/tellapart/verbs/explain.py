@@ -1,0 +1,405 @@
+"""``tellapart explain``: why a run says what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.data.decode import UnreadableImage, decode
+from tellapart.data.pixels import PixelCache, load_pixels
+from tellapart.data.table import read_table
+from tellapart.errors import DataError, RunError, TellapartError
+from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.explanation.embedding import embed
+from tellapart.explanation.feature_maps import feature_maps
+from tellapart.explanation.kernels import first_kernels
+from tellapart.explanation.layers import layer_named, layer_to_show
+from tellapart.explanation.neighbours import nearest
+from tellapart.explanation.of_image import (
+    ImageExplanation,
+    Inside,
+    Neighbour,
+    Subject,
+    explain_images,
+)
+from tellapart.explanation.vectors import vectors_of, vectors_of_all
+from tellapart.machine import keep_memory, resolve_device
+from tellapart.models.classifier import Classifier, load_classifier
+from tellapart.progress import SILENT, Progress
+from tellapart.report.content import Facts, Figure
+from tellapart.report.explanation import MAXIMUM_EXPLANATIONS
+from tellapart.report.of_explanation import (
+    facts_of_network,
+    feature_map_figure,
+    file_part,
+    kernel_figure,
+    map_figure,
+    write_explanation_report,
+)
+from tellapart.run import Run, open_run
+from tellapart.verbs.given_images import Given, files_of
+
+#: Training images shown beside each explained one.
+NEIGHBOURS = 6
+#: Points on the map of the features: more take long and cover each other.
+MAXIMUM_POINTS = 2000
+
+_METHODS = (
+    "The glow shows where the evidence lies, not what it is. Two methods that agree are "
+    "better evidence than one; where they disagree, trust neither without looking."
+)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was found out, and the page that shows it."""
+
+    run: Path
+    report: Path
+    classes: tuple[str, ...]
+    images: tuple[ImageExplanation, ...]
+    #: For each image, its overlay files by method.
+    overlays: tuple[dict[str, str], ...]
+    #: (path, reason) of images that could not be read.
+    problems: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        folder = self.report.parent
+        return {
+            "run": str(self.run),
+            "report": str(self.report),
+            "images": [
+                {
+                    "path": image.subject.path,
+                    "label": self._name(image.subject.label),
+                    "prediction": self.classes[image.predicted],
+                    "probabilities": dict(
+                        zip(self.classes, image.probabilities.tolist(), strict=True)
+                    ),
+                    "explained": self.classes[image.target],
+                    "probability": image.hidden.probability,
+                    "probability_with_worst_place_hidden": image.hidden.least_probability,
+                    "overlays": {k: str(folder / name) for k, name in files.items()},
+                    "neighbours": [
+                        {"path": n.path, "label": self._name(n.label), "distance": n.distance}
+                        for n in image.neighbours
+                    ],
+                }
+                for image, files in zip(self.images, self.overlays, strict=True)
+            ],
+            "problems": [{"path": path, "error": reason} for path, reason in self.problems],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What the command prints."""
+        for image in self.images:
+            truth = self._name(image.subject.label)
+            really = f" (really {truth})" if truth not in (None, self.classes[image.predicted]) \
+                else ""
+            yield (
+                f"{image.subject.path}  {self.classes[image.predicted]} "
+                f"{image.probabilities.max():.1%}{really}"
+            )
+        for path, reason in self.problems:
+            yield f"{path}  cannot be read: {reason}"
+        yield f"report      {self.report}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return "".join(f"<p>{escape(line)}</p>" for line in self.lines())
+
+    def _name(self, label: int) -> str | None:
+        return self.classes[label] if label >= 0 else None
+
+
+def explain(
+    run: str | Path,
+    images: Given = (),
+    *,
+    count: int = 8,
+    target: str | None = None,
+    layer: str | None = None,
+    name: str | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Explained:
+    """Show why a run gives its answers: overlays, nearest training images, kernels, maps.
+
+    Args:
+        run: the run folder.
+        images: image files and folders; none: the run's most confident mistakes on its test
+            part.
+        count: how many mistakes to explain.
+        target: the class to explain; None: the one that was answered.
+        layer: the layer whose feature maps are shown, for the first image; None: a middle one.
+        name: of the folder below ``RUN/explanations``, which is replaced if it is there;
+            None: made from the images.
+
+    Raises:
+        RunError: the run cannot be used, or has no such class or layer.
+        DataError: an image does not exist, or none can be read.
+    """
+    opened = open_run(run)
+    keep_memory()
+    classifier = load_classifier(opened.model_file, device=resolve_device(device))
+    wanted = _class_index(target, classifier.classes) if target is not None else None
+    files = files_of(images)
+    if max(len(files), 0 if files else count) > MAXIMUM_EXPLANATIONS:
+        raise DataError(
+            f"One page explains at most {MAXIMUM_EXPLANATIONS} images, not "
+            f"{len(files) or count}; give fewer."
+        )
+    inside = Inside(classifier)
+    shown = layer_named(layer, inside.layers) if layer else layer_to_show(
+        inside.layers, inside.height
+    )
+    data, missing = _open_images(opened, classifier, required=not files, progress=progress)
+    problems: list[tuple[str, str]] = []
+    if files:
+        subjects, problems = _given(opened, classifier, files)
+        summary = f"{len(subjects)} given {'image' if len(subjects) == 1 else 'images'}."
+        place = file_part(files[0].stem) + (f"-and-{len(files) - 1}-more" if files[1:] else "")
+    else:
+        subjects, summary, place = _mistakes(opened, data, count)
+    found = explain_images(classifier, inside, subjects, target=wanted, progress=progress)
+    if data is not None:
+        found = _with_neighbours(opened, classifier, data, found, progress)
+    folder = opened.path / "explanations" / file_part(name or place)
+    _empty_folder(folder)
+    figures = _network_figures(inside, folder)
+    if shown is not None and found:
+        first = found[0].subject
+        maps = feature_maps(inside.network, first.pixels, shown)
+        figures.append(feature_map_figure(maps, first.pixels, shown.name, first.path, folder))
+    if data is not None:
+        figures += _map(opened, classifier, data, folder, progress)
+    overlays = write_explanation_report(
+        folder,
+        found,
+        classifier.classes,
+        title=f"Why? {opened.name}",
+        summary=summary,
+        figures=figures,
+        facts=[_facts(opened, data), facts_of_network(inside)],
+        notes=[
+            _METHODS,
+            *([inside.refusal] if inside.refusal else []),
+            *([missing] if missing else []),
+            *(f"{path} cannot be read: {reason}" for path, reason in problems),
+        ],
+        footer=f"tellapart {opened.info['tellapart']}",
+    )
+    return Explained(
+        opened.path, folder / "report.html", classifier.classes, tuple(found), tuple(overlays),
+        tuple(problems),
+    )
+
+
+# --- which images -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The run's own images: prepared pixels, and the row of each by its path."""
+
+    cache: PixelCache
+    rows: dict[str, int]
+
+    def subject(self, path: str, label: int) -> Subject:
+        return Subject(path, np.asarray(self.cache.pixels[self.rows[path]]), label)
+
+
+def _open_images(
+    run: Run, classifier: Classifier, *, required: bool, progress: Progress
+) -> tuple[_Data | None, str]:
+    """The images that the run was made with, or None and a sentence on why they are missing."""
+    source, settings = run.info["source"], run.recipe.data
+    try:
+        table = read_table(
+            run.info["data"]["source"],
+            classes=source["classes"] or settings.classes,
+            train=settings.train_folders,
+            validation=settings.validation_folders,
+            test=settings.test_folders,
+            group_by=source["group_by"],
+            root=source["root"],
+            exclude=source["exclude"],
+            ignore_unknown=source["ignore_unknown"],
+            progress=progress,
+        )
+        cache = load_pixels(table, classifier.preprocessing, progress=progress)
+    except TellapartError as error:
+        if required:
+            raise DataError(
+                f"The images of {run.path} cannot be read any more, so its mistakes cannot be "
+                f"shown; give images to explain. ({error})"
+            ) from error
+        return None, f"Nearest images and the map are left out: {error}"
+    changed = cache.key != run.info["data"]["fingerprint"]
+    note = "The images have changed since the run was made." if changed else ""
+    return _Data(cache, {path: row for row, path in enumerate(cache.table.paths)}), note
+
+
+def _given(
+    run: Run, classifier: Classifier, files: Sequence[Path]
+) -> tuple[list[Subject], list[tuple[str, str]]]:
+    """Decoded images, with their class where the run knows them; and what cannot be read."""
+    root = Path(run.info["data"]["root"]).resolve()
+    labels = {
+        path: int(label)
+        for part in run.parts
+        for path, label in _pairs(load_predictions(run.predictions_file(part)))
+    }
+    subjects, problems = [], []
+    for file in files:
+        resolved = file.resolve()
+        own = resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else ""
+        try:
+            pixels = decode(file, classifier.preprocessing)
+        except UnreadableImage as error:
+            problems.append((str(file), error.reason))
+            continue
+        known = own in labels
+        subjects.append(Subject(own if known else str(file), pixels, labels.get(own, -1)))
+    if not subjects:
+        path, reason = problems[0]
+        more = f", nor can the {len(problems) - 1} others" if problems[1:] else ""
+        raise DataError(f"{path} cannot be read{more}: {reason}")
+    return subjects, problems
+
+
+def _mistakes(run: Run, data: _Data | None, count: int) -> tuple[list[Subject], str, str]:
+    """The most confident mistakes, or where there are none the least certain images."""
+    part = _held_out(run)
+    if part is None or data is None:
+        raise RunError(f"{run.path} has no predictions on held-out images; give images to explain.")
+    predictions = load_predictions(run.predictions_file(part))
+    there = np.array([path in data.rows for path in predictions.paths], dtype=bool)
+    wrong = np.flatnonzero(there & predictions.labelled & ~predictions.correct)
+    if len(wrong):
+        rows = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
+        what = f"The {len(rows)} most confident of {len(wrong):,} mistakes"
+        if len(rows) == len(wrong):
+            what = "The only mistake" if len(wrong) == 1 else f"All {len(wrong)} mistakes"
+        place = f"mistakes-{part}"
+    else:
+        known = np.flatnonzero(there)
+        rows = known[np.argsort(predictions.confidence[known], kind="stable")][:count]
+        what, place = f"No mistakes, so the {len(rows)} least certain answers", f"unsure-{part}"
+    subjects = [data.subject(predictions.paths[r], int(predictions.labels[r])) for r in rows]
+    return subjects, f"{what} on the {len(predictions):,} {part} images.", place
+
+
+def _held_out(run: Run) -> str | None:
+    return next((part for part in ("test", "validation") if part in run.parts), None)
+
+
+def _pairs(predictions: Predictions) -> Iterator[tuple[str, int]]:
+    yield from zip(predictions.paths, predictions.labels.tolist(), strict=True)
+
+
+def _class_index(name: str, classes: Sequence[str]) -> int:
+    if name in classes:
+        return list(classes).index(name)
+    import difflib
+
+    near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
+    hint = f"Did you mean '{near[0]}'?" if near else f"It knows: {', '.join(classes[:20])}."
+    raise RunError(f"--target: the run does not know the class '{name}'. {hint}")
+
+
+# --- what is drawn ------------------------------------------------------------------------------
+
+
+def _with_neighbours(
+    run: Run,
+    classifier: Classifier,
+    data: _Data,
+    found: Sequence[ImageExplanation],
+    progress: Progress,
+) -> list[ImageExplanation]:
+    if "train" not in run.parts or not found:
+        return list(found)
+    train = load_predictions(run.predictions_file("train"))
+    labels = dict(_pairs(train))
+    rows = np.array([data.rows[p] for p in train.paths if p in data.rows], dtype=np.int64)
+    vectors = vectors_of_all(classifier, data.cache, progress=progress)
+    queries = vectors_of(classifier, np.stack([e.subject.pixels for e in found]))
+    order, distances = nearest(queries, vectors[rows], NEIGHBOURS)
+    paths = data.cache.table.paths
+    return [
+        replace(
+            explanation,
+            neighbours=[
+                Neighbour(paths[row], np.asarray(data.cache.pixels[row]), labels[paths[row]], far)
+                for row, far in zip(rows[near].tolist(), away.tolist(), strict=True)
+            ],
+        )
+        for explanation, near, away in zip(found, order, distances, strict=True)
+    ]
+
+
+def _network_figures(inside: Inside, folder: Path) -> list[Figure]:
+    try:
+        return [kernel_figure(first_kernels(inside.network), folder)]
+    except RunError:  # its first layer is no convolution over colours: nothing to draw
+        return []
+
+
+def _map(
+    run: Run, classifier: Classifier, data: _Data, folder: Path, progress: Progress
+) -> list[Figure]:
+    """The held-out images as points, a random choice of them where there are many."""
+    part = _held_out(run)
+    if part is None:
+        return []
+    predictions = load_predictions(run.predictions_file(part))
+    there = np.flatnonzero([path in data.rows for path in predictions.paths])
+    if len(there) > MAXIMUM_POINTS:
+        random = np.random.default_rng(run.recipe.seed)
+        there = np.sort(random.permutation(there)[:MAXIMUM_POINTS])
+    if len(there) < 3:
+        return []
+    shown = predictions.select(there)
+    rows = [data.rows[path] for path in shown.paths]
+    vectors = vectors_of_all(classifier, data.cache, progress=progress)
+    with progress.stage("Map of the features", len(rows), "images"):
+        points: NDArray[np.float64] = embed(vectors[rows], seed=run.recipe.seed)
+    wrong = shown.labelled & ~shown.correct
+    return [map_figure(points, shown.labels, classifier.classes, part, wrong, folder)]
+
+
+def _facts(run: Run, data: _Data | None) -> Facts:
+    preprocessing = run.info["preprocessing"]
+    images = f"{len(data.cache):,}" if data else "not there any more"
+    return Facts(
+        "The run",
+        [
+            ("Run", run.name),
+            ("Recipe", run.recipe.name),
+            ("Classes", re.sub(r"^(.{160}).+$", r"\1 …", ", ".join(run.classes))),
+            ("Size for the network", f"{preprocessing['height']} x {preprocessing['width']}"),
+            ("Images of the run", images),
+            ("Hidden at a time", "a square of 22 % of the side, in the image's mean colour"),
+            ("Distance", "1 - cosine of the vectors before the last layer"),
+        ],
+    )
+
+
+def _empty_folder(folder: Path) -> None:
+    """A new folder for this page; an earlier page of the same name goes."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(
+            f"The folder {folder} cannot be written: {error.strerror}; is the run read-only?"
+        ) from error
