@@ -273,7 +273,7 @@ def _draw(
         worst = {name for name, *_ in chosen}
         rest = [curve for curve in curves if curve[0] not in worst]
         for i, (_, _, curve) in enumerate(rest):
-            axes.plot(*thin(*curve, 120), color="#aeb6bd", linewidth=0.7, alpha=0.8,
+            axes.plot(*thin(*curve, 60), color="#aeb6bd", linewidth=0.7, alpha=0.8,
                       label=f"the other {len(rest)} classes" if i == 0 else None)
     for (name, area, curve), line in zip(chosen, line_styles(len(chosen)), strict=True):
         label = f"{shorten(name)}  {area:.3f}"
