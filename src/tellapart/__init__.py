@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tellapart.verbs.compare import compare as compare
     from tellapart.verbs.demo import demo as demo
     from tellapart.verbs.evaluate import evaluate as evaluate
-    from tellapart.verbs.inspect import inspect as inspect
     from tellapart.verbs.explain import explain as explain
     from tellapart.verbs.imagenet import imagenet as imagenet
+    from tellapart.verbs.inspect import inspect as inspect
     from tellapart.verbs.predict import predict as predict
     from tellapart.verbs.recipes import recipes as recipes
     from tellapart.verbs.subset import subset as subset

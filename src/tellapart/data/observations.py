@@ -180,11 +180,10 @@ def _small_images(table: ImageTable, headers: Headers, size: int) -> list[Observ
         return []
     shorter = np.minimum(headers.widths, headers.heights)[small]
     half = float(np.median(shorter)) <= size / 2
-    usual = _round_size(float(np.median(shorter)))
     advice = f"They are enlarged to {size} x {size}, which adds no detail"
     advice += (
-        f"; a smaller input is faster and often no worse: --set data.image_size={usual}, or a "
-        "recipe made for small images."
+        "; use larger originals if there are any. A network trained from scratch does well at "
+        "their own size: --recipe scratch-fast."
         if half and number > len(table) / 2
         else "."
     )
@@ -193,17 +192,18 @@ def _small_images(table: ImageTable, headers: Headers, size: int) -> list[Observ
             "warning" if half else "note",
             "small",
             f"{_capital(_all_or(number, len(table)))} {_are(number)} smaller than the "
-            f"{size} x {size} pixels that the network sees (shorter side: median "
-            f"{np.median(shorter):,.0f}, smallest {shorter.min():,}).",
+            f"{size} x {size} pixels that the network sees; "
+            f"{_shorter_sides(shorter)}.",
             advice,
             _some_paths(table, small),
         )
     ]
 
 
-def _round_size(side: float) -> int:
-    """The next multiple of 32 that backbones like, at least 32."""
-    return max(32, int(-(-side // 32) * 32))
+def _shorter_sides(sides: NDArray[np.int64]) -> str:
+    if sides.min() == sides.max():
+        return f"their shorter side has {sides.min():,}"
+    return f"their shorter side has {np.median(sides):,.0f} in the middle, {sides.min():,} at least"
 
 
 def _crop_losses(table: ImageTable, headers: Headers) -> list[Observation]:

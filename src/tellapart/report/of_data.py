@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SAMPLES, SAMPLES_OF_A_CLASS = 240, 12
 #: Pictures beside a finding, and in a gallery of extremes.
 _BESIDE, _EXTREMES = 6, 12
+NO_AUDIT = "Near duplicates and wrong labels were not looked for: --audit does."
 #: What pictures say nothing about, or what cannot be shown.
 _WITHOUT_PICTURES = frozenset(
     {"left_out", "small", "extension", "turned", "tiny_class", "imbalance", "all_grey"}
@@ -96,10 +97,11 @@ def write_data_report(
 def _summary(survey: Survey) -> str:
     levels = [found.level for found in _findings_without_pictures(survey)]
     serious = sum(level in ("problem", "warning") for level in levels)
-    if not serious:
-        return "Nothing here needs to be put right before training."
-    things = "1 thing" if serious == 1 else f"{serious} things"
-    return f"{things} to look at before training; the sentences below say what to do."
+    text = "Nothing here needs to be put right before training."
+    if serious:
+        things = "1 thing" if serious == 1 else f"{serious} things"
+        text = f"{things} to look at before training; the sentences below say what to do."
+    return text if survey.audit is not None else f"{text} {NO_AUDIT}"
 
 
 def _key_numbers(survey: Survey) -> list[KeyNumber]:
@@ -126,6 +128,9 @@ def _median_size(survey: Survey) -> str:
 def _facts(survey: Survey, source: str, command: str) -> list[Facts]:
     headers, looks = survey.headers, survey.looks
     smallest, largest = _smallest_and_largest(survey)
+    sizes = [("Smallest", smallest), ("Median", _median_size(survey)), ("Largest", largest)]
+    if not _several_sizes(survey):
+        sizes = [("Size", f"{smallest}, all of them")]
     return [
         Facts(
             "The files",
@@ -145,9 +150,7 @@ def _facts(survey: Survey, source: str, command: str) -> list[Facts]:
         Facts(
             "The pictures",
             [
-                ("Smallest", smallest),
-                ("Median", _median_size(survey)),
-                ("Largest", largest),
+                *sizes,
                 ("Without colour", f"{int(looks.grey.sum()):,}"),
                 ("Brightness, median", f"{np.median(looks.brightness):.2f} of 1"),
                 (
@@ -164,6 +167,10 @@ def _smallest_and_largest(survey: Survey) -> tuple[str, str]:
     ends = (int(area.argmin()), int(area.argmax()))
     texts = [f"{survey.headers.widths[i]:,} x {survey.headers.heights[i]:,}" for i in ends]
     return texts[0], texts[1]
+
+
+def _several_sizes(survey: Survey) -> bool:
+    return bool(np.ptp(survey.headers.widths) or np.ptp(survey.headers.heights))
 
 
 def _shares(counts: Mapping[str, int], total: int) -> str:
@@ -192,7 +199,8 @@ def _pictures_of(found: Observation, table: ImageTable) -> list[Picture]:
         return []
     row_of = {path: row for row, path in enumerate(table.paths)}
     rows = [row_of[path] for path in found.paths if path in row_of]
-    return _pictures(table, rows[:_BESIDE])
+    spread = np.linspace(0, len(rows) - 1, min(_BESIDE, len(rows))).round().astype(int)
+    return _pictures(table, [rows[i] for i in spread])
 
 
 def _pictures(
@@ -301,7 +309,8 @@ def _counts(table: ImageTable) -> Table:
 
 
 def _tables(survey: Survey) -> list[Table]:
-    return [_by_class(survey), _common_sizes(survey)]
+    several = [_common_sizes(survey)] if _several_sizes(survey) else []
+    return [_by_class(survey), *several]
 
 
 def _by_class(survey: Survey) -> Table:
@@ -349,8 +358,7 @@ def _common_sizes(survey: Survey) -> Table:
         "The most frequent sizes",
         [Column("Width x height"), Column("Images", "count"), Column("Share", "share")],
         [(f"{w:,} x {h:,}", count, count / len(survey.table)) for w, h, count in sizes],
-        reading=f"{distinct:,} different sizes in all." if distinct > 1
-        else "All images have one size.",
+        reading=f"{distinct:,} different sizes in all.",
     )
 
 
@@ -379,8 +387,7 @@ def _figures(survey: Survey, folder: Path) -> list[Figure]:
     if len(table.classes) <= 100:
         drawn.append(("counts", "Images of each class", _counts_reading(survey),
                       draw_counts(counts, table.classes)))
-    several = len(np.unique(np.stack([headers.widths, headers.heights]), axis=1)[0]) > 1
-    if several:
+    if _several_sizes(survey):
         drawn.append(("sizes", "Sizes", _sizes_reading(survey),
                       image_sizes(headers.widths, headers.heights, survey.network_size)))
         lost = float((headers.crop_losses > CROP_LOSS).mean())

@@ -122,7 +122,7 @@ def inspect(
         progress=progress,
     )
     wants_audit = audit or fix is not None or quarantine is not None
-    pixels = _load(table, AUDIT_SIZE if wants_audit else SIDE, progress)
+    pixels = _load(folder, table, AUDIT_SIZE if wants_audit else SIDE, progress)
     findings = _audit(pixels, target, progress) if wants_audit else None
     found = survey(
         pixels, network_size=preprocessing.height, audit=findings, progress=progress
@@ -172,7 +172,9 @@ def _check_writable(path: Path) -> None:
 # --- the work -------------------------------------------------------------------------------------
 
 
-def _load(table: ImageTable, side: int, progress: Progress) -> PixelCache:
+def _load(
+    source: str | Path, table: ImageTable, side: int, progress: Progress
+) -> PixelCache:
     """Small pictures of all images; unreadable ones are what this verb is there to tell."""
     pixels = load_pixels(
         table, _small_preprocessing(side), progress=progress, maximum_unreadable=1.0
@@ -180,7 +182,7 @@ def _load(table: ImageTable, side: int, progress: Progress) -> PixelCache:
     if not len(pixels):
         first = pixels.table.problems[0]
         raise DataError(
-            f"None of the {len(table):,} images in {shown(table.root)} can be read; for "
+            f"None of the {len(table):,} images in {shown(source)} can be read; for "
             f"example {shown(first.path)}: {first.reason}"
         )
     return pixels
@@ -306,4 +308,6 @@ def _finding_lines(found: Survey) -> list[str]:
         lines += ["", f"{one.level:<10}  {one.sentence}"]
         if one.advice:
             lines.append(f"{'':<10}  {one.advice}")
-    return lines or ["", "Nothing here needs to be put right before training."]
+    if found.audit is None:
+        lines += ["", "Near duplicates and wrong labels were not looked for: --audit does."]
+    return lines

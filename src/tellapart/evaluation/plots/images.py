@@ -151,7 +151,7 @@ def looks_by_class(
 def _outline(
     axes: Axes, values: NDArray[Any], bins: NDArray[np.float64], line: Any, label: str | None
 ) -> None:
-    shares = np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0] / len(values)
+    shares = np.histogram(values, bins)[0] / len(values)
     centres = (bins[:-1] + bins[1:]) / 2
     axes.plot(centres, shares, label=label, linewidth=1.6, **line)
     axes.fill_between(centres, shares, color=line["color"], alpha=0.08, linewidth=0)
