@@ -1,0 +1,396 @@
+"""The page of a comparison: what the runs, their predictions and the tests say, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.comparison import Comparison, Pair, pair_sentence
+from tellapart.evaluation import plots
+from tellapart.evaluation.predictions import Predictions
+from tellapart.report.comparison import render_comparison_report
+from tellapart.report.content import (
+    Column,
+    ComparisonReport,
+    Facts,
+    Figure,
+    Finding,
+    Gallery,
+    Headline,
+    Number,
+    Picture,
+    Reference,
+    Table,
+)
+from tellapart.report.of_evaluation import pictures_of
+from tellapart.report.page import write_report
+from tellapart.run import Run
+
+#: Pictures in each gallery of images that one run alone gets right.
+ALONE, NOBODY = 18, 30
+#: Pairs that get a sentence; all are in the table.
+SENTENCES = 12
+
+#: Columns of the table: title, key of a row, kind, explanation, which end is best.
+_COLUMNS: tuple[tuple[str, str, Any, str, Any], ...] = (
+    ("{part} accuracy", "accuracy", "share", "on the same images for all, with 95 % interval",
+     "high"),
+    ("Validation accuracy", "validation_accuracy", "share", "on the images that chose", "high"),
+    ("Train accuracy", "train_accuracy", "share", "on the images that taught", ""),
+    ("Gap", "gap", "share", "train accuracy minus {part} accuracy: large means overfitting", "low"),
+    ("F1, macro", "macro_f1", "share", "every class counts the same", "high"),
+    ("ROC AUC", "roc_auc", "score", "0.5 is chance, 1 is perfect order", "high"),
+    ("Log loss", "log_loss", "score", "surprise an image, in nats; 0 is best", "low"),
+    ("Calibration error", "calibration_error", "share",
+     "how far confidence is from being right", "low"),
+    ("Parameters", "total_parameters", "count", "", "low"),
+    ("Trained", "trainable_parameters", "count", "parameters that training moved", "low"),
+    ("Training time", "training_seconds", "seconds",
+     "as the run took it; features that were in the cache cost nothing again", "low"),
+    ("Time an image", "milliseconds_per_image", "milliseconds",
+     "the network alone, many images at a time, measured now on this machine", "low"),
+    ("Size on disk", "size_bytes", "bytes", "of the model file", "low"),
+)  # fmt: skip
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """A row a run, the most accurate first."""
+    part = comparison.part
+    return Table(
+        title="",
+        columns=[
+            Column("Run"),
+            *(
+                Column(title.format(part=part.capitalize()), kind, text.format(part=part), best)
+                for title, _, kind, text, best in _COLUMNS
+            ),
+        ],
+        rows=[
+            (row["name"], *(_cell(row, key) for _, key, *_ in _COLUMNS))
+            for row in comparison.rows
+        ],
+        reading="Choose a heading to sort by it; the best of each column is bold.",
+    )
+
+
+def write_comparison_report(
+    comparison: Comparison,
+    runs: Mapping[str, Run],
+    predictions: Mapping[str, Predictions],
+    file: Path,
+    *,
+    title: str = "",
+    lessons: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the page about a comparison.
+
+    Args:
+        comparison: what it came to.
+        runs, predictions: of every run, by the name it has in ``comparison``.
+        file: where the page goes.
+        title: of the page.
+        lessons: what each step of a ladder bought; they then stand first.
+        notes: what else should be known.
+    """
+    figures, curves = comparison_figures(comparison, runs)
+    report = ComparisonReport(
+        title=title or f"{len(runs)} runs compared",
+        subtitle=f"On the same {comparison.images:,} {comparison.part} images",
+        headline=_headline(comparison),
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        findings=_findings(comparison, lessons),
+        runs=comparison_table(comparison),
+        differences=_differences(comparison),
+        tests=_tests(comparison),
+        figures=figures,
+        curves=curves,
+        galleries=_galleries(comparison, runs, predictions),
+        facts=_facts(comparison, runs),
+        notes=notes,
+        footer=f"tellapart {next(iter(runs.values())).info['tellapart']}",
+    )
+    write_report(render_comparison_report(report), file)
+
+
+def comparison_figures(
+    comparison: Comparison, runs: Mapping[str, Run]
+) -> tuple[list[Figure], list[Figure]]:
+    """The charts, and the training curves over each other where runs have some."""
+    names, part = comparison.names, comparison.part
+    rows = comparison.rows
+    accuracies = [row["metrics"]["accuracy"] for row in rows]
+    charts = [_accuracy_bars(comparison)]
+    for name, title, key, draw in (
+        ("accuracy_parameters", "Accuracy against trainable parameters", "trainable_parameters",
+         plots.accuracy_against_parameters),
+        ("accuracy_seconds", "Accuracy against training time", "training_seconds",
+         plots.accuracy_against_seconds),
+    ):  # fmt: skip
+        known = [i for i, row in enumerate(rows) if row.get(key)]
+        if len(known) > 1:
+            amounts = [float(rows[i][key]) for i in known]
+            figure = draw(
+                [names[i] for i in known], amounts, [accuracies[i] for i in known], part
+            )
+            reading = _cost_reading(comparison, known, key)
+            charts.append(_figure(name, title, figure, reading))
+    histories = {name: runs[name].history() for name in names}
+    histories = {name: rows for name, rows in histories.items() if len(rows) > 1}
+    curves = []
+    for quantity, title in (
+        ("validation_accuracy", "Validation accuracy"),
+        ("validation_loss", "Validation loss"),
+        ("accuracy", "Train accuracy"),
+    ):
+        shown = {
+            name: rows
+            for name, rows in histories.items()
+            if any(row.get(quantity) is not None for row in rows)
+        }
+        if shown:
+            drawn = plots.overlay_curves(shown, quantity)
+            curves.append(_figure(quantity, title, drawn, _curve_reading(shown, quantity)))
+    return charts, curves
+
+
+def _accuracy_bars(comparison: Comparison) -> Figure:
+    rows, part = comparison.rows, comparison.part
+    missing = {"value": None, "low": None, "high": None}
+    train = [row.get("train_accuracy") or missing for row in rows]
+    parts = {part: [row["metrics"]["accuracy"] for row in rows]}
+    if any(number["value"] is not None for number in train):
+        parts = {"train": train, **parts}
+    gaps = {row["name"]: row["gap"] for row in rows if row.get("gap") is not None}
+    reading = f"The accuracy of each run on the same {comparison.images:,} {part} images."
+    if gaps:
+        widest = max(gaps, key=lambda name: gaps[name])
+        reading = (
+            f"The gap between train and {part} is widest for {widest}: "
+            f"{100 * gaps[widest]:.1f} points."
+        )
+    figure = plots.compare_accuracy_bars(comparison.names, parts)
+    return _figure("accuracy", f"Accuracy on {' and '.join(parts)}", figure, reading)
+
+
+def _figure(name: str, title: str, figure: Any, reading: str) -> Figure:
+    from io import BytesIO
+
+    svg = plots.to_svg(figure, name, reading)
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=150)
+    return Figure(
+        name=name, title=title, image=svg, png=png.getvalue(), reading=reading, alt=reading
+    )
+
+
+def _cost_reading(comparison: Comparison, known: Sequence[int], key: str) -> str:
+    """The best run beside the cheapest of those that are not clearly worse."""
+    rows = comparison.rows
+    best = rows[0]
+    what = "trained parameters" if key == "trainable_parameters" else "training time"
+    equal = {pair.second for pair in comparison.pairs
+             if pair.first == best["name"] and not pair.real} | {best["name"]}
+    candidates = [rows[i] for i in known if rows[i]["name"] in equal]
+    if not candidates:
+        return f"Up is more accurate, left is less {what}."
+    cheapest = min(candidates, key=lambda row: float(row[key]))
+    if cheapest["name"] == best["name"]:
+        others = "" if len(equal) == 1 else ", and none that may be as good needs less"
+        return f"Up is better, left is cheaper. {best['name']} is the most accurate{others}."
+    factor = float(best.get(key) or cheapest[key]) / float(cheapest[key])
+    return (
+        f"Up is better, left is cheaper. {cheapest['name']} may be as good as {best['name']} "
+        f"for {_times(factor)} less {what}."
+    )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.0f} times" if factor >= 2 else f"{100 * (1 - 1 / factor):.0f} %"
+
+
+def _curve_reading(histories: Mapping[str, Sequence[Mapping[str, float]]], quantity: str) -> str:
+    losses = "loss" in quantity
+    best: dict[str, tuple[int, float]] = {}
+    for name, rows in histories.items():
+        values = [row.get(quantity, np.nan) for row in rows]
+        at = int(np.nanargmin(values) if losses else np.nanargmax(values))
+        best[name] = at + 1, float(values[at])
+    def order(name: str) -> float:
+        return best[name][1] if losses else -best[name][1]
+
+    first = min(best, key=order)
+    value = f"{best[first][1]:.3f}" if losses else f"{100 * best[first][1]:.1f} %"
+    word = "lowest" if losses else "highest"
+    return (
+        f"{first} reaches the {word} value, {value}, at epoch {best[first][0]} of "
+        f"{len(histories[first])}."
+    )
+
+
+def _headline(comparison: Comparison) -> Headline:
+    best, *others = comparison.rows
+    accuracy = best["metrics"]["accuracy"]
+    return Headline(
+        label=f"Most accurate: {best['name']}",
+        number=Number.of(accuracy),
+        sentence=" ".join(comparison.sentences[: 2 if len(comparison.rows) > 2 else 1]),
+        references=[
+            Reference(row["name"], row["metrics"]["accuracy"]["value"]) for row in others[:4]
+        ],
+    )
+
+
+def _findings(comparison: Comparison, lessons: Sequence[str]) -> list[Finding]:
+    found = [Finding("note", lesson) for lesson in lessons]
+    for row in comparison.rows:
+        train = row.get("train_accuracy")
+        if train and row["gap"] > 0.1 and train["low"] > row["metrics"]["accuracy"]["high"]:
+            found.append(Finding(
+                "warning",
+                f"{row['name']} overfits: {train['value']:.1%} on train and "
+                f"{row['metrics']['accuracy']['value']:.1%} on {comparison.part}, a gap of "
+                f"{100 * row['gap']:.1f} points.",
+            ))
+    wrong = len(comparison.all_wrong)
+    if wrong:
+        found.append(Finding(
+            "note",
+            f"{wrong:,} of the {comparison.images:,} images are wrong in every run: look whether "
+            "their labels are right.",
+        ))
+    if any(comparison.left_out.values()):
+        found.append(Finding("warning", comparison.sentences[-1]))
+    return found
+
+
+def _differences(comparison: Comparison) -> list[Finding]:
+    """The pairs with the best run and, while there is room, the others."""
+    best = comparison.names[0]
+    pairs = sorted(comparison.pairs, key=lambda pair: pair.first != best)
+    return [
+        Finding(
+            "good" if pair.real else "note",
+            pair_sentence(pair, comparison.images, len(comparison.pairs)),
+        )
+        for pair in pairs[:SENTENCES]
+    ]
+
+
+def _tests(comparison: Comparison) -> Table:
+    return Table(
+        title="Every two runs",
+        columns=(
+            Column("First and second"),
+            Column("Difference", "share", "accuracy of the first minus that of the second, "
+                   "with the 95 % interval of the paired bootstrap"),
+            Column("Only first right", "count"),
+            Column("Only second right", "count"),
+            Column("Both wrong", "count"),
+            Column("p", "score", "McNemar's exact test"),
+            Column("p, corrected", "score", "Holm's correction for all pairs of this table"),
+            Column("More than chance"),
+        ),
+        rows=[_test_row(pair) for pair in comparison.pairs],
+        reading="A corrected p below 0.05 means that chance alone would hardly make the "
+        "difference.",
+    )  # fmt: skip
+
+
+def _test_row(pair: Pair) -> tuple[Any, ...]:
+    return (
+        f"{pair.first} and {pair.second}",
+        Number(pair.difference, pair.low, pair.high),
+        pair.only_first_right, pair.only_second_right, pair.both_wrong,
+        pair.p_value, pair.p_corrected, "yes" if pair.real else "no",
+    )  # fmt: skip
+
+
+def _galleries(
+    comparison: Comparison, runs: Mapping[str, Run], predictions: Mapping[str, Predictions]
+) -> list[Gallery]:
+    """What one run alone gets right, and what none does."""
+    file = f"predictions/{comparison.part}.csv of each run"
+    galleries = []
+    for number, name in enumerate(comparison.names, start=1):
+        paths = comparison.only_right[name]
+        galleries.append(Gallery(
+            name=f"only-{number}",
+            title=f"Only {name} gets these right",
+            pictures=_pictures(paths, name, comparison.names, runs, predictions, ALONE),
+            reading="Its own answer, and below it what the others said; the surest first.",
+            total=len(paths),
+            rest=f"all answers are in {file}",
+            empty=f"There are none: whatever {name} gets right, another run gets right as well.",
+        ))
+    galleries.append(Gallery(
+        name="nobody",
+        title="No run gets these right",
+        pictures=_pictures(
+            comparison.all_wrong, comparison.names[0], comparison.names, runs, predictions, NOBODY
+        ),
+        reading="Hard images or wrong labels; the most confident mistakes first.",
+        total=len(comparison.all_wrong),
+        rest=f"all answers are in {file}",
+        empty="There are none: every image is classified right by at least one run.",
+    ))
+    return galleries
+
+
+def _pictures(
+    paths: Sequence[str],
+    name: str,
+    names: Sequence[str],
+    runs: Mapping[str, Run],
+    predictions: Mapping[str, Predictions],
+    most: int,
+) -> list[Picture]:
+    """Pictures of some images with the answer of one run and, as caption, those of others."""
+    own = predictions[name]
+    place = {path: row for row, path in enumerate(own.paths)}
+    rows = np.array([place[path] for path in paths], dtype=np.int64)
+    rows = rows[np.argsort(-own.confidence[rows], kind="stable")][:most]
+    root = Path(runs[name].info["data"]["root"])
+    others = {
+        other: (predictions[other], {path: i for i, path in enumerate(predictions[other].paths)})
+        for other in names
+        if other != name
+    }
+    pictures = []
+    for picture in pictures_of(own, rows, lambda path: root / path):
+        answers = []
+        for other, (said, at) in list(others.items())[:4]:
+            row = at[picture.path]
+            answer = said.classes[said.predicted[row]]
+            answers.append(f"{other}: {answer} {said.confidence[row]:.0%}")
+        more = f"; and {len(others) - 4} more" if len(others) > 4 else ""
+        pictures.append(replace(picture, caption="; ".join(answers) + more))
+    return pictures
+
+
+def _facts(comparison: Comparison, runs: Mapping[str, Run]) -> list[Facts]:
+    return [
+        Facts(
+            name,
+            [
+                ("Folder", str(run.path)),
+                ("Recipe", run.recipe.name),
+                ("Made", str(run.info["created"])),
+                ("Seed", str(run.info["seed"])),
+                ("Images", run.info["data"]["source"]),
+                ("Machine", str(run.info["machine"].get("processor", ""))),
+            ],
+        )
+        for name, run in ((name, runs[name]) for name in comparison.names)
+    ]
+
+
+def _cell(row: Mapping[str, Any], key: str) -> Any:
+    metrics = row["metrics"]
+    value = metrics["macro"]["f1"] if key == "macro_f1" else metrics.get(key, row.get(key))
+    return Number.of(value) if isinstance(value, Mapping) else value
