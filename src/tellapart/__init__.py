@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tellapart.verbs.explain import explain as explain
     from tellapart.verbs.imagenet import imagenet as imagenet
     from tellapart.verbs.inspect import inspect as inspect
+    from tellapart.verbs.ladder import ladder as ladder
     from tellapart.verbs.predict import predict as predict
     from tellapart.verbs.recipes import recipes as recipes
     from tellapart.verbs.subset import subset as subset
@@ -36,6 +37,7 @@ _PUBLIC = {
     "inspect": "tellapart.verbs.inspect",
     "explain": "tellapart.verbs.explain",
     "imagenet": "tellapart.verbs.imagenet",
+    "ladder": "tellapart.verbs.ladder",
     "predict": "tellapart.verbs.predict",
     "recipes": "tellapart.verbs.recipes",
     "subset": "tellapart.verbs.subset",

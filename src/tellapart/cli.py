@@ -254,6 +254,33 @@ def compare(
 
 
 @app.command()
+def ladder(
+    folder: Annotated[Path, typer.Argument(help="The images, as for train.")],
+    epochs: Annotated[
+        int | None, typer.Option(help="At most so many epochs a rung.", min=1)
+    ] = None,
+    settings: Settings = [],  # noqa: B006  typer reads the default, nobody changes it
+    runs: Runs = Path("runs"),
+    run: RunPath = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Climb from a small CNN to fine-tuning on one split; learn what each step bought."""
+    from tellapart.verbs.ladder import ladder as run_verb
+
+    comparison = run_verb(
+        folder, epochs=epochs, settings=settings, runs=runs, run=run, seed=seed, device=device,
+        progress=_progress(),
+    )
+    if as_json:
+        _print_json(comparison.to_json())
+    else:
+        for line in comparison.lines():
+            typer.echo(line)
+
+
+@app.command()
 def predict(
     run: RunFolder,
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
