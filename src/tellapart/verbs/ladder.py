@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def lessons(result: statistics.Comparison, rungs: list[Rung]) -> Iterator[str]:
         f"{result.part} images ({accuracy['low']:.1%} to {accuracy['high']:.1%}) after "
         f"{_time(first['training_seconds'])} of training."
     )
-    for before, rung in zip(rungs, rungs[1:], strict=False):
+    for before, rung in pairwise(rungs):
         yield _lesson(result, rows[before.name], rows[rung.name], rung)
 
 
