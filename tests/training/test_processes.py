@@ -19,7 +19,7 @@ from tellapart.recipe import Stage
 from tellapart.training.fit import fit
 
 torch.set_num_threads(1)
-network = tiny_network(l2=0.01)
+network = tiny_network(l2={l2})
 network.body[1] = torch.nn.Identity()  # BatchNorm would see each process's images alone
 stage = Stage(epochs=2, batch_size=16, optimizer="sgd", momentum=0.9, learning_rate=0.05,
               precision="float32")
@@ -32,9 +32,9 @@ with open({output!r} + str(torch.distributed.is_initialized() and torch.distribu
 """
 
 
-def run(tmp_path: Path, name: str, launcher: list[str]) -> None:
+def run(tmp_path: Path, name: str, launcher: list[str], l2: float) -> None:
     script = tmp_path / f"{name}.py"
-    text = SCRIPT.format(folder=str(Path(__file__).parent), output=str(tmp_path / name))
+    text = SCRIPT.format(folder=str(Path(__file__).parent), output=str(tmp_path / name), l2=l2)
     script.write_text(text, encoding="utf-8")
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, str(script)]
@@ -43,10 +43,11 @@ def run(tmp_path: Path, name: str, launcher: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_that_one_takes(tmp_path: Path) -> None:
-    run(tmp_path, "one", [])
+@pytest.mark.parametrize("l2", [0.0, 0.01])
+def test_two_processes_take_the_steps_that_one_takes(tmp_path: Path, l2: float) -> None:
+    run(tmp_path, "one", [], l2)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    run(tmp_path, "two", launcher)
+    run(tmp_path, "two", launcher, l2)
     alone, processes = json.loads((tmp_path / "oneFalse").read_text())
     assert processes == 1
     for rank in "01":

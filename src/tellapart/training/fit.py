@@ -36,6 +36,7 @@ from tellapart.training.optimizers import set_learning_rate
 from tellapart.training.parts import Parts, build_accelerator, require_images
 from tellapart.training.schedules import schedule_factor
 from tellapart.training.sentinels import check_finite
+from tellapart.training.sums import EpochSums
 
 __all__ = ["Arrays", "FitResult", "fit"]
 
@@ -231,15 +232,13 @@ def train_epoch(
         and the learning rate of the last step.
     """
     stage, optimizer = parts.stage, parts.optimizer
-    device = parts.accelerator.device
     torch.manual_seed(parts.seed_of("dropout", epoch))
     random = Generator().manual_seed(parts.seed_of("augmentation", epoch))
     mixing = np.random.default_rng(parts.seed_of("mixing", epoch))
     plan, shares, views = parts.plan(epoch)
     total_steps = parts.position.target_epochs * parts.steps_per_epoch
     moving = [weight for weight in parts.network.parameters() if weight.requires_grad]
-    sums = torch.zeros(4, dtype=torch.float64, device=device)
-    penalty = torch.zeros((), device=device)
+    sums = EpochSums(parts.accelerator.device)
     looked, shown = perf_counter(), 0
 
     parts.model.train()
@@ -259,9 +258,12 @@ def train_epoch(
         with parts.autocast():
             logits = parts.model(inputs)
         data_loss = parts.objective(logits, targets)
+        loss = data_loss
+        weighted = data_loss if shares is None else data_loss * shares[number]
         if parts.has_penalty:
             penalty = l2_penalty(parts.network)
-        parts.accelerator.backward(data_loss * shares[number] + penalty)
+            loss, weighted = data_loss + penalty, weighted + penalty
+        parts.accelerator.backward(weighted)
         if stage.gradient_clip:
             parts.accelerator.clip_grad_norm_(moving, stage.gradient_clip)
         optimizer.step()
@@ -270,20 +272,20 @@ def train_epoch(
             parts.average.update()
 
         with torch.no_grad():
-            count = len(labels) if shares[number] else 0
-            hits = (predicted_classes(logits) == labels).sum() / len(labels)
-            sums[:3] += torch.stack([data_loss + penalty, data_loss, hits]) * count
-            sums[3] += count
+            weight = 0 if shares is not None and not shares[number] else 1
+            hits = (predicted_classes(logits) == labels).sum() * weight
+            sums.add(loss, data_loss, hits, len(labels) * weight)
         if (now := perf_counter()) - looked > LOOK_SECONDS:
-            loss, _, accuracy = (sums[:3] / sums[3]).tolist()
-            check_finite(loss, epoch, rate)
+            so_far = sums.total()
+            mean_loss, _, accuracy = (so_far[:3] / so_far[3]).tolist()
+            check_finite(mean_loss, epoch, rate)
             display.advance(number + 1 - shown)
-            display.status(f"epoch {epoch}: {summary(loss, accuracy)}, rate {rate:.2g}")
+            display.status(f"epoch {epoch}: {summary(mean_loss, accuracy)}, rate {rate:.2g}")
             looked, shown = now, number + 1
             if now > deadline and parts.accelerator.num_processes == 1:
                 break
     display.advance(number + 1 - shown)
-    total: Tensor = parts.accelerator.reduce(sums)
+    total: Tensor = parts.accelerator.reduce(sums.total())
     return total, rate
 
 

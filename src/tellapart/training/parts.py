@@ -108,11 +108,11 @@ class Parts:
         self.position = Position(stage.epochs)
         self.best_state: dict[str, Tensor] = {}
 
-    def plan(self, epoch: int) -> tuple[list[Tensor], list[float], Tensor | None]:
+    def plan(self, epoch: int) -> tuple[list[Tensor], list[float] | None, Tensor | None]:
         """This process's ids of each batch, their weight, and which view of each image.
 
         Processes divide each batch among them. Accelerate averages their gradients, so the
-        weight is what makes that the mean over the images of the whole batch.
+        weight is what makes that the mean over the images of the whole batch; None: all 1.
         """
         generator = Generator().manual_seed(derive_seed(self.seed, "shuffling", epoch))
         batches = shuffled_plan(self.train.size, self.stage.batch_size, generator)
@@ -120,6 +120,8 @@ class Parts:
         if self.train.num_views > 1:
             views = torch.randint(self.train.num_views, (self.train.size,), generator=generator)
         number, rank = self.accelerator.num_processes, self.accelerator.process_index
+        if number == 1:
+            return batches, None, views
         own = [ids[rank::number] for ids in batches]
         shares = [len(mine) * number / len(ids) for mine, ids in zip(own, batches, strict=True)]
         # A process with nothing to do takes part with an image of weight 0.
