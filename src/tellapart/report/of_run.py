@@ -99,7 +99,7 @@ def write_run_report(
         command=str(run.info["command"]),
         run_facts=_run_facts(run),
         durations=[(name, value) for name, value in seconds.items() if name != "total"],
-        notes=[*run.info["data"]["notes"], *run.info["notes"]],
+        notes=[*run.info["data"]["notes"], *run.info["data"]["audit"], *run.info["notes"]],
         footer=f"tellapart {run.info['tellapart']}",
         **content,
     )

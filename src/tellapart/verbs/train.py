@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.data.audit_brief import BriefAudit, brief_audit, without_leaks
 from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.data.split import Splits, split
@@ -171,6 +172,7 @@ class _Prepared:
     cache: PixelCache
     preprocessing: Preprocessing
     device: str
+    audit: BriefAudit
 
 
 def _prepare(
@@ -196,7 +198,10 @@ def _prepare(
     with watch.stage("Decode images"):
         cache = load_pixels(table, preprocessing, progress=progress)
         splits = _split(cache.table, recipe)
-    return _Prepared(recipe, splits, cache, preprocessing, device)
+    audit = brief_audit(splits.table, cache.digests)
+    for sentence in [*splits.table.notes[len(table.notes) :], *audit.sentences]:
+        progress.note(sentence)
+    return _Prepared(recipe, splits, cache, preprocessing, device, audit)
 
 
 def _resolve_recipe(
@@ -261,6 +266,7 @@ def _run_info(source: Source, prepared: _Prepared) -> dict[str, Any]:
                 {"path": p.path, "kind": p.kind, "reason": p.reason} for p in table.problems[:1000]
             ],
             "num_left_out": len(table.problems),
+            "audit": list(prepared.audit.sentences),
         },
         "seed": prepared.recipe.seed,
         "device": prepared.device,
@@ -298,7 +304,7 @@ def _task(
 def _train_and_finish(run: Run, task: Task, prepared: _Prepared, watch: Stopwatch) -> Run:
     with watch.stage("Train"):
         trained = _train(task)
-    return _finish(run, task, prepared.splits, trained, watch)
+    return _finish(run, task, prepared, trained, watch)
 
 
 def _train(task: Task) -> Trained:
@@ -316,13 +322,16 @@ def _train(task: Task) -> Trained:
     return train_by_probe(task)
 
 
-def _finish(run: Run, task: Task, splits: Splits, trained: Trained, watch: Stopwatch) -> Run:
+def _finish(
+    run: Run, task: Task, prepared: _Prepared, trained: Trained, watch: Stopwatch
+) -> Run:
     """Save the classifier, score validation and then test once, and write the report."""
     from tellapart.evaluation.calibration import fit_temperature
     from tellapart.evaluation.metrics import evaluate_predictions
     from tellapart.report.of_run import write_run_report
     from tellapart.training.remember import learn_unknown, store_images
 
+    splits = prepared.splits
     recipe = trained.recipe or task.recipe
     if trained.recipe is not None:
         write_text(run.path / "recipe.yaml", recipe_to_yaml(recipe))
@@ -367,15 +376,23 @@ def _finish(run: Run, task: Task, splits: Splits, trained: Trained, watch: Stopw
         metrics = {
             part: evaluate_predictions(p, seed=recipe.seed) for part, p in predictions.items()
         }
+        notes = [*trained.notes]
         for part, p in predictions.items():
             p.save(run.predictions_file(part))
+            leaked = set(prepared.audit.leaked.get(part, ()))
+            sentence = without_leaks(p.paths, p.correct, tuple(leaked))
+            if sentence:
+                notes.append(f"{part.capitalize()}: {sentence}")
+                task.progress.note(notes[-1])
+                clean = p.select(np.array([path not in leaked for path in p.paths]))
+                metrics[f"{part}_without_leaked"] = evaluate_predictions(clean, seed=recipe.seed)
         write_json(run.path / "metrics.json", metrics)
         store_images(task, splits.table.paths, run.images_file)
     run = run.update(
         parameters={"total": trained.total_parameters, "trainable": trained.trainable_parameters},
         temperature=description.temperature,
         facts=dict(trained.facts),
-        notes=list(trained.notes),
+        notes=notes,
         stopped=trained.stopped,
         test_evaluations=1 if "test" in predictions else 0,
     )
