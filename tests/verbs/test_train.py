@@ -1,0 +1,193 @@
+"""The main job from a folder to a run, by both ways of training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tellapart as ta
+from tellapart.errors import DataError, RecipeError, RunError, TellapartError
+from tellapart.run import Run
+from tellapart.verbs.train import resume, train
+
+PROBE = {"recipe": "probe", "settings": ["data.image_size=64"]}
+SCRATCH = {
+    "recipe": "cifar-baseline-sgd",
+    "settings": [
+        "training.epochs=3", "data.train_folders=[]", "data.validation_folders=[]",
+        "data.test_folders=[]",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def photos(image_folder: Callable[..., Path]) -> Path:
+    return image_folder(per_class=40)
+
+
+@pytest.fixture(scope="module")
+def probe_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(photos, runs=tmp_path_factory.mktemp("runs"), **PROBE)
+
+
+def test_a_run_holds_all_that_is_promised(probe_run: Run) -> None:
+    names = {p.relative_to(probe_run.path).as_posix() for p in probe_run.path.rglob("*")}
+    assert {
+        "recipe.yaml", "run.json", "model.safetensors", "metrics.json", "report.html",
+        "predictions/validation.csv", "predictions/test.csv", "figures/confusion_matrix.svg",
+        "figures/confusion_matrix.png",
+    } <= names  # fmt: skip
+    assert not [name for name in names if name.endswith(".tmp")]
+    info = probe_run.info
+    assert info["status"] == "complete"
+    assert info["test_evaluations"] == 1
+    assert info["machine"] and info["data"]["fingerprint"] and info["seconds"]["total"] > 0
+    assert probe_run.metrics["test"]["accuracy"]["value"] > 0.8  # the made classes are easy
+
+
+def test_the_metrics_are_those_of_the_predictions_table(probe_run: Run) -> None:
+    with probe_run.predictions_file("test").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = [row["label"] == row["prediction"] for row in rows]
+    assert probe_run.metrics["test"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+    for row in rows:
+        assert row["path"].startswith(row["label"] + "/")  # the folder is the label
+
+
+def test_the_same_seed_gives_the_same_metrics(
+    photos: Path, probe_run: Run, tmp_path: Path
+) -> None:
+    again = train(photos, runs=tmp_path, **PROBE)
+    first, second = (run.path / "metrics.json" for run in (probe_run, again))
+    assert first.read_bytes() == second.read_bytes()
+    other = train(photos, runs=tmp_path, seed=1, **PROBE)
+    assert other.predictions_file("test").read_text() != (
+        probe_run.predictions_file("test").read_text()
+    )
+
+
+def test_the_recipe_of_a_run_repeats_it(photos: Path, probe_run: Run, tmp_path: Path) -> None:
+    again = train(photos, recipe=probe_run.path / "recipe.yaml", runs=tmp_path)
+    assert again.metrics == probe_run.metrics
+
+
+def test_every_path_gives_a_file_the_same_probabilities(photos: Path, probe_run: Run) -> None:
+    """Training's own predictions, predict on one file, and predict on all of them."""
+    with probe_run.predictions_file("test").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    stored = {row["path"]: float(row["red"]) for row in rows}
+    everything = {
+        Path(a.path).relative_to(photos).as_posix(): a.probabilities["red"]
+        for a in ta.predict(probe_run.path, photos)
+    }
+    path = rows[0]["path"]
+    single = ta.predict(probe_run.path, photos / path)[0].probabilities["red"]
+    for name, value in stored.items():
+        assert everything[name] == pytest.approx(value, abs=1e-5)
+    assert single == pytest.approx(stored[path], abs=1e-5)
+
+
+def test_turned_photographs_are_read_upright_by_training_and_prediction(
+    photos: Path, probe_run: Run, tmp_path: Path
+) -> None:
+    source = next(p for p in sorted(photos.rglob("*.jpg")))
+    plain = tmp_path / "plain.png"
+    turned = tmp_path / "turned.png"
+    with Image.open(source) as image:
+        image.save(plain)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise for display
+        image.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+    first, second = ta.predict(probe_run.path, [plain, turned])
+    assert first.probabilities == second.probabilities
+
+
+def test_scratch_training_resumes_and_extends(photos: Path, tmp_path: Path) -> None:
+    run = train(photos, runs=tmp_path, **SCRATCH)
+    before = run.history()
+    assert [row["epoch"] for row in before] == [1, 2, 3]
+    with pytest.raises(RunError, match="is finished"):
+        resume(run.path)
+    longer = resume(run.path, extend=2)
+    assert [row["epoch"] for row in longer.history()] == [1, 2, 3, 4, 5]
+    assert longer.history()[:3] == before
+
+
+def test_a_run_of_changed_images_is_not_resumed(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder(per_class=20)
+    run = train(folder, runs=tmp_path, **SCRATCH)
+    Image.new("RGB", (40, 32), "red").save(folder / "red" / "new.png")
+    with pytest.raises(RunError, match="have changed"):
+        resume(run.path, extend=1)
+
+
+def test_a_network_can_start_from_an_earlier_run(photos: Path, tmp_path: Path) -> None:
+    first = train(photos, runs=tmp_path, **SCRATCH)
+    second = train(photos, runs=tmp_path, from_run=first.path, **SCRATCH)
+    assert second.info["parent"] == str(first.path)
+    assert second.history()[0]["loss"] < first.history()[0]["loss"]
+
+
+def test_validation_that_lacks_the_first_class_is_matched_by_name(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder(
+        classes=("blue", "green", "red"), parts={"train": 30, "validation": 8, "test": 8}
+    )
+    shutil.rmtree(folder / "validation" / "blue")
+    run = train(folder, runs=tmp_path, **PROBE)
+    assert run.classes == ("blue", "green", "red")
+    assert run.metrics["validation"]["accuracy"]["value"] > 0.8
+    assert run.metrics["validation"]["per_class"]["blue"]["recall"]["value"] is None
+
+
+def test_leaked_test_images_are_said_and_scored_without(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder(parts={"train": 20, "validation": 8, "test": 8})
+    source = sorted((folder / "train" / "red").iterdir())[0]
+    shutil.copy(source, folder / "test" / "red" / "again.jpg")
+    run = train(folder, runs=tmp_path, **PROBE)
+    assert any("also in train" in sentence for sentence in run.info["data"]["audit"])
+    assert run.metrics["test"]["images"] == 17
+    assert run.metrics["test_without_leaked"]["images"] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"recipe": "autoo"}, RecipeError, "Did you mean 'auto'"),
+        ({"settings": ["training.epoch=3"]}, RecipeError, "Did you mean 'epochs'"),
+        ({"fit": "stretch"}, RecipeError, "squash"),
+        ({"device": "tpu9"}, TellapartError, "tpu9"),
+        ({"validation": 1000}, DataError, "validation"),
+        ({"classes": ("blue", "rde")}, DataError, "Did you mean 'red'"),
+        ({"exclude": "missing.csv"}, DataError, "missing.csv"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing_behind(
+    photos: Path,
+    tmp_path: Path,
+    arguments: dict[str, object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        train(photos, runs=tmp_path / "runs", **arguments)  # type: ignore[arg-type]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_json_metrics_have_no_nan(probe_run: Run) -> None:
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    json.loads((probe_run.path / "metrics.json").read_text(), parse_constant=refuse)
