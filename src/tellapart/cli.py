@@ -206,6 +206,9 @@ def evaluate(
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Skip classes that the run does not know.")
     ] = False,
+    foreign: Annotated[
+        bool, typer.Option("--foreign", help="Images of no class: how many are called unknown?")
+    ] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -213,7 +216,7 @@ def evaluate(
     from tellapart.verbs.evaluate import evaluate as run_verb
 
     evaluation = run_verb(
-        run, folder, device=device, ignore_unknown=ignore_unknown, root=root,
+        run, folder, device=device, ignore_unknown=ignore_unknown, foreign=foreign, root=root,
         progress=_progress(),
     )
     if as_json:
@@ -285,13 +288,16 @@ def predict(
     run: RunFolder,
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Answer unknown for images unlike the training ones.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Classify images: one line each, with the probability of every class."""
     from tellapart.verbs.predict import predict as run_verb
     from tellapart.verbs.predict import write_answers
 
-    answers = run_verb(run, images, device=device, progress=_progress())
+    answers = run_verb(run, images, device=device, unknown=unknown, progress=_progress())
     failed = write_answers(answers, format, sys.stdout)
     if failed:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ Used by the report of a run and by the report of a run on new images.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.decode import UnreadableImage
+from tellapart.evaluation.calibration import coverage_table, threshold_table, with_temperature
 from tellapart.evaluation.findings import describe_figures, findings
+from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, save_figure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.report.content import (
@@ -40,6 +43,11 @@ FileOf = Callable[[str], Path]
 def headline_of(metrics: Mapping[str, Any], part: str) -> Headline:
     """The accuracy with its interval, beside what guessing the largest class would give."""
     accuracy = metrics["accuracy"]
+    if accuracy["value"] is None:
+        return Headline(
+            f"Accuracy on {_place(part)}", Number(None, reason="no image has a label"),
+            "What each image was called is below; how good that is cannot be said.",
+        )
     right = round(accuracy["value"] * metrics["images"])
     return Headline(
         label=f"Accuracy on {_place(part)}",
@@ -103,6 +111,110 @@ def confusion_of(metrics: Mapping[str, Any]) -> Confusion:
     )
 
 
+def tables_of(
+    validation: Predictions | None, shown: Predictions, *, temperature: float | None = None
+) -> list[Table]:
+    """Thresholds (two classes), what to hand to a person, and what the temperature did.
+
+    Thresholds and limits are chosen on ``validation`` and measured on ``shown``; without
+    validation images there are no such tables.
+    """
+    tables = []
+    known = validation is not None and validation.labelled.any()
+    if validation is not None and known and shown.labelled.any():
+        if len(shown.classes) == 2:
+            tables.append(threshold_rows(validation, shown))
+        tables.append(coverage_rows(validation, shown))
+    if temperature is not None and shown.labelled.any():
+        tables.append(temperature_rows(shown, temperature))
+    return tables
+
+
+def threshold_rows(validation: Predictions, shown: Predictions) -> Table:
+    """A row a wish: the threshold from validation and what it gives on ``shown``."""
+    part = shown.part if shown.part != validation.part else f"{shown.part} (new)"
+    rows: list[tuple[Any, ...]] = []
+    for row in threshold_table(validation, [replace(shown, part=part)]):
+        if row["threshold"] is None:
+            rows.append((row["wish"], Number(None, reason=row["reason"]), *(None,) * 6))
+            continue
+        chosen, found = row["parts"][validation.part], row["parts"][part]
+        rows.append((
+            row["wish"], float(row["threshold"]), Number.of(chosen["precision"]),
+            Number.of(chosen["recall"]), Number.of(found["precision"]),
+            Number.of(found["recall"]), found["false_alarms"], found["misses"],
+        ))  # fmt: skip
+    positive = shown.classes[-1]
+    here = shown.part.capitalize()
+    return Table(
+        title=f"Where to draw the line: from which probability to say '{positive}'",
+        columns=(
+            Column("Wish"),
+            Column("Threshold", "score", f"say '{positive}' from this probability on"),
+            Column("Validation precision", "share"),
+            Column("Validation recall", "share"),
+            Column(f"{here} precision", "share", f"of those called '{positive}', how many are"),
+            Column(f"{here} recall", "share", f"of all '{positive}', how many are found"),
+            Column("False alarms", "count", f"in {shown.part}"),
+            Column("Misses", "count", f"in {shown.part}"),
+        ),
+        rows=rows,
+        reading=f"Each threshold was chosen on the validation images; what it gives on "
+        f"{_place(shown.part)} is what to expect of it.",
+    )
+
+
+def coverage_rows(validation: Predictions, shown: Predictions) -> Table:
+    """A row a share of images that are answered; the others go to a person."""
+    return Table(
+        title="If the uncertain images go to a person",
+        columns=(
+            Column("Answered, as wished", "share", "share of the validation images"),
+            Column("Confidence from", "score", "chosen on the validation images"),
+            Column("Answered", "share", f"share of {_place(shown.part)}"),
+            Column("To a person", "count"),
+            Column("Accuracy of the answers", "share"),
+            Column("Mistakes left", "count"),
+        ),
+        rows=[
+            (
+                row["wished"], row["confidence"], Number.of(row["coverage"]),
+                int(shown.labelled.sum()) - row["images"], Number.of(row["accuracy"]),
+                row["mistakes_left"],
+            )
+            for row in coverage_table(validation, shown)
+        ],
+        reading="Answers below the confidence limit are left to a person; the limit was chosen "
+        "on the validation images.",
+    )  # fmt: skip
+
+
+def temperature_rows(shown: Predictions, temperature: float) -> Table:
+    """What the temperature, fitted on validation, does to the probabilities of ``shown``."""
+    before = evaluate_predictions(with_temperature(shown, 1.0 / temperature))
+    after = evaluate_predictions(shown)
+    keys = ("log_loss", "brier", "calibration_error")
+    way = "softened: it was too sure" if temperature > 1 else "sharpened: it was not sure enough"
+    reading = f"A temperature of {temperature:.3f}: its answers were {way}."
+    if abs(temperature - 1.0) < 0.0005:
+        reading = "A temperature of 1: the probabilities stayed as they were."
+    return Table(
+        title="Temperature: before and after",
+        columns=(
+            Column("Probabilities"), Column("Log loss", "score", best="low"),
+            Column("Brier score", "score", best="low"),
+            Column("Calibration error", "share", best="low"),
+            Column("Mean confidence", "share"), Column("Accuracy", "share"),
+        ),
+        rows=[
+            (name, *(Number.of(metrics[key]) for key in keys), metrics["mean_confidence"],
+             metrics["accuracy"]["value"])
+            for name, metrics in (("as trained", before), ("with the temperature", after))
+        ],
+        reading=f"{reading} It was fitted on the validation images and never changes an answer.",
+    )  # fmt: skip
+
+
 def figures_of(
     predictions: Predictions,
     metrics: Mapping[str, Any],
@@ -140,7 +252,7 @@ def galleries_of(predictions: Predictions, file_of: FileOf, rest: str) -> list[G
     confident = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
     margins = np.sort(predictions.probabilities, axis=1)
     unsure = np.argsort(margins[:, -1] - margins[:, -2], kind="stable")
-    return [
+    galleries = [
         Gallery(
             name="mistakes",
             title="Mistakes, the most confident first",
@@ -161,6 +273,7 @@ def galleries_of(predictions: Predictions, file_of: FileOf, rest: str) -> list[G
             rest=rest,
         ),
     ]
+    return galleries if len(known) else galleries[1:]
 
 
 def pictures_of(

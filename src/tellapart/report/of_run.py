@@ -12,14 +12,16 @@ import numpy as np
 from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS
-from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.recipe import recipe_to_yaml
 from tellapart.report.content import (
     Column,
     Facts,
     Figure,
+    Finding,
     Gallery,
     Headline,
+    KeyNumber,
     Number,
     Picture,
     RunReport,
@@ -33,6 +35,7 @@ from tellapart.report.of_evaluation import (
     headline_of,
     key_numbers_of,
     per_class_table,
+    tables_of,
 )
 from tellapart.report.page import write_report
 from tellapart.report.run import render_run_report
@@ -72,6 +75,11 @@ def write_run_report(
             ),
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
+            "tables": tables_of(
+                predictions.get("validation") if part == "test" else None,
+                shown,
+                temperature=run.info["temperature"],
+            ),
             "galleries": galleries_of(
                 shown,
                 lambda path: table.root / path,
@@ -99,7 +107,7 @@ def write_run_report(
         command=str(run.info["command"]),
         run_facts=_run_facts(run),
         durations=[(name, value) for name, value in seconds.items() if name != "total"],
-        notes=[*run.info["data"]["notes"], *run.info["data"]["audit"], *run.info["notes"]],
+        notes=[*run.info["data"]["notes"], *run.info["data"].get("audit", ()), *run.info["notes"]],
         footer=f"tellapart {run.info['tellapart']}",
         **content,
     )
@@ -112,28 +120,57 @@ def write_evaluation_report(
     metrics: Mapping[str, Any],
     cache: PixelCache,
     folder: Path,
+    *,
+    warnings: Sequence[str] = (),
+    unknown: Mapping[str, Any] | None = None,
+    others: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Write ``report.html`` and the figures of a run on new images into ``folder``."""
+    """Write ``report.html`` and the figures of a run on new images into ``folder``.
+
+    Args:
+        predictions, metrics: of the part that the page is about.
+        warnings: what keeps the numbers from meaning what they seem to.
+        unknown: share of the images that are called unknown, with its interval.
+        others: metrics of further parts of the same folder, which get a row each.
+    """
+    labelled = metrics["images"] > 0
+    validation_file = run.predictions_file("validation")
+    validation = load_predictions(validation_file) if validation_file.is_file() else None
+    key_numbers = key_numbers_of(metrics) if labelled else []
+    if unknown is not None:
+        key_numbers.append(
+            KeyNumber("Called unknown", Number.of(unknown), "share",
+                      "images unlike the training ones")
+        )
+    tables = [_parts_table({predictions.part: metrics, **others})] if others else []
     report = RunReport(
         title=f"{run.name} on {predictions.part}",
         subtitle="A trained classifier on images that it was not made with",
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        key_numbers=key_numbers_of(metrics),
-        findings=findings_of(metrics),
+        key_numbers=key_numbers,
+        findings=[*(Finding("warning", text) for text in warnings), *findings_of(metrics)],
         data_facts=Facts(
             "The images",
-            [("Folder", str(cache.table.root)), ("Images used", f"{len(cache.table):,}"),
-             ("Left out", f"{len(cache.table.problems):,}")],
+            [
+                ("Folder", str(cache.table.root)),
+                ("Images used", f"{len(predictions):,}"),
+                ("Without a label", f"{metrics['unlabelled']:,}"),
+                ("Left out", f"{len(cache.table.problems):,}"),
+            ],
         ),
         data_problems=_problems(
             [{"path": p.path, "reason": p.reason} for p in cache.table.problems]
         ),
-        per_class=per_class_table(metrics, predictions.part),
-        confusion=confusion_of(metrics),
+        per_class=per_class_table(metrics, predictions.part) if labelled else None,
+        confusion=confusion_of(metrics) if labelled else None,
         figures=figures_of(predictions, metrics, folder / "figures"),
+        tables=[
+            *tables,
+            *tables_of(validation, predictions, temperature=run.info["temperature"]),
+        ],
         galleries=galleries_of(
-            predictions, lambda path: cache.table.root / path, "All are in predictions.csv."
+            predictions, lambda path: cache.table.root / path, "all are in the CSV beside this page"
         ),
         notes=list(cache.table.notes),
         footer=f"tellapart {run.info['tellapart']}",
@@ -141,6 +178,25 @@ def write_evaluation_report(
     path = folder / "report.html"
     write_report(render_run_report(report), path)
     return path
+
+
+def _parts_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:
+    return Table(
+        "Every part of the folder",
+        [
+            Column("Part"), Column("Images", "count"), Column("Accuracy", "share"),
+            Column("F1, macro", "share"), Column("ROC AUC", "score"), Column("Log loss", "score"),
+        ],
+        [
+            (
+                name, metrics["images"], Number.of(metrics["accuracy"]),
+                Number.of(metrics["macro"]["f1"]), Number.of(metrics["roc_auc"]),
+                Number.of(metrics["log_loss"]),
+            )
+            for name, metrics in parts.items()
+        ],
+        reading="The rest of this page is about the first of them.",
+    )  # fmt: skip
 
 
 def _best_epoch(history: list[dict[str, float]]) -> int | None:

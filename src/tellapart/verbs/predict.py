@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,11 +13,14 @@ import numpy as np
 
 from tellapart.data.table import read_unlabelled
 from tellapart.errors import DataError
+from tellapart.evaluation.unknown import UnknownDetector, load_unknown
 from tellapart.machine import keep_memory, resolve_device
-from tellapart.models.classifier import load_classifier
+from tellapart.models.classifier import Classifier, load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import open_run
 
+#: The prediction for an image unlike the training ones, where that was asked for.
+UNKNOWN = "unknown"
 FORMATS = ("table", "csv", "json")
 
 
@@ -29,6 +32,8 @@ class Answer:
     prediction: str
     probabilities: dict[str, float]
     error: str = ""
+    #: Unlike the training images; None where nobody asked.
+    unknown: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         if self.error:
@@ -37,6 +42,7 @@ class Answer:
             "path": self.path,
             "prediction": self.prediction,
             "probabilities": self.probabilities,
+            **({} if self.unknown is None else {"unknown": self.unknown}),
         }
 
 
@@ -45,15 +51,20 @@ def predict(
     images: Sequence[str | Path] | str | Path,
     *,
     device: str = "auto",
+    unknown: bool = False,
     progress: Progress = SILENT,
 ) -> list[Answer]:
     """Classify image files, and all images in and below folders.
+
+    Args:
+        unknown: answer "unknown" for images unlike those that the run was trained on; the
+            probabilities stay as they are.
 
     Returns:
         One answer an image, in the order given, folders sorted by path.
 
     Raises:
-        RunError: the run cannot be used.
+        RunError: the run cannot be used, or cannot answer "unknown".
         DataError: a path does not exist, or a folder holds no image.
     """
     opened = open_run(run)
@@ -61,10 +72,29 @@ def predict(
     classifier = load_classifier(opened.model_file, device=resolve_device(device))
     given = [images] if isinstance(images, str | Path) else images
     files = [file for path in given for file in _files(Path(path))]
+    if unknown:
+        return list(_with_unknown(files, classifier, load_unknown(opened.unknown_file), progress))
     return [
         _answer(file, row, error, classifier.classes)
         for file, row, error in classifier.predict_files(files, progress=progress)
     ]
+
+
+def _with_unknown(
+    files: Sequence[Path], classifier: Classifier, detector: UnknownDetector, progress: Progress
+) -> Iterator[Answer]:
+    for block, pixels, reasons in classifier.decode_files(files):
+        probabilities, features = classifier.probabilities_and_features(pixels, progress=progress)
+        far = detector.is_unknown(features) if len(pixels) else np.zeros(0, dtype=bool)
+        rows = iter(zip(probabilities, far.tolist(), strict=True))
+        for file, reason in zip(block, reasons, strict=True):
+            if reason:
+                yield Answer(str(file), "", {}, reason)
+                continue
+            row, is_unknown = next(rows)
+            answer = _answer(file, row, "", classifier.classes)
+            prediction = UNKNOWN if is_unknown else answer.prediction
+            yield replace(answer, prediction=prediction, unknown=is_unknown)
 
 
 def _files(path: Path) -> list[Path]:
@@ -120,4 +150,6 @@ def _table_lines(answers: Sequence[Answer]) -> Iterator[str]:
             continue
         ranked = sorted(a.probabilities.items(), key=lambda item: -item[1])[:3]
         shown = "  ".join(f"{name} {p:.1%}" for name, p in ranked)
+        if a.unknown:
+            shown = f"{UNKNOWN} (nearest: {shown})"
         yield f"{a.path:<{width}}  {shown}"
