@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.audit_brief import BriefAudit, brief_audit
+from tellapart.data.audit_summary import summarise
 from tellapart.data.observations import Observation, observe
 from tellapart.data.pixels import PixelCache
 from tellapart.data.statistics import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 #: Paths of one kind that the JSON names; the report and the lists name them all.
 _MOST_PATHS = 100
+_MOST_FINDINGS = 1000
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,20 @@ class Survey:
             ],
             "notes": list(table.notes),
         }
+        if self.audit is not None:
+            content["audit"] = {
+                "counts": counted(found.kind for found in self.audit.findings),
+                "findings": [
+                    {
+                        "kind": found.kind,
+                        "paths": list(found.paths),
+                        "score": round(float(found.score), 4),
+                        "sentence": found.sentence,
+                        "advice": found.advice,
+                    }
+                    for found in self.audit.findings[:_MOST_FINDINGS]
+                ],
+            }
         return content
 
 
@@ -105,8 +121,7 @@ def survey(
     looks = measure_looks(pixels.pixels, progress=progress)
     brief = brief_audit(pixels.table, pixels.digests)
     observations = observe(pixels.table, headers, looks, network_size=network_size)
-    if audit is None:
-        observations = [*brief.observations, *observations]
+    observations += brief.observations if audit is None else summarise(audit.findings)
     order = {"problem": 0, "warning": 1, "note": 2}
     observations.sort(key=lambda found: order[found.level])
     return Survey(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.data.audit_summary import KINDS
 from tellapart.data.decode import UnreadableImage
-from tellapart.data.listing import shown
+from tellapart.data.listing import listed, shown
 from tellapart.data.observations import Observation
 from tellapart.data.statistics import CROP_LOSS, SIDE, counted, mode_name
 from tellapart.data.survey import Survey, class_counts, common_sizes
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 SAMPLES, SAMPLES_OF_A_CLASS = 240, 12
 #: Pictures beside a finding, and in a gallery of extremes.
 _BESIDE, _EXTREMES = 6, 12
+#: Pictures of one finding and of one kind of finding.
+_OF_A_FINDING, _OF_A_KIND = 4, 48
 NO_AUDIT = "Near duplicates and wrong labels were not looked for: --audit does."
 #: What pictures say nothing about, or what cannot be shown.
 _WITHOUT_PICTURES = frozenset(
@@ -80,8 +83,8 @@ def write_data_report(
         samples=_samples(table),
         counts=_counts(table),
         figures=[*_figures(survey, folder / "figures"), *_augmented_figure(augmented)],
-        tables=_tables(survey),
-        galleries=_extremes(survey),
+        tables=[*_tables(survey), *_audit_table(survey)],
+        galleries=[*_audit_galleries(survey), *_extremes(survey)],
         problems=_problems(table),
         notes=list(table.notes),
         footer=f"tellapart {version}".strip() + ".",
@@ -199,6 +202,8 @@ def _pictures_of(found: Observation, table: ImageTable) -> list[Picture]:
         return []
     row_of = {path: row for row, path in enumerate(table.paths)}
     rows = [row_of[path] for path in found.paths if path in row_of]
+    if found.kind in KINDS:  # the clearest first, copies beside each other
+        return _pictures(table, rows[:_BESIDE])
     spread = np.linspace(0, len(rows) - 1, min(_BESIDE, len(rows))).round().astype(int)
     return _pictures(table, [rows[i] for i in spread])
 
@@ -277,6 +282,58 @@ def _extremes(survey: Survey) -> list[Gallery]:
     return galleries
 
 
+# --- the audit --------------------------------------------------------------------------------
+
+
+def _audit_galleries(survey: Survey) -> list[Gallery]:
+    """The pictures of each kind of finding, the clearest first."""
+    if survey.audit is None:
+        return []
+    row_of = {path: row for row, path in enumerate(survey.table.paths)}
+    galleries = []
+    for kind, (_, name) in KINDS.items():
+        found = [finding for finding in survey.audit.findings if finding.kind == kind]
+        pictures: list[Picture] = []
+        for finding in found:
+            rows = [row_of[path] for path in finding.paths if path in row_of][:_OF_A_FINDING]
+            captions = dict.fromkeys(rows, shown(finding.sentence))
+            pictures += _pictures(survey.table, rows, captions.__getitem__)
+            if len(pictures) >= _OF_A_KIND:
+                break
+        if pictures and len(found) > 1:
+            galleries.append(
+                Gallery(
+                    kind,
+                    f"{len(found):,} {name}",
+                    pictures[:_OF_A_KIND],
+                    reading=shown(found[0].advice),
+                    total=sum(len(finding.paths) for finding in found),
+                    rest="--fix list.csv names them all",
+                )
+            )
+    return galleries
+
+
+def _audit_table(survey: Survey) -> list[Table]:
+    if survey.audit is None or not survey.audit.findings:
+        return []
+    return [
+        Table(
+            "Everything that the audit found",
+            [Column("What"), Column("Files"), Column("How"), Column("Score", "score")],
+            [
+                (
+                    finding.kind.replace("_", " "),
+                    listed(list(finding.paths), 3),
+                    shown(finding.sentence),
+                    float(finding.score),
+                )
+                for finding in survey.audit.findings
+            ],
+        )
+    ]
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
@@ -342,7 +399,7 @@ def _by_class(survey: Survey) -> Table:
             Column("File", "bytes", "median size of the file"),
             Column("Brightness", "score", "median; 0 black, 1 white"),
             Column("Sharpness", "count", f"median, grey levels at {SIDE} x {SIDE}"),
-            Column("Without colour", "share"),
+            Column("Grey", "share", "images without colour"),
         ],
         rows,
         reading="A column in which one class differs from the others is something that a network "
