@@ -17,7 +17,8 @@ class Found:
 
 def test_several_of_a_kind_become_one_sentence_with_the_first_as_example() -> None:
     (told,) = summarise(
-        [Found("near_duplicate", ("a", "b"), "a is b cropped."), Found("near_duplicate", ("c", "d"))]
+        [Found("near_duplicate", ("a", "b"), "a is b cropped."),
+         Found("near_duplicate", ("c", "d"))]
     )
     assert told.sentence == (
         "2 pictures are there more than once, slightly changed. The clearest: a is b cropped."
