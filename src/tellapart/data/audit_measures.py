@@ -1,0 +1,106 @@
+"""What the audit measures of every picture in one pass over the pixels."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tellapart.machine import num_cores
+from tellapart.progress import SILENT, Progress
+
+THUMBNAIL_SIDE = 32
+_BLOCK = 64
+#: Standard deviation, in grey levels, under which an edge is of one colour.
+_PLAIN = 5.0
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's mode L
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One row a picture.
+
+    Attributes:
+        thumbnails: uint8 (N, 32, 32, 3), means of areas.
+        sharpness: float32 (N,), standard deviation of the Laplacian over that of the picture:
+            0.3 for a usual photograph, under 0.05 for a blurred one, at 200 pixels. Compare it
+            only among pictures of one size.
+        borders: what two opposite edges show: "black", "white", "plain" (another single
+            colour) or "" (a picture).
+    """
+
+    thumbnails: NDArray[np.uint8]
+    sharpness: NDArray[np.float32]
+    borders: NDArray[np.str_]
+
+    def grey(self) -> NDArray[np.float32]:
+        """The thumbnails in grey, float32 (N, 32, 32), 0..255."""
+        return self.thumbnails.astype(np.float32) @ _LUMA
+
+    def ranges(self) -> NDArray[np.float32]:
+        """Levels between the darkest and the brightest area, in the channel where they are
+        furthest apart: float32 (N,). Noise hardly shows in the mean of an area."""
+        areas = self.thumbnails.reshape(len(self.thumbnails), -1, 3)
+        spread = areas.max(axis=1).astype(np.float32) - areas.min(axis=1)
+        result: NDArray[np.float32] = spread.max(axis=1)
+        return result
+
+
+def measure(pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> Measures:
+    """Measure every picture of a pixel array, uint8 (N, H, W, 3)."""
+    count = len(pixels)
+    thumbnails = np.zeros((count, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), np.uint8)
+    sharpness = np.zeros(count, np.float32)
+    borders = np.full(count, "", "<U5")
+
+    def block(start: int) -> int:
+        rows = slice(start, min(start + _BLOCK, count))
+        part = np.asarray(pixels[rows])
+        size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+        for to, picture in zip(thumbnails[rows], part, strict=True):
+            to[:] = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+        sharpness[rows] = _sharpness(part)
+        borders[rows] = _borders(part)
+        return len(part)
+
+    with (
+        progress.stage("Measuring", count, "images") as stage,
+        ThreadPoolExecutor(num_cores()) as pool,
+    ):
+        for done in pool.map(block, range(0, count, _BLOCK)):
+            stage.advance(done)
+    return Measures(thumbnails, sharpness, borders)
+
+
+def _sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    # The green channel stands for grey where every pixel counts: it is most of it.
+    green = pixels[..., 1].astype(np.int16)
+    if min(green.shape[1:]) < 3:
+        return np.ones(len(pixels), np.float32)
+    laplacian = 4 * green[:, 1:-1, 1:-1]
+    for neighbour in (
+        green[:, :-2, 1:-1],
+        green[:, 2:, 1:-1],
+        green[:, 1:-1, :-2],
+        green[:, 1:-1, 2:],
+    ):
+        laplacian -= neighbour
+    contrast = np.maximum(green.std(axis=(1, 2), dtype=np.float32), 1.0)
+    result: NDArray[np.float32] = laplacian.std(axis=(1, 2), dtype=np.float32) / contrast
+    return result
+
+
+def _borders(pixels: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """Look at the outer two rows at top and bottom, then the outer two columns."""
+    names = np.full(len(pixels), "", "<U5")
+    for ends in ((pixels[:, :2], pixels[:, -2:]), (pixels[:, :, :2], pixels[:, :, -2:])):
+        edges = np.concatenate([end.reshape(len(pixels), -1, 3) for end in ends], axis=1)
+        plain = edges.std(axis=1, dtype=np.float32).max(axis=1) < _PLAIN
+        mean = edges.mean(axis=1, dtype=np.float32)
+        dark, bright = mean.max(axis=1) < 24, mean.min(axis=1) > 231
+        colour = np.where(dark, "black", np.where(bright, "white", "plain"))
+        names = np.where(plain & (names == ""), colour, names)
+    return names
