@@ -1,4 +1,4 @@
-"""The audit's findings in short: one sentence a kind, with the first examples."""
+"""The audit's findings in short: one sentence a kind, with the clearest example."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe, load_recipe
-from tellapart.run import write_json
+from tellapart.run import write_json, write_text
 from tellapart.verbs.lines import aligned
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def inspect(
     samples = _augmented(recipe, found.table, preprocessing, seed) if augment else None
     try:
         report = _write(found, place, folder, samples, progress)
-        _write_lists(findings, fix, quarantine)
+        _write_lists(found, fix, quarantine)
     except OSError as error:
         raise DataError(
             f"The report cannot be written to {shown(place)}: {error.strerror or error}."
@@ -240,9 +240,15 @@ def _write(
 
 
 def _write_lists(
-    findings: AuditReport | None, fix: str | Path | None, quarantine: str | Path | None
+    found: Survey, fix: str | Path | None, quarantine: str | Path | None
 ) -> None:
-    return None
+    """Write the files to leave out as ``--exclude`` takes them; no image is moved."""
+    if found.audit is None:
+        return
+    if fix is not None:
+        write_text(Path(fix), found.audit.fix_list())
+    if quarantine is not None:
+        write_text(Path(quarantine), "".join(f"{path}\n" for path in found.audit.excluded()))
 
 
 # --- for the terminal -----------------------------------------------------------------------------
