@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+
+from tellapart import cache as store
 
 #: Below this many images t-SNE has nothing to arrange and PCA is used.
 _FEWEST = 30
 #: Directions that are kept for t-SNE: the rest is mostly noise, and costs time.
 _DIRECTIONS = 50
+#: Raised when the same vectors give another map.
+_VERSION = "1"
+_FILE = "points.npy"
 
 
 def embed(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float64]:
-    """Lay vectors (N, D) out as points (N, 2).
+    """Lay vectors (N, D) out as points (N, 2); kept in the cache for the next time.
 
     Vectors are brought to length 1, so that distances agree with :func:`nearest
     <tellapart.explanation.neighbours.nearest>`; then PCA to 50 directions and t-SNE (van der
     Maaten and Hinton 2008), or PCA alone for fewer than 30 images. Groups mean something;
     distances between far groups and the axes do not.
     """
+    values = np.ascontiguousarray(vectors)
+    facts = f"{values.shape}{values.dtype}{_VERSION}{seed}"
+    key = store.text_digest(store.bytes_digest(values.tobytes()), facts)
+
+    def build(folder: Path) -> None:
+        np.save(folder / _FILE, _arrange(values, seed))
+
+    folder = store.entry("maps", key, build)
+    points: NDArray[np.float64] = np.load(folder / _FILE)
+    return points
+
+
+def _arrange(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

@@ -93,9 +93,9 @@ def reading_of(image: ImageExplanation, classes: Sequence[str]) -> str:
             sentences.append("No single place decides it.")
     else:
         sentences = [f"No place speaks for '{name}': hiding any of them changes nothing."]
-    heat = image.evidence.get(image.target)
-    if heat is not None and not heat.any():
-        sentences.append(f"Grad-CAM finds no place that speaks for '{name}'.")
+    silent = [f"'{classes[c]}'" for c, heat in image.evidence.items() if not heat.any()]
+    if silent:
+        sentences.append(f"Grad-CAM finds no place that speaks for {' or '.join(silent)}.")
     if image.neighbours:
         same = sum(n.label == image.target for n in image.neighbours)
         total = len(image.neighbours)
@@ -253,9 +253,7 @@ def _overlays(
         (f"grad-cam-{file_part(classes[c])}", f"Grad-CAM: what speaks for '{classes[c]}'", heat)
         for c, heat in image.evidence.items()
     ]
-    rows.insert(
-        1, ("occlusion", f"Occlusion: what '{name}' loses by being hidden", image.hidden.heat)
-    )
+    rows.insert(1, ("occlusion", f"Occlusion: what '{name}' needs", image.hidden.heat))
     pictures, files = [], {}
     for method, caption, heat in rows:
         drawn = overlay(image.subject.pixels, heat)
@@ -281,9 +279,11 @@ def _write_png(picture: NDArray[np.uint8], file: Path) -> None:
 
 def _share(probability: float) -> str:
     """A probability in per cent, with the digits that still tell it from 0 and 1."""
-    if 0.001 <= probability <= 0.999:
-        return f"{probability:.1%}"
-    return f"{probability:.4%}" if 1e-6 < probability < 1 - 1e-6 else f"{round(probability):.0%}"
+    for decimals in (1, 2, 3, 4):
+        text = f"{probability:.{decimals}%}"
+        if 0 < float(text[:-1]) < 100:
+            return text
+    return f"{round(probability):.0%}"
 
 
 def _count(number: int, one: str, many: str) -> str:

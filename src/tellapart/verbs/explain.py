@@ -49,7 +49,7 @@ from tellapart.verbs.given_images import Given, files_of
 #: Training images shown beside each explained one.
 NEIGHBOURS = 6
 #: Points on the map of the features: more take long and cover each other.
-MAXIMUM_POINTS = 2000
+MAXIMUM_POINTS = 1500
 
 _METHODS = (
     "The glow shows where the evidence lies, not what it is. Two methods that agree are "
