@@ -97,7 +97,7 @@ class Parts:
         #: The network as the loop calls it: the same, or wrapped for several processes.
         self.model: nn.Module = accelerator.prepare_model(network)
         self.average = WeightAverage(network, stage.ema_decay) if stage.ema_decay else None
-        self.bf16 = trains_in_bf16(stage.precision, device, train.are_images)
+        self.bf16 = trains_in_bf16(stage.precision, device, train.are_images, network)
         self.has_penalty = bool(l2_penalty(network))
         self.objective = Objective(stage, _class_weights(train, stage, num_classes, device))
 
