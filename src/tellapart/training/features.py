@@ -97,17 +97,23 @@ def build_backbone_engine(
         from torch import nn
 
         from tellapart.models.backbone import build_backbone
+        from tellapart.models.cut import cut_backbone
         from tellapart.models.network import Normalise
         from tellapart.models.pretrained import feature_shape
 
         normalise = Normalise(preprocessing.mean, preprocessing.std)
         backbone = build_backbone(model.backbone, model.weights, features=model.features)
         feature_shape(backbone, preprocessing.height, preprocessing.width)  # refuses bad sizes
-        return nn.Sequential(normalise, backbone).eval()
+        if not until:
+            return nn.Sequential(normalise, backbone).eval()
+        cut = cut_backbone(backbone, until, preprocessing.height, preprocessing.width)
+        if cut is None:
+            raise ValueError(f"{model.backbone} cannot be cut before {until}")
+        return nn.Sequential(normalise, cut.still).eval()
 
     return build_engine(
         make_module,
-        key=backbone_key(model, preprocessing),
+        key=backbone_key(model, preprocessing, until),
         height=preprocessing.height,
         width=preprocessing.width,
         expected_images=expected_images,
