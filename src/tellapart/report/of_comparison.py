@@ -42,7 +42,7 @@ _COLUMNS: tuple[tuple[str, str, Any, str, Any], ...] = (
      "high"),
     ("Validation accuracy", "validation_accuracy", "share", "on the images that chose", "high"),
     ("Train accuracy", "train_accuracy", "share", "on the images that taught", ""),
-    ("Gap", "gap", "share", "train accuracy minus {part} accuracy: large means overfitting", "low"),
+    ("Gap", "gap", "share", "train accuracy minus {part} accuracy: large means overfitting", ""),
     ("F1, macro", "macro_f1", "share", "every class counts the same", "high"),
     ("ROC AUC", "roc_auc", "score", "0.5 is chance, 1 is perfect order", "high"),
     ("Log loss", "log_loss", "score", "surprise an image, in nats; 0 is best", "low"),
@@ -292,8 +292,8 @@ def _tests(comparison: Comparison) -> Table:
             Column("Only first right", "count"),
             Column("Only second right", "count"),
             Column("Both wrong", "count"),
-            Column("p", "score", "McNemar's exact test"),
-            Column("p, corrected", "score", "Holm's correction for all pairs of this table"),
+            Column("p", help="McNemar's exact test"),
+            Column("p, corrected", help="Holm's correction for all pairs of this table"),
             Column("More than chance"),
         ),
         rows=[_test_row(pair) for pair in comparison.pairs],
@@ -307,8 +307,12 @@ def _test_row(pair: Pair) -> tuple[Any, ...]:
         f"{pair.first} and {pair.second}",
         Number(pair.difference, pair.low, pair.high),
         pair.only_first_right, pair.only_second_right, pair.both_wrong,
-        pair.p_value, pair.p_corrected, "yes" if pair.real else "no",
+        _p(pair.p_value), _p(pair.p_corrected), "yes" if pair.real else "no",
     )  # fmt: skip
+
+
+def _p(value: float) -> str:
+    return "below 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _galleries(
@@ -319,6 +323,8 @@ def _galleries(
     galleries = []
     for number, name in enumerate(comparison.names, start=1):
         paths = comparison.only_right[name]
+        if not paths:
+            continue
         galleries.append(Gallery(
             name=f"only-{number}",
             title=f"Only {name} gets these right",
@@ -326,7 +332,6 @@ def _galleries(
             reading="Its own answer, and below it what the others said; the surest first.",
             total=len(paths),
             rest=f"all answers are in {file}",
-            empty=f"There are none: whatever {name} gets right, another run gets right as well.",
         ))
     galleries.append(Gallery(
         name="nobody",

@@ -180,13 +180,14 @@ def _finished(paths: Sequence[Path]) -> list[Run]:
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """Short names that tell the runs apart: recipe, folder without its date, folder, path."""
+    """Short names that tell the runs apart: recipe, data and recipe, with the time, path."""
     short = [_short_name(run) for run in runs]
     undated = [_DATED.sub("", run.name) for run in runs]
+    timed = [_with_time(run) for run in runs]
     whole = [run.name for run in runs]
     paths = [str(run.path) for run in runs]
     names = short
-    for longer in (undated, whole, paths):
+    for longer in (undated, timed, whole, paths):
         count = Counter(names)
         names = [
             better if count[name] > 1 else name for name, better in zip(names, longer, strict=True)
@@ -199,6 +200,15 @@ def _short_name(run: Run) -> str:
     recipe = run.recipe.name
     own = _DATED.match(run.name) and re.search(rf"-{re.escape(recipe)}(-\d+)?$", run.name)
     return recipe if own else run.name
+
+
+def _with_time(run: Run) -> str:
+    """The recipe's name and when it was trained, for runs of one recipe on one folder."""
+    dated = _DATED.match(run.name)
+    if not dated:
+        return run.name
+    year, month, day, time = dated.group().rstrip("-").split("-")
+    return f"{_short_name(run)} ({year}-{month}-{day} {time[:2]}:{time[2:]})"
 
 
 def _part(runs: Mapping[str, Run]) -> tuple[str, tuple[str, ...]]:
