@@ -27,6 +27,7 @@ from tellapart.recipe import (
 )
 from tellapart.recipe import Stage as TrainingStage
 from tellapart.run import COMPLETE, Run, new_run_path, open_run, write_json, write_text
+from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
 
@@ -86,7 +87,7 @@ def ladder(
         if made.status != COMPLETE:  # Ctrl-C ended this rung early
             raise KeyboardInterrupt
         finished[rung.name] = made
-    if len({made.info["data"]["fingerprint"] for made in finished.values()}) > 1:
+    if len({tuple(load_images(made.images_file)) for made in finished.values()}) > 1:
         raise RunError(
             f"The images changed between the rungs of {place}; begin anew with --run and "
             "another folder."

@@ -1,0 +1,113 @@
+"""What the report of a run says of thresholds, of handing over, and of the temperature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score
+
+from tellapart.evaluation.metrics import evaluate_predictions
+from tellapart.evaluation.predictions import Predictions
+from tellapart.report.content import Number
+from tellapart.report.of_evaluation import (
+    coverage_rows,
+    galleries_of,
+    headline_of,
+    tables_of,
+    temperature_rows,
+    threshold_rows,
+)
+
+
+def made(part: str, seed: int, images: int = 400, classes: int = 2) -> Predictions:
+    """Scores that lean to the truth, with doubts."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, images)
+    logits = random.normal(0, 1.2, (images, classes))
+    logits[np.arange(images), labels] += 2.0
+    powers = np.exp(logits)
+    names = tuple("abcdefgh"[:classes])
+    paths = tuple(f"{part}/{n}.jpg" for n in range(images))
+    return Predictions(part, names, paths, labels, powers / powers.sum(axis=1, keepdims=True))
+
+
+VALIDATION, TEST = made("validation", 1), made("test", 2)
+
+
+def test_thresholds_are_chosen_on_validation_and_shown_on_test() -> None:
+    table = threshold_rows(VALIDATION, TEST)
+    titles = [column.title for column in table.columns]
+    assert titles[2:6] == [
+        "Validation precision", "Validation recall", "Test precision", "Test recall",
+    ]
+    rows = {row[0]: row for row in table.rows}
+    for wish, row in rows.items():
+        threshold = row[1]
+        for p, at in ((VALIDATION, 2), (TEST, 4)):
+            called = p.probabilities[:, 1] >= threshold
+            assert row[at].value == pytest.approx(precision_score(p.labels, called)), wish
+            assert row[at + 1].value == pytest.approx(recall_score(p.labels, called)), wish
+            assert row[at].low < row[at].value <= row[at].high
+        called = TEST.probabilities[:, 1] >= threshold
+        assert row[6] == int((called & (TEST.labels == 0)).sum())
+        assert row[7] == int((~called & (TEST.labels == 1)).sum())
+    assert rows["recall at least 0.95"][3].value >= 0.95
+    assert rows["precision at least 0.95"][2].value >= 0.95
+
+
+def test_what_goes_to_a_person() -> None:
+    table = coverage_rows(VALIDATION, TEST)
+    for wished, limit, answered, handed_over, accuracy, mistakes in table.rows:
+        keep = TEST.probabilities.max(axis=1) >= limit
+        right = TEST.probabilities.argmax(axis=1) == TEST.labels
+        assert answered.value == pytest.approx(keep.mean())
+        assert handed_over == int((~keep).sum())
+        assert accuracy.value == pytest.approx(right[keep].mean())
+        assert mistakes == int((keep & ~right).sum())
+        assert abs(answered.value - wished) < 0.1
+    accuracies = [row[4].value for row in table.rows]
+    assert accuracies[-1] > accuracies[0]
+
+
+def test_temperature_before_and_after() -> None:
+    """Before: the logits as they were, worked out by hand; scikit-learn has the losses."""
+    temperature = 1.7
+    logits = np.log(TEST.probabilities) * temperature
+    as_trained = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    before, after = temperature_rows(TEST, temperature).rows
+    for row, probabilities in ((before, as_trained), (after, TEST.probabilities)):
+        assert row[1].value == pytest.approx(log_loss(TEST.labels, probabilities))
+        assert row[2].value == pytest.approx(brier_score_loss(TEST.labels, probabilities[:, 1]))
+        assert row[4] == pytest.approx(probabilities.max(axis=1).mean())
+    assert before[5] == after[5]  # it never changes an answer
+
+
+def test_thresholds_are_for_two_classes_and_need_validation() -> None:
+    three = made("test", 3, classes=3)
+    titles = [table.title for table in tables_of(made("validation", 4, classes=3), three)]
+    assert titles == ["If the uncertain images go to a person"]
+    assert tables_of(None, TEST) == []
+    titles = [table.title for table in tables_of(VALIDATION, TEST, temperature=1.2)]
+    assert len(titles) == 3 and titles[2].startswith("Temperature")
+
+
+def test_new_images_called_validation_are_kept_apart() -> None:
+    """A folder's own validation part must not stand in for the run's."""
+    new = made("validation", 9)
+    row = threshold_rows(VALIDATION, new).rows[0]
+    called = new.probabilities[:, 1] >= row[1]
+    assert row[4].value == pytest.approx(precision_score(new.labels, called))
+    assert row[2].value != row[4].value
+
+
+def test_images_without_a_label_claim_nothing() -> None:
+    blind = Predictions(
+        "holiday", TEST.classes, TEST.paths, np.full(len(TEST), -1), TEST.probabilities
+    )
+    headline = headline_of(evaluate_predictions(blind), "holiday")
+    assert headline.number == Number(None, reason="no image has a label")
+    assert tables_of(VALIDATION, blind, temperature=1.2) == []
+    names = [gallery.name for gallery in galleries_of(blind, Path, "")]
+    assert names == ["unsure"]
