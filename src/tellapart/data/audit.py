@@ -110,7 +110,8 @@ def audit(
             raise ValueError(f"{name} has {len(given)} rows for {len(table)} images")
     measures = measure(cache.pixels, progress=progress)
     headers = read_headers(cache, progress=progress)
-    similar = find_similar(measures.grey(), features, progress=progress)
+    principal = None if features is None else principal_directions(features)
+    similar = find_similar(measures.grey(), principal, progress=progress)
     seen = ~blank_rows(measures)
     findings = [
         *_left_out(table.problems),
@@ -121,7 +122,6 @@ def audit(
     ]
     labelled = np.flatnonzero(seen & (table.labels >= 0))
     groups = group_pairs(len(table), similar.first, similar.second)
-    principal = None if features is None else principal_directions(_flat(features))
     if probabilities is None and principal is not None:
         probabilities = np.zeros((len(table), len(table.classes)))
         if len(labelled) >= _FEWEST_FOR_LABELS:
@@ -150,7 +150,8 @@ def near_duplicate_groups(
     An image that is like no other is a group of its own. ``features`` as in :func:`audit`.
     """
     measures = measure(cache.pixels, progress=progress)
-    similar = find_similar(measures.grey(), features, progress=progress)
+    principal = None if features is None else principal_directions(features)
+    similar = find_similar(measures.grey(), principal, progress=progress)
     numbers = {digest: row for row, digest in reversed(list(enumerate(cache.digests)))}
     rows = np.arange(len(cache))
     first = np.array([numbers[digest] for digest in cache.digests], np.int64)
@@ -160,10 +161,6 @@ def near_duplicate_groups(
         np.concatenate([similar.first, first[again]]),
         np.concatenate([similar.second, rows[again]]),
     )
-
-
-def _flat(features: Floats) -> Floats:
-    return np.asarray(features, np.float32).reshape(len(features), -1)
 
 
 def _left_out(problems: Sequence[Problem]) -> list[Finding]:

@@ -30,7 +30,7 @@ _NEIGHBOURS = 5
 #: Images of a class that others of it are compared with.
 _MOST_COMPARED = 4096
 #: Outliers lie this many times the usual spread above the median distance.
-_OUTLIER_SPREADS = 4.0
+_OUTLIER_SPREADS = 2.8
 
 
 def out_of_fold_probabilities(

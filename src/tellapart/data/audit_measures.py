@@ -13,6 +13,7 @@ from tellapart.machine import num_cores
 from tellapart.progress import SILENT, Progress
 
 THUMBNAIL_SIDE = 32
+_SHARPNESS_SIDE = 2 * THUMBNAIL_SIDE
 _BLOCK = 64
 #: Standard deviation, in grey levels, under which an edge is of one colour.
 _PLAIN = 5.0
@@ -25,9 +26,9 @@ class Measures:
 
     Attributes:
         thumbnails: uint8 (N, 32, 32, 3), means of areas.
-        sharpness: float32 (N,), standard deviation of the Laplacian over that of the picture:
-            0.3 for a usual photograph, under 0.05 for a blurred one, at 200 pixels. Compare it
-            only among pictures of one size.
+        sharpness: float32 (N,), standard deviation of the Laplacian over that of the picture,
+            at 64 x 64 pixels: about 0.7 for a photograph, at least 0.3 for nearly all; 0.16
+            after a Gaussian blur of 2 % of the width (measured on Dogs vs. Cats small).
         borders: what two opposite edges show: "black", "white", "plain" (another single
             colour) or "" (a picture).
     """
@@ -59,10 +60,10 @@ def measure(pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> Measur
     def block(start: int) -> int:
         rows = slice(start, min(start + _BLOCK, count))
         part = np.asarray(pixels[rows])
-        size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-        for to, picture in zip(thumbnails[rows], part, strict=True):
-            to[:] = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
-        sharpness[rows] = _sharpness(part)
+        small = np.stack([_reduced(picture) for picture in part])
+        sharpness[rows] = _sharpness(small @ _LUMA)
+        quarters = small.reshape(len(small), THUMBNAIL_SIDE, 2, THUMBNAIL_SIDE, 2, 3)
+        thumbnails[rows] = np.rint(quarters.mean(axis=(2, 4)))
         borders[rows] = _borders(part)
         return len(part)
 
@@ -75,21 +76,18 @@ def measure(pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> Measur
     return Measures(thumbnails, sharpness, borders)
 
 
-def _sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    # The green channel stands for grey where every pixel counts: it is most of it.
-    green = pixels[..., 1].astype(np.int16)
-    if min(green.shape[1:]) < 3:
-        return np.ones(len(pixels), np.float32)
-    laplacian = 4 * green[:, 1:-1, 1:-1]
-    for neighbour in (
-        green[:, :-2, 1:-1],
-        green[:, 2:, 1:-1],
-        green[:, 1:-1, :-2],
-        green[:, 1:-1, 2:],
-    ):
-        laplacian -= neighbour
-    contrast = np.maximum(green.std(axis=(1, 2), dtype=np.float32), 1.0)
-    result: NDArray[np.float32] = laplacian.std(axis=(1, 2), dtype=np.float32) / contrast
+def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Means of 64 x 64 areas: uint8 (H, W, 3) to float32 (64, 64, 3)."""
+    size = (_SHARPNESS_SIDE, _SHARPNESS_SIDE)
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32)
+
+
+def _sharpness(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    laplacian = 4 * grey[:, 1:-1, 1:-1] - around
+    contrast = np.maximum(grey.std(axis=(1, 2)), 1.0)
+    result: NDArray[np.float32] = laplacian.std(axis=(1, 2)) / contrast
     return result
 
 

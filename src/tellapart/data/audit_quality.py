@@ -23,7 +23,7 @@ _BLANK_RANGE = 10.0
 _DARK_MEAN, _DARK_TENTH = 20.0, 60.0
 _BRIGHT_MEAN, _BRIGHT_TENTH = 240.0, 215.0
 #: Sharpness under which a picture is blurred, if it is also far below that of the others.
-_BLURRED, _BLURRED_SPREADS = 0.05, 3.0
+_BLURRED, _BLURRED_SPREADS = 0.2, 3.0
 #: Times the usual area, and times the usual aspect ratio, that make a size odd.
 _ODD_AREA, _ODD_ASPECT = 16.0, 2.5
 _SMALLEST_SIDE = 16

@@ -57,7 +57,7 @@ class SimilarPairs:
 
 def find_similar(
     thumbnails: NDArray[np.uint8] | Floats,
-    features: Floats | None = None,
+    principal: Floats | None = None,
     *,
     progress: Progress = SILENT,
 ) -> SimilarPairs:
@@ -66,12 +66,12 @@ def find_similar(
     Args:
         thumbnails: grey (N, S, S), 0..255; S a multiple of 16. Rows that are blank (no
             contrast) are like nothing.
-        features: float32 (N, D) of a network; None: crops are found less surely.
+        principal: float32 (N, D), features of a network in their principal directions (see
+            :func:`principal_directions`); None: crops are found less surely.
         progress: told about the blocks compared.
     """
     grey = np.asarray(thumbnails, np.float32)
     descriptors = _descriptors(grey)
-    principal = None if features is None else principal_directions(features)
     first, second = _candidates(descriptors, principal, progress)
     scores = np.empty(len(first), np.float32)
     for start in range(0, len(first), _PAIRS_AT_A_TIME):
@@ -103,17 +103,20 @@ def group_pairs(
 
 
 def principal_directions(features: Floats, count: int = _DIRECTIONS) -> Floats:
-    """Features in their principal directions, each row of length 1: float32 (N, count or D).
+    """Features (N, ...) in their principal directions, rows of length 1: float32 (N, <= count).
 
     Taking the mean away first is what makes cosines of a network's features tell: before
     it, all are positive and alike.
     """
-    mean = np.mean(features, axis=0, dtype=np.float64).astype(np.float32)
-    centred: Floats = np.asarray(features, np.float32) - mean
-    if centred.shape[1] > count:
+    from scipy.linalg import eigh
+
+    rows: Floats = np.asarray(features, np.float32).reshape(len(features), -1)
+    centred: Floats = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    size = centred.shape[1]
+    if size > count and len(rows):
         covariance = (centred.T @ centred).astype(np.float64)
-        _, directions = np.linalg.eigh(covariance)
-        centred = centred @ directions[:, ::-1][:, :count].astype(np.float32)
+        _, directions = eigh(covariance, subset_by_index=(size - count, size - 1))
+        centred = centred @ directions.astype(np.float32)
     return _unit_rows(centred)
 
 
