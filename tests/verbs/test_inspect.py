@@ -126,7 +126,7 @@ def test_even_classes_of_good_size_raise_nothing(
 def test_small_images_are_said(image_folder: ImageFolder, tmp_path: Path) -> None:
     found = ta.inspect(image_folder(per_class=22, size=(40, 40)), out=tmp_path / "out")
     assert sentences(found)["small"].startswith("All 44 images are smaller than the ")
-    assert "their shorter side has 40" in sentences(found)["small"]
+    assert "their shorter side is 40" in sentences(found)["small"]
 
 
 def test_grey_images_in_a_colour_set(image_folder: ImageFolder, tmp_path: Path) -> None:
@@ -175,6 +175,43 @@ def test_wrong_extensions_and_turned_pictures(image_folder: ImageFolder, tmp_pat
     found = ta.inspect(root, out=tmp_path / "out")
     assert sentences(found)["extension"].endswith("red/really-a-jpeg.png, a JPEG.")
     assert sentences(found)["turned"].startswith("1 of 12 images (8.3%) is stored turned")
+
+
+# --- the audit --------------------------------------------------------------------------------
+
+
+def test_audit_writes_lists_that_training_understands(
+    run: Callable[..., tuple[int, str, str]], image_folder: ImageFolder, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mean_colours(model, preprocessing, pixels, **_):  # type: ignore[no-untyped-def]
+        return pixels.pixels.reshape(1, len(pixels), -1, 3).mean(2).astype(np.float32)
+
+    monkeypatch.setattr("tellapart.training.features.extract_features", mean_colours)
+    root = image_folder(parts={"train": 15, "test": 8}, size=(120, 100))
+    shutil.copyfile(root / "train/red/0001.jpg", root / "test/red/leak.jpg")
+    Image.new("RGB", (120, 100), (9, 9, 9)).save(root / "train/blue/blank.jpg")
+    (root / "train/blue/text.jpg").write_bytes(b"no picture")
+    before = sorted(p for p in root.rglob("*"))
+    fix, paths = tmp_path / "fix.csv", tmp_path / "paths.txt"
+    code, out, _ = run(
+        "inspect", root, "--fix", fix, "--quarantine", paths, "--out", tmp_path / "out"
+    )
+    assert code == 0
+    assert "problem     " in out and "test/red/leak.jpg" in out
+    listed = set(paths.read_text().splitlines())
+    assert {"test/red/leak.jpg", "train/blue/blank.jpg"} <= listed
+    assert sorted(p for p in root.rglob("*")) == before
+    found = ta.inspect(root, exclude=fix, out=tmp_path / "out")
+    assert not listed & set(found.survey.table.paths)
+    assert "leak" not in sentences(found)
+    # --json names every finding
+    code, out, _ = run("inspect", root, "--audit", "--json", "--out", tmp_path / "out")
+    audit = json.loads(out)["audit"]
+    assert audit["counts"]["blank"] == 1
+    leaks = [set(finding["paths"]) for finding in audit["findings"] if finding["kind"] == "leak"]
+    assert {"train/red/0001.jpg", "test/red/leak.jpg"} in leaks
+    assert "Everything that the audit found" in (tmp_path / "out/report.html").read_text()
 
 
 # --- samples of augmentation -------------------------------------------------------------------
@@ -282,7 +319,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda t: zipped(t / "x.zip", {"a/1.jpg": b"x", "/etc/evil.jpg": b"x"}), "evil.jpg"
     ),
     "zip bomb": (
-        lambda t: zipped(t / "x.zip", {"a/1.jpg": b"\0" * 5_000_000, "b/1.jpg": b"x"}), "would grow to"
+        lambda t: zipped(t / "x.zip", {"a/1.jpg": b"\0" * 5_000_000, "b/1.jpg": b"x"}),
+        "would grow to",
     ),
     "zip with a link": (lambda t: link_out_of(t / "x.zip"), "x.zip"),
     "no zip": (lambda t: table_file(t / "f", "PK").rename(t / "x.zip"), "x.zip"),

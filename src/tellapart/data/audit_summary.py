@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[Level, str]] = {
     "odd_size": ("note", "images have an unusual size or shape"),
 }
 #: Files that were left out are told by the table itself.
-_TOLD_ELSEWHERE = frozenset({"unreadable", "truncated", "not_an_image", "empty", "too_large"})
+TOLD_ELSEWHERE = frozenset({"unreadable", "truncated", "not_an_image", "empty", "too_large"})
 #: Kinds in which every finding says something of its own.
 _EACH_ITS_OWN = frozenset({"shortcut"})
 
@@ -48,7 +48,7 @@ def summarise(findings: Iterable[AuditFinding]) -> list[Observation]:
     """One observation a kind; each shortcut is told by itself."""
     by_kind: dict[str, list[AuditFinding]] = defaultdict(list)
     for finding in findings:
-        if finding.kind not in _TOLD_ELSEWHERE:
+        if finding.kind not in TOLD_ELSEWHERE:
             by_kind[finding.kind].append(finding)
     result: list[Observation] = []
     for kind, found in by_kind.items():

@@ -202,8 +202,8 @@ def _small_images(table: ImageTable, headers: Headers, size: int) -> list[Observ
 
 def _shorter_sides(sides: NDArray[np.int64]) -> str:
     if sides.min() == sides.max():
-        return f"their shorter side has {sides.min():,}"
-    return f"their shorter side has {np.median(sides):,.0f} in the middle, {sides.min():,} at least"
+        return f"their shorter side is {sides.min():,}"
+    return f"their shorter side is {sides.min():,} at least, {np.median(sides):,.0f} usually"
 
 
 def _crop_losses(table: ImageTable, headers: Headers) -> list[Observation]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.audit_summary import KINDS
+from tellapart.data.audit_summary import KINDS, TOLD_ELSEWHERE
 from tellapart.data.decode import UnreadableImage
 from tellapart.data.listing import listed, shown
 from tellapart.data.observations import Observation
@@ -315,8 +315,9 @@ def _audit_galleries(survey: Survey) -> list[Gallery]:
 
 
 def _audit_table(survey: Survey) -> list[Table]:
-    if survey.audit is None or not survey.audit.findings:
+    if survey.audit is None:
         return []
+    found = [one for one in survey.audit.findings if one.kind not in TOLD_ELSEWHERE]
     return [
         Table(
             "Everything that the audit found",
@@ -328,8 +329,10 @@ def _audit_table(survey: Survey) -> list[Table]:
                     shown(finding.sentence),
                     float(finding.score),
                 )
-                for finding in survey.audit.findings
+                for finding in found
             ],
+            reading="The score says how clear a finding is, 1 being clearest.",
+            empty="It found nothing.",
         )
     ]
 
