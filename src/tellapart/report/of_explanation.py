@@ -250,10 +250,10 @@ def _overlays(
     """Pictures for the page, and the files that were written."""
     name = classes[image.target]
     rows = [
-        (f"grad-cam-{file_part(classes[c])}", f"Grad-CAM: what speaks for '{classes[c]}'", heat)
+        (f"grad-cam-{file_part(classes[c])}", f"Grad-CAM for '{classes[c]}'", heat)
         for c, heat in image.evidence.items()
     ]
-    rows.insert(1, ("occlusion", f"Occlusion: what '{name}' needs", image.hidden.heat))
+    rows.insert(1, ("occlusion", f"Occlusion for '{name}'", image.hidden.heat))
     pictures, files = [], {}
     for method, caption, heat in rows:
         drawn = overlay(image.subject.pixels, heat)

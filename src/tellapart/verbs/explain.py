@@ -52,8 +52,10 @@ NEIGHBOURS = 6
 MAXIMUM_POINTS = 1500
 
 _METHODS = (
+    "Grad-CAM lights up the places whose features raise the score of a class; occlusion those "
+    "whose hiding lowers its probability.",
     "The glow shows where the evidence lies, not what it is. Two methods that agree are "
-    "better evidence than one; where they disagree, trust neither without looking."
+    "better evidence than one; where they disagree, trust neither without looking.",
 )
 
 
@@ -190,7 +192,7 @@ def explain(
         figures=figures,
         facts=[_facts(opened, data), facts_of_network(inside)],
         notes=[
-            _METHODS,
+            *_METHODS,
             *([inside.refusal] if inside.refusal else []),
             *([missing] if missing else []),
             *(f"{path} cannot be read: {reason}" for path, reason in problems),
