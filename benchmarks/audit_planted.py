@@ -37,6 +37,8 @@ from tellapart.progress import TerminalProgress
 from tellapart.recipe import BackboneModel, DataSettings
 from tellapart.training.features import extract_features
 
+#: Pixels a side, as ``tellapart inspect --audit`` takes them.
+SIDE = 128
 #: kind -> (least recall, least precision) that the audit must reach.
 PASS_MARKS = {
     "exact_duplicate": (0.95, 0.6),
@@ -183,7 +185,7 @@ def main() -> int:
         progress = TerminalProgress()
         started = perf_counter()
         model = BackboneModel()
-        preprocessing = preprocessing_for(model, DataSettings())
+        preprocessing = preprocessing_for(model, DataSettings(image_size=SIDE))
         pixels = load_pixels(read_table(root), preprocessing, progress=progress)
         features = extract_features(model, preprocessing, pixels, progress=progress)[0]
         ready = perf_counter()

@@ -231,6 +231,14 @@ def publish(folder: Path, kind: str, key: str) -> Path:
     return target
 
 
+def discard(path: Path) -> None:
+    """Remove an entry that turned out to be damaged."""
+    doomed = path.parent.parent / f"{_TEMPORARY}-{_host()}-{os.getpid()}-damaged-{path.name}"
+    with suppress(OSError):  # removed by another process, or the cache is read-only
+        path.rename(doomed)
+        _remove(doomed)
+
+
 def evict(root: Path | None = None) -> None:
     """Remove the least recently used entries and notes until the cache is within its limit."""
     root = cache_folder() if root is None else root

@@ -228,6 +228,13 @@ def test_a_hand_worked_case() -> None:
     assert wrong_labels(labels, probabilities)[0].tolist() == []
 
 
+def test_a_label_that_is_the_likeliest_is_not_doubted() -> None:
+    """.4 is as sure of b as b's own images are, but .6 for a is more."""
+    probabilities = np.array([[0.95, 0.05]] * 5 + [[0.6, 0.4]] + [[0.65, 0.35]] * 5)
+    labels = np.array([0] * 6 + [1] * 5)
+    assert wrong_labels(labels, probabilities)[0].tolist() == []
+
+
 def test_copies_are_held_out_together() -> None:
     labels = np.arange(400) % 2
     groups = np.arange(400) // 4

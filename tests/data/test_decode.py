@@ -225,11 +225,26 @@ def test_reduced_scale_loses_nothing_that_is_seen(fit: str, interpolation: str) 
     assert np.quantile(difference, 0.99) <= 4
 
 
-def test_reduced_scale_is_used_only_where_twice_the_size_is_left() -> None:
-    content = _encoded(_photograph(400, 400), "JPEG")
-    full = Image.open(io.BytesIO(content)).convert("RGB")
-    expected = np.asarray(full.resize((201, 201), Image.Resampling.BICUBIC))
-    assert np.array_equal(decode(content, Preprocessing(201, 201)), expected)
+@pytest.mark.parametrize(
+    ("stored", "orientation", "height", "width", "fit"),
+    [
+        ((400, 400), 1, 150, 150, "squash"),  # 200 x 200 would be less than twice 150
+        ((1600, 400), 6, 100, 200, "squash"),  # 400 wide when upright
+        ((1600, 300), 1, 100, 100, "crop"),  # the middle 300 x 300 counts
+        ((300, 1600), 1, 100, 100, "crop"),
+        ((700, 350), 1, 200, 200, "pad"),
+    ],
+)
+def test_scale_is_reduced_only_where_twice_the_size_is_left(
+    stored: tuple[int, int], orientation: int, height: int, width: int, fit: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = _encoded(_photograph(*stored), "JPEG", exif=exif)
+    rule = Preprocessing(height, width, fit=fit)
+    # The same pixels in a format that has no reduced scale.
+    lossless = _encoded(open_upright(content), "PNG")
+    assert np.array_equal(decode(content, rule), decode(lossless, rule))
 
 
 def test_fits_on_a_wide_picture() -> None:

@@ -126,6 +126,22 @@ def test_a_killed_run_leaves_no_array_that_looks_whole(image_folder, fresh_cache
     assert np.array_equal(cache.pixels[23], decode(cache.table.file(23), RULE))
 
 
+@pytest.mark.parametrize("damage", ["short", "no facts", "broken facts"])
+def test_a_damaged_array_is_made_again(damage: str, image_folder, fresh_cache) -> None:
+    table = read_table(image_folder())
+    expected = np.array(load_pixels(table, RULE).pixels)
+    (raw,) = fresh_cache.glob("pixels-*/*/pixels.raw")
+    facts = raw.with_name("facts.json")
+    if damage == "short":
+        os.truncate(raw, 1000)
+    elif damage == "no facts":
+        facts.unlink()
+    else:
+        facts.write_text('{"digests": [')
+    assert np.array_equal(load_pixels(table, RULE).pixels, expected)
+    assert not list(fresh_cache.glob(".building*"))
+
+
 def test_an_empty_table_gives_an_empty_array(image_folder, fresh_cache) -> None:
     cache = load_pixels(read_table(image_folder()).select([]), RULE)
     assert cache.pixels.shape == (0, 16, 20, 3)

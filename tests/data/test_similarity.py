@@ -59,6 +59,16 @@ def test_equal_features_alone_are_not_enough() -> None:
     assert pairs(find_similar(thumbnails, principal_directions(features))) == set()
 
 
+def test_pictures_that_resemble_each_other_are_not_copies() -> None:
+    blends = [Image.blend(scene(0), scene(seed), 0.25) for seed in range(1, 9)]
+    thumbnails = np.stack([thumbnail(picture) for picture in blends])
+    alike = np.corrcoef(thumbnails.reshape(8, -1))[np.triu_indices(8, 1)]
+    assert alike.min() > 0.7  # they have most in common
+    features = np.ones((8, 4), np.float32) + np.eye(8, 4, dtype=np.float32) * 1e-3
+    for principal in (None, features / np.linalg.norm(features, axis=1, keepdims=True)):
+        assert pairs(find_similar(thumbnails, principal)) == set()
+
+
 def test_blank_pictures_are_like_nothing() -> None:
     thumbnails = np.random.default_rng(0).integers(127, 129, (6, 32, 32)).astype(np.uint8)
     thumbnails[3:] = 0

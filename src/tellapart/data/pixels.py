@@ -80,7 +80,7 @@ def load_pixels(
     known = index.digests(table.paths, states)
     if all(known):
         found = cache.find(kind, cache.combine_digests(known))
-        if found is not None:
+        if found is not None and _is_whole(found, preprocessing):
             return _opened(found, table, preprocessing, maximum_unreadable)
     with cache.workspace() as folder:
         decoded = _decode_all(files, known, kind, preprocessing, folder, progress)
@@ -186,7 +186,7 @@ class _Rows:
                 digests = json.loads((folder / _FACTS).read_text("utf-8"))["digests"]
                 shape = (len(digests), preprocessing.height, preprocessing.width, 3)
                 array = _mapped(folder / _PIXELS, shape)
-            except (OSError, ValueError):  # evicted by another process meanwhile
+            except (OSError, ValueError):  # damaged, or evicted by another process meanwhile
                 continue
             for row, digest in enumerate(digests):
                 rows._places.setdefault(digest, (array, row))
@@ -218,6 +218,19 @@ def _write_entry(folder: Path, decoded: _Decoded, preprocessing: Preprocessing) 
         os.truncate(folder / _PIXELS, len(kept) * int(np.prod(shape[1:])))
     facts = {"digests": [decoded.digests[i] for i in kept], "left_out": decoded.problems}
     (folder / _FACTS).write_text(json.dumps(facts), "utf-8")
+
+
+def _is_whole(folder: Path, preprocessing: Preprocessing) -> bool:
+    """Whether an entry has all its bytes; a power cut can leave one without. If not, it goes."""
+    try:
+        count = len(json.loads((folder / _FACTS).read_text("utf-8"))["digests"])
+        size = (folder / _PIXELS).stat().st_size
+    except (OSError, ValueError):
+        count, size = 0, -1
+    if size == count * preprocessing.height * preprocessing.width * 3:
+        return True
+    cache.discard(folder)
+    return False
 
 
 def _opened(
