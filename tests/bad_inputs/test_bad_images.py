@@ -86,11 +86,13 @@ def test_a_missing_file_a_folder_and_a_forbidden_one(tmp_path: Path) -> None:
         assert error.value.kind == "unreadable"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_exif_data_do_not_lose_the_picture() -> None:
     content = _noise("JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff garbage")
     assert decode(content, RULE).shape == (16, 16, 3)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_random_damage_gives_a_picture_or_an_unreadable_image() -> None:
     """Bytes changed anywhere never raise anything else."""
     random = np.random.default_rng(1)
