@@ -198,7 +198,11 @@ class OpenVinoEngine:
         requests = int(compiled.get_property(properties.optimal_number_of_infer_requests))
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(requests):
-            self._requests.put(compiled.create_infer_request())
+            request = compiled.create_infer_request()
+            # OpenVINO's binding sets NumPy up when an array is first seen. Two threads that
+            # are first at the same time block each other for ever, so one is first here.
+            _ = request.get_input_tensor(0).data
+            self._requests.put(request)
         self._pool = ThreadPoolExecutor(requests)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
