@@ -37,8 +37,8 @@ from tellapart.progress import TerminalProgress
 from tellapart.recipe import BackboneModel, DataSettings
 from tellapart.training.features import extract_features
 
-#: Pixels a side, as ``tellapart inspect --audit`` takes them.
-SIDE = 128
+#: Pixels a side at which the network sees the images.
+SIDE = 192
 #: kind -> (least recall, least precision) that the audit must reach.
 PASS_MARKS = {
     "exact_duplicate": (0.95, 0.6),
