@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
     from tellapart.data.audit import AuditReport
 
-#: Pixels a side at which the audit's network looks at the images.
-AUDIT_SIZE = 2 * SIDE
+#: Pixels a side at which the audit's network looks at the images, multiples of ``SIDE``. On
+#: Dogs vs. Cats small with 40 wrong labels, 192 names as many of them as 128, with 20 % instead
+#: of 35 % false alarms, in twice the time; large sets take the smaller size.
+AUDIT_SIZE, AUDIT_SIZE_OF_MANY, MANY = 3 * SIDE, 2 * SIDE, 20_000
 #: Classes that the terminal lists; of more, the smallest.
 _MOST_CLASSES = 20
 
@@ -122,7 +124,8 @@ def inspect(
         progress=progress,
     )
     wants_audit = audit or fix is not None or quarantine is not None
-    pixels = _load(folder, table, AUDIT_SIZE if wants_audit else SIDE, progress)
+    audit_size = AUDIT_SIZE if len(table) <= MANY else AUDIT_SIZE_OF_MANY
+    pixels = _load(folder, table, audit_size if wants_audit else SIDE, progress)
     findings = _audit(pixels, target, progress) if wants_audit else None
     found = survey(
         pixels, network_size=preprocessing.height, audit=findings, progress=progress
@@ -196,9 +199,9 @@ def _audit(pixels: PixelCache, device: str, progress: Progress) -> AuditReport:
     from tellapart.data.audit import audit
     from tellapart.training.features import extract_features
 
+    rule = _small_preprocessing(pixels.pixels.shape[1])
     features = extract_features(
-        BackboneModel(), _small_preprocessing(AUDIT_SIZE), pixels, device=device,
-        progress=progress,
+        BackboneModel(), rule, pixels, device=device, progress=progress
     )[0]
     return audit(pixels, features, progress=progress)
 
