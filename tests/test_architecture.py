@@ -72,3 +72,15 @@ def test_every_verb_is_public_and_a_command() -> None:
     assert commands == public
     for name in public:
         assert callable(getattr(tellapart, name))
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    page = SOURCE.parents[1] / "docs" / "architecture.md"
+    text = page.read_text("utf-8")
+    missing = [
+        name
+        for file in SOURCE.rglob("*.py")
+        if file.name != "__init__.py"
+        and f"`{(name := file.relative_to(SOURCE).as_posix())}`" not in text
+    ]
+    assert not missing
