@@ -118,9 +118,7 @@ def _leaks(table: ImageTable, groups: Sequence[tuple[int, ...]]) -> dict[str, li
     return {part: sorted(rows) for part, rows in leaked.items() if rows}
 
 
-def _leak_observations(
-    table: ImageTable, leaked: Mapping[str, Sequence[int]]
-) -> list[Observation]:
+def _leak_observations(table: ImageTable, leaked: Mapping[str, Sequence[int]]) -> list[Observation]:
     found = []
     for part, rows in leaked.items():
         size = int((table.parts == part).sum())
