@@ -249,7 +249,14 @@ def _headline(comparison: Comparison) -> Headline:
 def _findings(comparison: Comparison, lessons: Sequence[str]) -> list[Finding]:
     found = [Finding("note", lesson) for lesson in lessons]
     for row in comparison.rows:
-        train = row.get("train_accuracy")
+        metrics, train = row["metrics"], row.get("train_accuracy")
+        if metrics["accuracy"]["low"] <= metrics["majority_share"]:
+            found.append(Finding(
+                "warning",
+                f"{row['name']} has learned nothing that helps: always answering "
+                f"'{metrics['majority_class']}' would be right on "
+                f"{metrics['majority_share']:.1%}. More epochs or more images may.",
+            ))
         if train and row["gap"] > 0.1 and train["low"] > row["metrics"]["accuracy"]["high"]:
             found.append(Finding(
                 "warning",

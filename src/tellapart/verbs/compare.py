@@ -263,7 +263,10 @@ def _facts_of(run: Run, metrics: Mapping[str, Any], device: str) -> dict[str, An
         "recipe": run.recipe.name,
         "total_parameters": info["parameters"]["total"],
         "trainable_parameters": info["parameters"]["trainable"],
-        "training_seconds": info["seconds"]["Train"],
+        # A run that was resumed has timed its last stretch only; the epochs know the others.
+        "training_seconds": max(
+            info["seconds"]["Train"], sum(epoch.get("seconds", 0.0) for epoch in run.history())
+        ),
         "milliseconds_per_image": _milliseconds_per_image(run, device),
         "size_bytes": run.model_file.stat().st_size,
     }
