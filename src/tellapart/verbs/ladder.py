@@ -128,7 +128,7 @@ def make_rungs(
     })  # fmt: skip
     rungs = [
         Rung("1-small-cnn", "small CNN", "A small network from random weights", small),
-        Rung("2-augmented", "+ augmentation", "Augmentation", augmented),
+        Rung("2-augmented", "augmented CNN", "Augmentation", augmented),
         Rung("3-frozen-features", "frozen features", "A pretrained network's features",
              load_recipe("probe")),
         Rung("4-fine-tuned", "fine-tuning", "Fine-tuning the pretrained network",
