@@ -134,19 +134,24 @@ class Run:
         return Run(self.path)
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from tellapart.notebook import card
 
-        test = self.metrics.get("test") or self.metrics.get("validation") if (
-            self.path / "metrics.json"
-        ).is_file() else None
-        score = ""
-        if test:
-            a = test["accuracy"]
-            score = f"<p><b>{a['value']:.1%}</b> accuracy ({a['low']:.1%} to {a['high']:.1%})</p>"
-        return (
-            f"<div><b>{escape(self.name)}</b> ({escape(self.status)}){score}"
-            f"<p>{escape(', '.join(self.classes))}</p>"
-            f"<p><code>{escape(str(self.report))}</code></p></div>"
+        if self.status == RUNNING or not (self.path / "metrics.json").is_file():
+            return card(f"{self.name} ({self.status})", sentences=[", ".join(self.classes)])
+        scored = {part: self.metrics[part] for part in reversed(self.parts) if part in self.metrics}
+        rows = [
+            (part, f"{m['images']:,}", f"{m['accuracy']['value']:.2%}",
+             f"{m['accuracy']['low']:.2%} to {m['accuracy']['high']:.2%}")
+            for part, m in scored.items()
+        ]  # fmt: skip
+        part, _, accuracy, limits = rows[0]
+        figure = self.path / "figures" / "confusion_matrix.svg"
+        return card(
+            f"{self.name}: {', '.join(self.classes[:5])}{' ...' if len(self.classes) > 5 else ''}",
+            headline=f"{accuracy} accuracy on {part} (95 %: {limits})",
+            table=[("part", "images", "accuracy", "95 %"), *rows],
+            figure=figure.read_text("utf-8") if figure.is_file() else "",
+            link=self.report,
         )
 
 

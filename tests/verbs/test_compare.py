@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from trained import quick_run
 
 from tellapart.errors import RunError
-from tellapart.run import INTERRUPTED, Run, open_run
+from tellapart.run import INTERRUPTED, RUNNING, Run, open_run
 from tellapart.verbs.compare import Comparison, compare, find_runs, names_of
 
 PARTS = {"train": 16, "validation": 10, "test": 12}
@@ -31,8 +32,8 @@ def runs(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     quick_run(images, folder / "short", epochs=1)
     quick_run(images, folder / "long", epochs=8)
-    left = quick_run(images, folder / "left", epochs=1)
-    left.update(status=INTERRUPTED)
+    shutil.copytree(folder / "short", folder / "left")
+    open_run(folder / "left").update(status=INTERRUPTED)
     return folder
 
 
@@ -97,6 +98,19 @@ def test_shows_itself_in_a_notebook_and_a_terminal(compared: Comparison) -> None
     assert str(compared.report) in text
 
 
+def test_a_run_shows_itself_in_a_notebook(runs: Path, tmp_path: Path) -> None:
+    run = open_run(runs / "long")
+    html = run._repr_html_()
+    accuracy = run.metrics["test"]["accuracy"]
+    assert f"{accuracy['value']:.2%} accuracy on test" in html
+    assert f"{accuracy['low']:.2%} to {accuracy['high']:.2%}" in html
+    assert html.count("<tr>") == 4  # heading, test, validation, train
+    assert "data:image/svg+xml" in html
+    hostile = {**run.info, "classes": ["<img src=x onerror=alert(1)>", "b"]}
+    (tmp_path / "run.json").write_text(json.dumps({**hostile, "status": RUNNING}))
+    assert "<img src=x" not in open_run(tmp_path, complete=False)._repr_html_()
+
+
 def test_finds_folders_patterns_and_single_runs(runs: Path) -> None:
     assert {run.name for run in find_runs([runs])} == {"short", "long"}
     assert {run.name for run in find_runs([str(runs / "*o*")])} == {"short", "long"}
@@ -125,11 +139,17 @@ def test_refuses_other_test_images(runs: Path, image_folder, tmp_path: Path) -> 
     assert compared.result.left_out == {"long": 10, "fewer": 0}
 
 
-def test_refuses_other_images_of_the_same_names(runs: Path, image_folder, tmp_path: Path) -> None:
-    other = image_folder(parts=PARTS, seed=5)
-    run = quick_run(other, tmp_path / "other", epochs=1)
-    with pytest.raises(RunError, match="another image in 'other' than in 'long'"):
-        compare([runs / "long", run.path], out=tmp_path / "out")
+def test_refuses_other_images_of_the_same_names(runs: Path, tmp_path: Path) -> None:
+    """As if a test image had been replaced between two trainings."""
+    shutil.copytree(runs / "long", tmp_path / "other")
+    file = tmp_path / "other" / "images.csv"
+    lines = file.read_text("utf-8").splitlines()
+    part, digest, path = lines[-1].split(",")
+    assert part == "test"
+    lines[-1] = f"{part},{digest[::-1]},{path}"
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    with pytest.raises(RunError, match=f"'{path}' is another image in 'other' than in 'long'"):
+        compare([runs / "long", tmp_path / "other"], out=tmp_path / "out")
 
 
 def test_names_are_short_but_tell_apart(runs: Path, tmp_path: Path) -> None:
