@@ -162,6 +162,24 @@ def test_leaked_test_images_are_said_and_scored_without(
     assert run.metrics["test_without_leaked"]["images"] == 16
 
 
+def test_pictures_of_the_same_are_kept_in_one_part(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder(per_class=30, size=(96, 96))
+    for source in sorted((folder / "red").iterdir())[:10]:
+        with Image.open(source) as image:  # another file of the same picture
+            image.resize((80, 80)).save(source.with_name(f"{source.stem}-small.jpg"), quality=80)
+    run = train(folder, runs=tmp_path, group_by="near-duplicates", **PROBE)
+    parts: dict[str, set[str]] = {}
+    for part in ("train", "validation", "test"):
+        with run.predictions_file(part).open(newline="") as file:
+            for row in csv.DictReader(file):
+                name = Path(row["path"]).stem.removesuffix("-small") + row["label"]
+                parts.setdefault(name, set()).add(part)
+    assert len(parts) == 60
+    assert all(len(found) == 1 for found in parts.values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.data.audit_brief import BriefAudit, brief_audit, without_leaks
+from tellapart.data.groups import with_groups
 from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.data.split import Splits, split
@@ -43,6 +44,9 @@ from tellapart.run import (
 )
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
+
+#: The value of ``group_by`` that keeps pictures together which show the same.
+NEAR_DUPLICATES = "near-duplicates"
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def _prepare(
             train=recipe.data.train_folders,
             validation=recipe.data.validation_folders,
             test=recipe.data.test_folders,
-            group_by=source.group_by,
+            group_by=None if source.group_by == NEAR_DUPLICATES else source.group_by,
             root=source.root,
             exclude=source.exclude,
             ignore_unknown=source.ignore_unknown,
@@ -197,6 +201,11 @@ def _prepare(
     preprocessing = preprocessing_for(recipe.model, recipe.data)
     with watch.stage("Decode images"):
         cache = load_pixels(table, preprocessing, progress=progress)
+        if source.group_by == NEAR_DUPLICATES:
+            from tellapart.data.audit import near_duplicate_groups
+
+            groups = near_duplicate_groups(cache, progress=progress)
+            cache = replace(cache, table=with_groups(cache.table, groups))
         splits = _split(cache.table, recipe)
     audit = brief_audit(splits.table, cache.digests)
     for sentence in [*splits.table.notes[len(table.notes) :], *audit.sentences]:
