@@ -201,7 +201,7 @@ def test_confident_learning_agrees_with_cleanlab(spread: float) -> None:
     labels[:12] = (labels[:12] + 1) % 3
     probabilities = out_of_fold_probabilities(features, labels, 3)
     expected = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
-    rows, _ = wrong_labels(labels, probabilities, confident=1.0)
+    rows, _ = wrong_labels(labels, probabilities, confident=1.0, odds=1.0)
     assert sorted(rows) == np.flatnonzero(expected).tolist()
     assert len(rows) >= 6
 
@@ -210,7 +210,7 @@ def test_wrong_labels_and_what_they_should_be() -> None:
     features, labels = _clusters()
     right = labels.copy()
     labels[:12] = (labels[:12] + 1) % 3
-    rows, suggested = wrong_labels(labels, out_of_fold_probabilities(features, labels, 3))
+    rows, suggested = wrong_labels(labels, out_of_fold_probabilities(features, labels, 3), odds=4.0)
     assert set(range(12)) <= set(rows.tolist())
     assert len(rows) <= 15
     of_planted = rows < 12
@@ -221,18 +221,23 @@ def test_a_hand_worked_case() -> None:
     """Class averages: of a (.9 x 5 + .2) / 6 = .783, of b .8; both under the bound of .9."""
     probabilities = np.array([[0.9, 0.1]] * 5 + [[0.2, 0.8]] + [[0.2, 0.8]] * 5)
     labels = np.array([0] * 6 + [1] * 5)
-    rows, suggested = wrong_labels(labels, probabilities)
+    rows, suggested = wrong_labels(labels, probabilities, odds=4.0)
     assert (rows.tolist(), suggested.tolist()) == ([5], [1])
+    assert wrong_labels(labels, probabilities, odds=4.1)[0].tolist() == []
+    # One error in eleven: the odds must be 200 / 11 = 18.2.
+    assert wrong_labels(labels, probabilities)[0].tolist() == []
+    probabilities[5] = (0.05, 0.95)
+    assert wrong_labels(labels, probabilities)[0].tolist() == [5]
     # A little less sure of b than of b's own images on average: no finding.
     probabilities[5] = (0.21, 0.79)
-    assert wrong_labels(labels, probabilities)[0].tolist() == []
+    assert wrong_labels(labels, probabilities, odds=1.0)[0].tolist() == []
 
 
 def test_a_label_that_is_the_likeliest_is_not_doubted() -> None:
     """.4 is as sure of b as b's own images are, but .6 for a is more."""
     probabilities = np.array([[0.95, 0.05]] * 5 + [[0.6, 0.4]] + [[0.65, 0.35]] * 5)
     labels = np.array([0] * 6 + [1] * 5)
-    assert wrong_labels(labels, probabilities)[0].tolist() == []
+    assert wrong_labels(labels, probabilities, odds=0.5)[0].tolist() == []
 
 
 def test_copies_are_held_out_together() -> None:

@@ -9,6 +9,7 @@ class, the label is probably wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,16 @@ from numpy.typing import NDArray
 from tellapart.data.audit_finding import Finding, class_of, finding_of
 from tellapart.data.similarity import Floats
 from tellapart.data.table import ImageTable
+from tellapart.machine import num_cores
 
 #: Another class as probable as this is confident, however sure the classifier is elsewhere.
 #: With 40 labels of Dogs vs. Cats small changed at random, features at 192 pixels, over 8 draws:
 #: recall 89 % at a precision of 85 %; with averages alone 84 % at 96 %. At 128 pixels 80 % at 70 %.
 _CONFIDENT = 0.9
+#: On CIFAR-10 at 128 pixels, where the classifier errs on 24 %, with 1 % of the labels changed
+#: at random: of what these odds leave, 2 in 5 were changed (without them 1 in 12), and they keep
+#: 5 in 6 of those found. They change nothing on Dogs vs. Cats small.
+_LEAST_ODDS, _ODDS_OF_ERRORS = 9.0, 200.0
 _FOLDS = 5
 #: Inverse strength of the regularisation, for features of length 1.
 _STRENGTH = 2.0
@@ -53,18 +59,24 @@ def out_of_fold_probabilities(
         float64 (N, num_classes), rows sum to 1; 0 for classes that a fold did not have.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     folds = _folds(labels, groups, seed)
     probabilities = np.zeros((len(labels), num_classes))
-    for fold in range(_FOLDS):
+
+    def fit(fold: int) -> None:
         held, fitted = folds == fold, folds != fold
         present = np.unique(labels[fitted])
         if not held.any() or len(present) < 2:
             probabilities[held] = np.bincount(labels, minlength=num_classes) / len(labels)
-            continue
+            return
         model = LogisticRegression(C=_STRENGTH, max_iter=300)
         model.fit(features[fitted], labels[fitted])
         probabilities[np.ix_(held, present)] = model.predict_proba(features[held])
+
+    # The products are small: a fold a core is up to ten times faster than all cores a product.
+    with threadpool_limits(1), ThreadPoolExecutor(num_cores()) as pool:
+        list(pool.map(fit, range(_FOLDS)))
     return probabilities
 
 
@@ -83,14 +95,21 @@ def _folds(
 
 
 def wrong_labels(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64], *, confident: float = _CONFIDENT
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    *,
+    confident: float = _CONFIDENT,
+    odds: float | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows whose label is probably wrong, the clearest first, and what they look like.
 
     Args:
         labels: int64 (N,).
         probabilities: float64 (N, C), each row from a model that did not see it.
-        confident: upper bound on what counts as sure; 1.0 is confident learning as published.
+        confident: upper bound on what counts as sure.
+        odds: times the other class must be more probable than the label; None: 200 times the
+            model's error rate, and at least 9, for where a model errs often it is often wrong
+            when it is sure. ``confident=1, odds=1`` is confident learning as published.
 
     Returns:
         Rows and suggested labels, int64 each.
@@ -105,6 +124,9 @@ def wrong_labels(
     candidate = np.where(sure, probabilities, -1.0).argmax(axis=1)
     likeliest = probabilities.argmax(axis=1)
     wrong = sure.any(axis=1) & (candidate != labels) & (likeliest != labels)
+    if odds is None:
+        odds = max(_LEAST_ODDS, _ODDS_OF_ERRORS * float(np.mean(likeliest != labels)))
+    wrong &= probabilities[np.arange(len(labels)), candidate] >= odds * own
     rows = np.flatnonzero(wrong)
     rows = rows[np.argsort(own[rows] - probabilities[rows, candidate[rows]], kind="stable")]
     return rows, candidate[rows]

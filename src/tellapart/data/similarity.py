@@ -10,11 +10,13 @@ that only resemble each other (one scene, one breed, one machine) are told from 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.machine import num_cores
 from tellapart.progress import SILENT, Progress
 
 Floats = NDArray[np.float32]
@@ -24,9 +26,11 @@ Floats = NDArray[np.float32]
 #: different pictures 0.943.
 SAME_PICTURE = 0.955
 
-#: What makes a pair a candidate: descriptors alone, or descriptors and features together.
+#: Descriptors that make a pair a candidate where there are no features ...
 _LIKELY_DESCRIPTOR = 0.85
-_POSSIBLE_DESCRIPTOR, _POSSIBLE_FEATURES = 0.6, 0.65
+#: ... and descriptors and features that do together: alike enough in both, or very much in
+#: one. (A plane and a ship, each grey on grey, may agree in all but their features.)
+_TOGETHER = ((0.6, 0.65), (0.85, 0.4))
 
 #: Largest part of a side that may be missing at either end.
 _LARGEST_CROP = 0.15
@@ -38,7 +42,7 @@ _PROMISING = 0.88
 _DIRECTIONS = 128
 #: Numbers in the largest block of a matrix product (128 MB).
 _BLOCK_NUMBERS = 1 << 25
-_PAIRS_AT_A_TIME = 512
+_PAIRS_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,32 @@ def find_similar(
     grey = np.asarray(thumbnails, np.float32)
     descriptors = _descriptors(grey)
     first, second = _candidates(descriptors, principal, progress)
-    scores = np.empty(len(first), np.float32)
-    for start in range(0, len(first), _PAIRS_AT_A_TIME):
-        block = slice(start, start + _PAIRS_AT_A_TIME)
-        scores[block] = aligned_correlation(grey[first[block]], grey[second[block]])
+    scores = _scores(grey, first, second, progress)
     same = scores >= SAME_PICTURE
     return SimilarPairs(first[same], second[same], scores[same])
+
+
+def _scores(
+    grey: Floats, first: NDArray[np.int64], second: NDArray[np.int64], progress: Progress
+) -> Floats:
+    """Aligned correlation of each pair, block by block on all cores."""
+    from threadpoolctl import threadpool_limits
+
+    scores = np.empty(len(first), np.float32)
+
+    def block(start: int) -> int:
+        rows = slice(start, start + _PAIRS_AT_A_TIME)
+        scores[rows] = aligned_correlation(grey[first[rows]], grey[second[rows]])
+        return len(scores[rows])
+
+    with (
+        progress.stage("Comparing closely", len(first), "pairs") as stage,
+        threadpool_limits(1),  # the products are far too small to share among cores
+        ThreadPoolExecutor(num_cores()) as pool,
+    ):
+        for done in pool.map(block, range(0, len(first), _PAIRS_AT_A_TIME)):
+            stage.advance(done)
+    return scores
 
 
 def group_pairs(
@@ -154,11 +178,13 @@ def _candidates(
     with progress.stage("Comparing images", count, "images") as stage:
         for start, stop in _blocks(count):
             looks = descriptors[start:stop] @ descriptors[start:].T
-            wanted = looks >= _LIKELY_DESCRIPTOR
-            if principal is not None:
+            if principal is None:
+                wanted = looks >= _LIKELY_DESCRIPTOR
+            else:
                 sense = principal[start:stop] @ principal[start:].T
-                possible = (looks >= _POSSIBLE_DESCRIPTOR) & (sense >= _POSSIBLE_FEATURES)
-                wanted = possible | wanted
+                wanted = np.zeros(looks.shape, np.bool_)
+                for least_looks, least_sense in _TOGETHER:
+                    wanted |= (looks >= least_looks) & (sense >= least_sense)
             rows, columns = np.nonzero(np.triu(wanted, k=1))
             found.append((rows + start, columns + start, looks[rows, columns]))
             stage.advance(stop - start)
