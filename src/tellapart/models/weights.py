@@ -312,21 +312,43 @@ def _torch_hub_folder() -> Path:
 
 def _download(source: WeightsSource) -> Path:
     if source.hub:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
 
+        _require_host(constants.ENDPOINT)
         try:
             return Path(hf_hub_download(source.hub, _HUB_FILES[0]))
         except EntryNotFoundError:
             return Path(hf_hub_download(source.hub, _HUB_FILES[1]))
     import torch
 
+    _require_host(source.url)
     path = _torch_hub_folder() / source.url.rsplit("/", 1)[-1]
     path.parent.mkdir(parents=True, exist_ok=True)
     # timm's file names end in the first characters of their SHA-256, which is checked.
     prefix = path.stem.rsplit("-", 1)[-1]
     torch.hub.download_url_to_file(source.url, str(path), hash_prefix=prefix, progress=False)
     return path
+
+
+def _require_host(address: str) -> None:
+    """Fail at once where there is no network: the hub's client would retry for a minute.
+
+    Raises:
+        ConnectionError: the host of ``address`` has no known address. Behind a proxy it need
+            not have one, so nothing is asked there.
+    """
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    host = urlsplit(address).hostname or ""
+    if getproxies():
+        return
+    try:
+        socket.getaddrinfo(host, 443)
+    except socket.gaierror as error:
+        raise ConnectionError(f"no connection to {host}") from error
 
 
 def _rename_by_order(
