@@ -7,10 +7,54 @@ the time. Only the validation images decide.
 
 from __future__ import annotations
 
+import numpy as np
+
+from tellapart.data.table import ImageTable
+from tellapart.recipe import BackboneModel, Recipe
 from tellapart.training.by_probe import train_by_probe
 from tellapart.training.outcome import Task, Trained
+
+#: Pictures whose headers are read to learn how large pictures are.
+_SAMPLE = 64
+#: Networks reduce a picture by this much, so sizes are multiples of it.
+_STEP = 32
 
 
 def train_auto(task: Task) -> Trained:
     """Train by the way that the recipe's time allows."""
     return train_by_probe(task)
+
+
+def settle_image_size(recipe: Recipe, table: ImageTable) -> Recipe:
+    """The recipe with an image size no larger than the pictures are, where it leaves it open.
+
+    Enlarging a picture a little costs time and adds nothing: for Dogs vs. Cats, whose
+    pictures have 200 pixels, 192 instead of 224 takes three quarters of the time and scores
+    the same. Pictures below three quarters of the backbone's own size are enlarged to that
+    size: on tiny pictures the network needs it.
+    """
+    if recipe.data.image_size is not None or not isinstance(recipe.model, BackboneModel):
+        return recipe
+    from tellapart.models.backbone import backbone_info
+
+    own = backbone_info(recipe.model.backbone, recipe.model.weights).size
+    sides = _shorter_sides(table)
+    typical = int(np.median(sides)) if sides else own
+    if not 0.75 * own <= typical < own:
+        return recipe
+    size = typical // _STEP * _STEP
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"image_size": size})})
+
+
+def _shorter_sides(table: ImageTable) -> list[int]:
+    """Shorter side, in pixels, of pictures spread over the table; headers only."""
+    from PIL import Image, UnidentifiedImageError
+
+    sides = []
+    for row in np.linspace(0, len(table) - 1, min(_SAMPLE, len(table)), dtype=int).tolist():
+        try:
+            with Image.open(table.file(row)) as image:
+                sides.append(min(image.size))
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+            continue  # decoding will say what is wrong with it
+    return sides

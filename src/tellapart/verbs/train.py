@@ -43,6 +43,7 @@ from tellapart.run import (
     write_text,
 )
 from tellapart.stopwatch import Stopwatch
+from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task, Trained
 
 #: The value of ``group_by`` that keeps pictures together which show the same.
@@ -126,7 +127,8 @@ def train(
         Path(runs), _data_name(folder), resolved.name, datetime.now()
     )
     info = _run_info(source, prepared)
-    made = create_run(path, resolved, {**info, "parent": str(from_run) if from_run else None})
+    info["parent"] = str(from_run) if from_run is not None else None
+    made = create_run(path, prepared.recipe, info)
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
         return _train_and_finish(made, task, prepared, watch)
@@ -198,6 +200,8 @@ def _prepare(
             progress=progress,
         )
         _split(table, recipe)  # what cannot be split is said before any image is decoded
+    if recipe.method == "auto":
+        recipe = settle_image_size(recipe, table)
     preprocessing = preprocessing_for(recipe.model, recipe.data)
     with watch.stage("Decode images"):
         cache = load_pixels(table, preprocessing, progress=progress)
