@@ -101,6 +101,26 @@ def test_a_changed_picture_in_another_part_is_a_leak(root: Path) -> None:
     assert report.findings[0].exclude == ("test/cat/near.jpg",)
 
 
+def test_many_look_alikes_are_told_once_and_nothing_is_claimed_of_them(root: Path) -> None:
+    """As solar cells: one layout, and little that differs."""
+    random = np.random.default_rng(0)
+    layout = np.asarray(scene(99)).astype(float)
+    for number in range(24):
+        part, name = ("train", "test")[number % 2], ("cat", "dog")[number % 3 == 0]
+        cell = np.clip(layout + random.normal(0, 9, layout.shape), 0, 255).astype(np.uint8)
+        save(Image.fromarray(cell), root / part / name / f"cell{number:02d}.png")
+    copy = root / "test/cat/copy.png"
+    copy.write_bytes((root / "train/cat/cell02.png").read_bytes())
+    report = audit(load(root))
+    alike = [f for f in report.findings if f.kind == "near_duplicate"]
+    assert [len(f.paths) for f in alike] == [25]
+    assert alike[0].exclude == ()
+    assert alike[0].sentence.startswith("25 images of test and train look so alike")
+    # The equal files among them are a leak all the same.
+    assert found(report, "leak") == [("test/cat/copy.png", "train/cat/cell02.png")]
+    assert found(report, "two_labels") == []
+
+
 def test_groups_of_near_duplicates(root: Path) -> None:
     (root / "train/cat/copy.jpg").write_bytes((root / "train/cat/00.jpg").read_bytes())
     save(scene(0).crop((2, 1, 95, 94)), root / "test/cat/near.jpg")

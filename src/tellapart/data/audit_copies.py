@@ -11,6 +11,10 @@ from tellapart.data.audit_finding import Finding, class_of, finding_of
 from tellapart.data.similarity import SimilarPairs, group_pairs
 from tellapart.data.table import PARTS, ImageTable
 
+#: More different files than this in one group are not copies of one picture but pictures of
+#: things that look alike: of 2,624 solar cells, one group had 447.
+_MOST_COPIES = 20
+
 _ADVICE = {
     "leak": "A classifier may have learnt it by heart, so the score is too good; leave it out "
     "of the later part with --exclude.",
@@ -26,7 +30,8 @@ def find_copies(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -
     """Findings of the kinds exact_duplicate, near_duplicate, leak and two_labels.
 
     Images that are connected by equal files or similar pictures are one group, and a group is
-    told once, as the worst that it is; both, if it is a leak under two labels.
+    told once, as the worst that it is; both, if it is a leak under two labels. Of groups of many
+    look-alikes only equal files are told as copies.
 
     Args:
         digests: content digest of each image.
@@ -38,13 +43,48 @@ def find_copies(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -
     }
     findings: list[Finding] = []
     for rows in _groups(table, digests, near):
-        known = [closeness[i, j] for i in rows for j in rows if (i, j) in closeness]
-        same_file = len({digests[i] for i in rows}) == 1
-        score = 1.0 if same_file else min(known, default=1.0)
-        how = "byte for byte" if same_file else "slightly changed"
-        found = [*_two_labels(table, rows, score, how), *_leak(table, rows, score, how)]
-        findings += found or _duplicates(table, rows, digests, score)
+        same = _same_files(rows, digests)
+        if len(same) > _MOST_COPIES:
+            findings.append(_look_alikes(table, rows))
+            told = [copies for copies in same if len(copies) > 1]
+        else:
+            told = [rows]
+        for copies in told:
+            known = [closeness[i, j] for i in copies for j in copies if (i, j) in closeness]
+            findings += _one_group(table, copies, digests, min(known, default=1.0))
     return findings
+
+
+def _one_group(
+    table: ImageTable, rows: Sequence[int], digests: Sequence[str], score: float
+) -> list[Finding]:
+    same_file = len({digests[i] for i in rows}) == 1
+    score = 1.0 if same_file else score
+    how = "byte for byte" if same_file else "slightly changed"
+    found = [*_two_labels(table, rows, score, how), *_leak(table, rows, score, how)]
+    return found or _duplicates(table, rows, digests, score)
+
+
+def _same_files(rows: Sequence[int], digests: Sequence[str]) -> list[list[int]]:
+    same: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        same[digests[row]].append(row)
+    return list(same.values())
+
+
+def _look_alikes(table: ImageTable, rows: Sequence[int]) -> Finding:
+    """One finding about a large group: products, solar cells, frames of one scene."""
+    parts = [part for part in dict.fromkeys(str(table.parts[i]) for i in rows) if part]
+    spread = f" of {', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else ""
+    sentence = (
+        f"{len(rows)} images{spread} look so alike, for example {_listed(table, rows[:2])}, that "
+        "copies among them cannot be told from pictures of the same kind of thing."
+    )
+    advice = (
+        "Look at some; if they are frames of one scene or copies, keep them in one part with "
+        "--group-by near-duplicates."
+    )
+    return finding_of(table, rows, "near_duplicate", 0.0, sentence, advice)
 
 
 def _groups(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -> list[list[int]]:
@@ -104,11 +144,9 @@ def _duplicates(
     table: ImageTable, rows: Sequence[int], digests: Sequence[str], score: float
 ) -> list[Finding]:
     """A group within one class and part: equal files, then what is only similar."""
-    same: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        same[digests[row]].append(row)
+    same = _same_files(rows, digests)
     findings = []
-    for copies in same.values():
+    for copies in same:
         if len(copies) > 1:
             sentence = f"{_listed(table, copies)} are the same file, byte for byte."
             findings.append(_copies(table, copies, "exact_duplicate", 1.0, sentence))
