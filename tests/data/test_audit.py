@@ -101,6 +101,14 @@ def test_a_changed_picture_in_another_part_is_a_leak(root: Path) -> None:
     assert report.findings[0].exclude == ("test/cat/near.jpg",)
 
 
+def test_a_changed_picture_under_another_label_is_for_a_person_to_judge(root: Path) -> None:
+    save(scene(4).crop((2, 1, 95, 94)), root / "train/dog/near.jpg", quality=60)
+    report = audit(load(root))
+    assert report.counts() == {"two_labels": 1}
+    assert report.findings[0].advice.startswith("If they show the same thing")
+    assert report.excluded() == ()
+
+
 def test_many_look_alikes_are_told_once_and_nothing_is_claimed_of_them(root: Path) -> None:
     """As solar cells: one layout, and little that differs."""
     random = np.random.default_rng(0)

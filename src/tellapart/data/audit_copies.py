@@ -61,7 +61,7 @@ def _one_group(
     same_file = len({digests[i] for i in rows}) == 1
     score = 1.0 if same_file else score
     how = "byte for byte" if same_file else "slightly changed"
-    found = [*_two_labels(table, rows, score, how), *_leak(table, rows, score, how)]
+    found = [*_two_labels(table, rows, digests, score, how), *_leak(table, rows, score, how)]
     return found or _duplicates(table, rows, digests, score)
 
 
@@ -108,7 +108,9 @@ def _groups(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -> li
     return list(groups.values())
 
 
-def _two_labels(table: ImageTable, rows: Sequence[int], score: float, how: str) -> list[Finding]:
+def _two_labels(
+    table: ImageTable, rows: Sequence[int], digests: Sequence[str], score: float, how: str
+) -> list[Finding]:
     labelled: dict[str, int] = {}
     for row in rows:
         if table.labels[row] >= 0:
@@ -117,8 +119,11 @@ def _two_labels(table: ImageTable, rows: Sequence[int], score: float, how: str) 
         return []
     places = ", and as ".join(f"{name} ({table.paths[row]})" for name, row in labelled.items())
     sentence = f"The same picture, {how}, is there as {places}."
-    kind = "two_labels"
-    return [finding_of(table, rows, kind, score, sentence, _ADVICE[kind], exclude=rows)]
+    if len({digests[i] for i in rows}) > 1:  # what was changed may be what the label is about
+        advice = "If they show the same thing, at most one label is right; look at them."
+        return [finding_of(table, rows, "two_labels", score, sentence, advice)]
+    advice = _ADVICE["two_labels"]
+    return [finding_of(table, rows, "two_labels", score, sentence, advice, exclude=rows)]
 
 
 def _leak(table: ImageTable, rows: Sequence[int], score: float, how: str) -> list[Finding]:
