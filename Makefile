@@ -21,7 +21,8 @@ check: $(STAMP)
 	$(BIN)/tellapart recipes > /dev/null
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/loop_overhead.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3 demo"; exit 2; }
