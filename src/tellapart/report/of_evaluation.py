@@ -54,7 +54,8 @@ def headline_of(metrics: Mapping[str, Any], part: str) -> Headline:
         number=Number.of(accuracy),
         sentence=(
             f"{right:,} of {metrics['images']:,} images right. With other images of the same "
-            f"kind, expect between {accuracy['low']:.1%} and {accuracy['high']:.1%} (95 %)."
+            f"kind, expect between {100 * accuracy['low']:.1f} % and "
+            f"{100 * accuracy['high']:.1f} % (95 %)."
         ),
         references=(Reference(f"always '{metrics['majority_class']}'", metrics["majority_share"]),),
     )

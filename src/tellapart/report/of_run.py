@@ -92,7 +92,7 @@ def write_run_report(
     curves = [figure for figure in figures if figure.name == "learning_curves"]
     recipe = run.recipe
     report = RunReport(
-        title=f"{run.info['data']['source'].rsplit('/', 1)[-1]}: {_listed(table.classes)}",
+        title=f"{_name_of(run.info['data']['source'])}: {_listed(table.classes)}",
         subtitle=f"Recipe {recipe.name}: {recipe.title}",
         headline=headline,
         created=str(run.info["created"]),
@@ -202,6 +202,12 @@ def _parts_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:
 def _best_epoch(history: list[dict[str, float]]) -> int | None:
     losses = [row["validation_loss"] for row in history if "validation_loss" in row]
     return int(np.argmin(losses)) + 1 if losses else None
+
+
+def _name_of(source: str) -> str:
+    """A folder's name, or that of a table or archive without its ending."""
+    path = Path(source)
+    return path.stem if path.is_file() else path.name
 
 
 def _listed(names: tuple[str, ...]) -> str:
