@@ -94,6 +94,17 @@ def test_every_path_gives_a_file_the_same_probabilities(photos: Path, probe_run:
     assert single == pytest.approx(stored[path], abs=1e-5)
 
 
+def test_mirrored_views_are_averaged_by_every_path(photos: Path, tmp_path: Path) -> None:
+    settings = [*PROBE["settings"], "probe.views=[original, flip]"]
+    run = train(photos, runs=tmp_path, recipe="probe", settings=settings)
+    with run.predictions_file("test").open(newline="") as file:
+        stored = {row["path"]: float(row["red"]) for row in csv.DictReader(file)}
+    answers = ta.predict(run.path, [photos / path for path in stored])
+    assert [a.probabilities["red"] for a in answers] == pytest.approx(
+        list(stored.values()), abs=1e-5
+    )
+
+
 def test_turned_photographs_are_read_upright_by_training_and_prediction(
     photos: Path, probe_run: Run, tmp_path: Path
 ) -> None:

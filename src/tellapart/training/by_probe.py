@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ def train_by_probe(task: Task) -> Trained:
     if model.weights == "none":
         raise RecipeError("A probe needs a pretrained backbone; set model.weights=auto.")
     settings = task.recipe.probe
+    if "original" not in settings.views:
+        raise RecipeError("probe.views needs 'original'; 'flip' can be added to it.")
+    # Prediction sees the views that the probe was fitted and scored on, whatever was asked.
+    test_time: Literal["none", "flip"] = "flip" if "flip" in settings.views else "none"
     features = extract_features(
         model,
         task.preprocessing,
@@ -69,6 +73,7 @@ def train_by_probe(task: Task) -> Trained:
         total_parameters=backbone_parameters + head_parameters,
         trainable_parameters=head_parameters,
         features=lambda rows: features[0, rows],
+        recipe=task.recipe.model_copy(update={"test_time": test_time}),
         facts={
             "strength": probe.strength,
             "strength_chosen_by": probe.chosen_by,
