@@ -298,12 +298,6 @@ class Classifier:
             device=self.device,
         )
 
-    def with_temperature(self, temperature: float) -> Classifier:
-        """The same classifier with its file rewritten to carry this temperature."""
-        description = replace(self.description, temperature=temperature)
-        save_classifier(self.file, self.state(), description)
-        return Classifier(self.file, description, self.device)
-
 
 def _without_head(network: Any) -> Any:
     import torch

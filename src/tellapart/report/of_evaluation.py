@@ -104,6 +104,7 @@ def findings_of(metrics: Mapping[str, Any], **more: Any) -> list[Finding]:
 
 
 def confusion_of(metrics: Mapping[str, Any]) -> Confusion:
+    """The confusion matrix in counts, for the page's own drawing of it."""
     return Confusion(
         classes=metrics["classes"],
         counts=metrics["confusion_matrix"],

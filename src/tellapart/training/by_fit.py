@@ -58,7 +58,7 @@ def train_by_fit(task: Task) -> Trained:
             text = describe_trainable(network).text()
             notes.append(f"Stage {number}: {text}")
             task.progress.note(text)
-        result = _run_stage(network, task, stage, number, len(history))
+        result = _run_stage(network, task, stage, number)
         history += [{"stage": float(number), **row} for row in result.history]
         facts["stages"].append(
             {
@@ -89,9 +89,7 @@ def train_by_fit(task: Task) -> Trained:
     )
 
 
-def _run_stage(
-    network: Network, task: Task, stage: Stage, number: int, epochs_before: int
-) -> FitResult:
+def _run_stage(network: Network, task: Task, stage: Stage, number: int) -> FitResult:
     """One stage: on features of what stands still, computed once, else on the images."""
     recipe = task.recipe
     checkpoint = task.checkpoint_folder / f"stage-{number}" if task.checkpoint_folder else None
