@@ -13,7 +13,7 @@ SOURCE = Path(tellapart.__file__).parent
 
 #: Each layer may import itself and those before it.
 LAYERS = (
-    ("errors", "notebook", "progress", "stopwatch"),
+    ("errors", "notebook", "progress", "stopwatch", "wording"),
     ("cache", "machine", "recipe", "run"),
     ("data",),
     ("models",),

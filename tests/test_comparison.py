@@ -100,6 +100,18 @@ def test_identical_runs_are_not_said_to_be_exactly_equal_for_ever() -> None:
     assert "a and b are right on exactly the same images." in compared.sentences
 
 
+def test_no_run_is_called_the_most_accurate_beside_its_equal() -> None:
+    numbers = np.arange(100)
+    first, second, third = (run((numbers + shift) % 10 > 0) for shift in (0, 1, 2))
+    two = compare_predictions({"a": first, "b": second}).sentences[0]
+    assert two.startswith("a and b are equally accurate on the 100 test images: 90.00 %")
+    behind = run(numbers % 5 > 0)
+    four = compare_predictions({"a": first, "b": second, "c": third, "d": behind}).sentences[0]
+    assert four.startswith("a, b and c are equally accurate, and ahead of the others, on the 100")
+    alone = compare_predictions({"a": first, "d": behind}).sentences[0]
+    assert alone.startswith("a is the most accurate on the 100 test images: 90.00 %")
+
+
 def test_other_test_images_are_refused_unless_told() -> None:
     numbers = np.arange(100)
     whole = run(numbers >= 10)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tellapart.errors import TellapartError
+from tellapart.wording import percent
 
 if TYPE_CHECKING:
     from tellapart.progress import Progress
@@ -431,8 +432,8 @@ def _print_run(run: Run) -> None:
         if part in run.metrics:
             accuracy = run.metrics[part]["accuracy"]
             typer.echo(
-                f"{part:<10}  accuracy {accuracy['value']:.2%}  "
-                f"(95 %: {accuracy['low']:.2%} to {accuracy['high']:.2%})"
+                f"{part:<10}  accuracy {percent(accuracy['value'], 2)}  "
+                f"(95 %: {percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)})"
             )
     typer.echo(f"report      {run.report}")
     typer.echo(f"{run.path}")

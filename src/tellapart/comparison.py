@@ -21,6 +21,7 @@ from tellapart.errors import DataError, RunError
 from tellapart.evaluation.intervals import RESAMPLES, percentile_limits, wilson
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align
+from tellapart.wording import percent
 
 #: A difference is called real below this corrected p-value.
 SIGNIFICANCE = 0.05
@@ -293,9 +294,16 @@ def _sentences(
     left_out: Mapping[str, int],
 ) -> tuple[str, ...]:
     best, accuracy = rows[0]["name"], rows[0]["metrics"]["accuracy"]
+    level = [row["name"] for row in rows
+             if row["metrics"]["accuracy"]["value"] == accuracy["value"]]
+    lead = f"{best} is the most accurate"
+    if len(level) > 1:
+        lead = f"{_listed(level)} are equally accurate"
+        lead += "" if len(level) == len(rows) else ", and ahead of the others,"
     sentences = [
-        f"{best} is the most accurate on the {images:,} {part} images: "
-        f"{accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%})."
+        f"{lead} on the {images:,} {part} images: "
+        f"{percent(accuracy['value'], 2)} ({percent(accuracy['low'], 2)} to "
+        f"{percent(accuracy['high'], 2)})."
     ]
     equal = [pair.second for pair in pairs if pair.first == best and not pair.real]
     beaten = [pair.second for pair in pairs if pair.first == best and pair.real]

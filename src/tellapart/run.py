@@ -20,6 +20,7 @@ from typing import Any
 
 from tellapart.errors import RunError
 from tellapart.recipe import Recipe, load_recipe, recipe_to_yaml
+from tellapart.wording import percent
 
 #: Raised when the meaning of a run folder's files changes.
 FORMAT = 1
@@ -140,8 +141,8 @@ class Run:
             return card(f"{self.name} ({self.status})", sentences=[", ".join(self.classes)])
         scored = {part: self.metrics[part] for part in reversed(self.parts) if part in self.metrics}
         rows = [
-            (part, f"{m['images']:,}", f"{m['accuracy']['value']:.2%}",
-             f"{m['accuracy']['low']:.2%} to {m['accuracy']['high']:.2%}")
+            (part, f"{m['images']:,}", percent(m['accuracy']['value'], 2),
+             f"{percent(m['accuracy']['low'], 2)} to {percent(m['accuracy']['high'], 2)}")
             for part, m in scored.items()
         ]  # fmt: skip
         part, _, accuracy, limits = rows[0]

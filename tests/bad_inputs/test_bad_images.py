@@ -138,7 +138,7 @@ def test_too_many_bad_files_stop_and_ask(image_folder, fresh_cache) -> None:
     root = image_folder(per_class=5)
     _spoil(root / "red")
     with pytest.raises(
-        DataError, match=r"3 of 13 images .* more than 20%.*right folder.*0001_trunc"
+        DataError, match=r"3 of 13 images .* more than 20 %.*right folder.*0001_trunc"
     ):
         load_pixels(read_table(root), RULE)
 

@@ -95,8 +95,8 @@ def test_score_without_the_leaked_images() -> None:
     correct = np.array([True, True, False, True])
     # By hand: 3 of 4 in all; without a and b one of two.
     assert without_leaks(paths, correct, ["a", "b"]) == (
-        "Without the 2 images that are also in training, 50.00% of the other 2 are right, "
-        "instead of 75.00% of all."
+        "Without the 2 images that are also in training, 50.00 % of the other 2 are right, "
+        "instead of 75.00 % of all."
     )
     assert without_leaks(paths, correct, ["elsewhere"]) is None
     assert "says nothing about new ones" in str(without_leaks(paths, correct, paths))

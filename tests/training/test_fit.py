@@ -327,14 +327,12 @@ def test_precision_follows_a_rule_and_not_a_timing(monkeypatch) -> None:
     from tellapart.training import precision
 
     cpu = torch.device("cpu")
-    plain, depthwise = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3, groups=8)
+    layer, head = nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU()), nn.Linear(5, 3)
     for here in (True, False):
         monkeypatch.setattr(precision, "has_bf16", lambda here=here: here)
-        assert precision.trains_in_bf16("auto", cpu, True, plain) is here
-        assert precision.trains_in_bf16("auto", cpu, False, plain) is False
-        assert precision.trains_in_bf16("bf16", cpu, False, plain) is True
-        assert precision.trains_in_bf16("float32", cpu, True, plain) is False
-        assert precision.trains_in_bf16("auto", cpu, True, depthwise) is False
-    head = nn.Linear(5, 3)
+        assert precision.trains_in_bf16("auto", cpu, layer) is here
+        assert precision.trains_in_bf16("auto", cpu, head) is False
+        assert precision.trains_in_bf16("bf16", cpu, head) is True
+        assert precision.trains_in_bf16("float32", cpu, layer) is False
     features = Arrays(np.zeros((9, 5), np.float32), np.arange(9) % 3)
     assert run(head, train=features, validation=features).facts["precision"] == "float32"

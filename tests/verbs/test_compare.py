@@ -102,8 +102,8 @@ def test_a_run_shows_itself_in_a_notebook(runs: Path, tmp_path: Path) -> None:
     run = open_run(runs / "long")
     html = run._repr_html_()
     accuracy = run.metrics["test"]["accuracy"]
-    assert f"{accuracy['value']:.2%} accuracy on test" in html
-    assert f"{accuracy['low']:.2%} to {accuracy['high']:.2%}" in html
+    assert f"{100 * accuracy['value']:.2f} % accuracy on test" in html
+    assert f"{100 * accuracy['low']:.2f} % to {100 * accuracy['high']:.2f} %" in html
     assert html.count("<tr>") == 4  # heading, test, validation, train
     assert "data:image/svg+xml" in html
     hostile = {**run.info, "classes": ["<img src=x onerror=alert(1)>", "b"]}

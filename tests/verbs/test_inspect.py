@@ -57,7 +57,7 @@ def test_counts_and_facts_on_the_terminal(
     assert lines[1].split() == ["blue", "8", "4", "3"]
     assert lines[3].split() == ["in", "all", "16", "8", "6"]
     assert "sizes       60 x 30, all of them" in out
-    assert "shapes      a centre crop would lose more than a fifth of 100.0% of the images" in out
+    assert "shapes      a centre crop would lose more than a fifth of 100.0 % of the images" in out
     assert "formats     JPEG 30" in out
     assert lines[-1] == str(tmp_path / "out")
     assert (tmp_path / "out/report.html").stat().st_size > 10_000
@@ -112,7 +112,7 @@ def test_imbalance_and_tiny_classes(image_folder: ImageFolder, tmp_path: Path) -
         "The classes are uneven: 'red' has 40 images, 4.0 times as many as 'blue' (10)."
     )
     advice = next(f.advice for f in found.survey.observations if f.kind == "imbalance")
-    assert "right for 80.0% already" in advice
+    assert "right for 80.0 % already" in advice
     assert sentences(found)["tiny_class"] == "1 class with fewer than 20 images: blue (10)."
 
 
@@ -135,8 +135,8 @@ def test_grey_images_in_a_colour_set(image_folder: ImageFolder, tmp_path: Path) 
         Image.open(file).convert("L").convert("RGB").save(file)  # grey, but stored as colour
     found = ta.inspect(root, out=tmp_path / "out")
     assert sentences(found)["grey_in_colour"] == (
-        "8 of 40 images (20.0%) are grey in a colour set, mostly in 'red' (40.0% of its images; "
-        "'blue' 0.0%)."
+        "8 of 40 images (20.0 %) are grey in a colour set, mostly in 'red' (40.0 % of its images; "
+        "'blue' 0.0 %)."
     )
     by_level = {f.kind: f.level for f in found.survey.observations}
     assert by_level["grey_in_colour"] == "warning"
@@ -174,7 +174,7 @@ def test_wrong_extensions_and_turned_pictures(image_folder: ImageFolder, tmp_pat
     Image.new("RGB", (30, 40), "red").save(root / "red/really-a-jpeg.png", format="JPEG")
     found = ta.inspect(root, out=tmp_path / "out")
     assert sentences(found)["extension"].endswith("red/really-a-jpeg.png, a JPEG.")
-    assert sentences(found)["turned"].startswith("1 of 12 images (8.3%) is stored turned")
+    assert sentences(found)["turned"].startswith("1 of 12 images (8.3 %) is stored turned")
 
 
 # --- the audit --------------------------------------------------------------------------------

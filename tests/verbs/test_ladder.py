@@ -111,8 +111,8 @@ def test_lessons_say_points_chance_and_cost(photos: Path) -> None:
         facts={name: {"training_seconds": value} for name, value in seconds.items()},
     )
     first, bought, chance, nothing = lessons(result, rungs)
-    assert "right on 60.0%" in first and "12 s of training" in first
-    assert "Augmentation bought 20.0 points" in bought and "more than chance: 80.0%" in bought
+    assert "right on 60.0 %" in first and "12 s of training" in first
+    assert "Augmentation bought 20.0 points" in bought and "more than chance: 80.0 %" in bought
     assert "took 1.5 min instead of 12 s" in bought
     assert "bought 1.0 points" in chance and "may be chance" in chance
     assert "changed nothing" in nothing and "10.0 min" in nothing

@@ -16,6 +16,7 @@ from tellapart.data.groups import frames_note
 from tellapart.data.listing import plural, shown
 from tellapart.data.observations import Observation
 from tellapart.data.table import PARTS, ImageTable
+from tellapart.wording import percent
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def without_leaks(
         return "Every scored image is also in training, so the score says nothing about new ones."
     return (
         f"Without the {plural(num_leaked, 'image')} that {'is' if num_leaked == 1 else 'are'} "
-        f"also in training, {float(correct[clean].mean()):.2%} of the other {int(clean.sum()):,} "
-        f"are right, instead of {float(np.mean(correct)):.2%} of all."
+        f"also in training, {percent(float(correct[clean].mean()), 2)} of the other "
+        f"{int(clean.sum()):,} are right, instead of {percent(float(np.mean(correct)), 2)} of all."
     )
 
 

@@ -18,6 +18,7 @@ from tellapart.data.audit_finding import Finding, class_of, finding_of
 from tellapart.data.similarity import Floats
 from tellapart.data.table import ImageTable
 from tellapart.machine import num_cores
+from tellapart.wording import percent
 
 #: Another class as probable as this is confident, however sure the classifier is elsewhere.
 #: With 40 labels of Dogs vs. Cats small changed at random, features at 192 pixels, over 8 draws:
@@ -154,7 +155,7 @@ def find_wrong_labels(
                 "wrong_label",
                 likely,
                 f"{table.paths[row]} is labelled {class_of(table, row)} but looks like {name} "
-                f"(probability {likely:.0%}).",
+                f"(probability {percent(likely, 0)}).",
                 "Look at it; move it to its right class, or leave it out with --exclude.",
                 exclude=[row],
                 suggested=name,

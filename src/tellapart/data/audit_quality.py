@@ -16,6 +16,7 @@ from tellapart.data.audit_finding import Finding, finding_of
 from tellapart.data.audit_measures import Measures
 from tellapart.data.statistics import Headers, mode_name
 from tellapart.data.table import ImageTable
+from tellapart.wording import percent
 
 #: Levels between the darkest and the brightest area under which nothing is to be seen.
 _BLANK_RANGE = 10.0
@@ -182,10 +183,10 @@ def _shortcuts_by(table: ImageTable, values: Sequence[str]) -> list[Finding]:
         elsewhere = (everywhere[value] - count) / (len(table) - len(rows))
         if not value or share < _SHORTCUT_SHARE or elsewhere > _OTHER_SHARE:
             continue
-        which = "All" if count == len(rows) else f"{share:.0%} of the"
+        which = "All" if count == len(rows) else f"{percent(share, 0)} of the"
         sentence = (
             f"{which} images of {name} are {value}, and "
-            f"{'no' if elsewhere == 0 else f'only {elsewhere:.0%} of the'} others are."
+            f"{'no' if elsewhere == 0 else f'only {percent(elsewhere, 0)} of the'} others are."
         )
         examples = rows[array[rows] == value]
         findings.append(

@@ -141,7 +141,7 @@ def read_image_file(file: Path) -> bytes:
         UnreadableImage: it is missing, empty, not allowed to be read, or over the size limit.
     """
     try:
-        with open(file, "rb", buffering=0) as stream:  # 11 instead of 40 microseconds
+        with file.open("rb", buffering=0) as stream:  # 11 instead of 40 microseconds
             if os.fstat(stream.fileno()).st_size > MAXIMUM_FILE_BYTES:
                 raise UnreadableImage("too_large", "The file is larger than 1 GiB.")
             return stream.readall()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tellapart.data.listing import plural, shown
 from tellapart.data.statistics import CROP_LOSS, Headers, Looks, has_wrong_extension
 from tellapart.data.table import ImageTable
+from tellapart.wording import percent
 
 Level = Literal["note", "warning", "problem"]
 
@@ -164,7 +165,8 @@ def _imbalance(table: ImageTable) -> list[Observation]:
             f"The classes are uneven: '{shown(table.classes[most])}' has {counts[most]:,} "
             f"images, {times} times as many as '{shown(table.classes[least])}' "
             f"({counts[least]:,}).",
-            f"Always answering '{shown(table.classes[most])}' is right for {share:.1%} already: "
+            f"Always answering '{shown(table.classes[most])}' is right for "
+            f"{percent(share)} already: "
             "look at the balanced accuracy and at each class's recall, not at accuracy alone.",
         )
     ]
@@ -216,7 +218,7 @@ def _crop_losses(table: ImageTable, headers: Headers) -> list[Observation]:
             "warning",
             "crop",
             f"A centre crop would lose more than a fifth of {_all_or(number, len(table))}, at "
-            f"most {headers.crop_losses.max():.0%} of one.",
+            f"most {percent(headers.crop_losses.max(), 0)} of one.",
             "By default pictures are squashed to a square, which loses nothing; --fit pad keeps "
             "their shapes as well. Take --fit crop only if what matters is in the middle.",
             _some_paths(table, cut),
@@ -256,8 +258,8 @@ def _grey(table: ImageTable, looks: Looks) -> list[Observation]:
     most, least = int(np.argmax(by_class)), int(np.argmin(by_class))
     uneven = by_class[most] - by_class[least] > 0.1
     where = (
-        f", mostly in '{shown(table.classes[most])}' ({by_class[most]:.1%} of its images; "
-        f"'{shown(table.classes[least])}' {by_class[least]:.1%})"
+        f", mostly in '{shown(table.classes[most])}' ({percent(by_class[most])} of its images; "
+        f"'{shown(table.classes[least])}' {percent(by_class[least])})"
         if uneven
         else ""
     )
@@ -317,7 +319,7 @@ def _turned(headers: Headers) -> list[Observation]:
 def _all_or(number: int, total: int) -> str:
     if number == total:
         return f"all {plural(total, 'image')}" if total > 1 else "the one image"
-    return f"{number:,} of {plural(total, 'image')} ({number / total:.1%})"
+    return f"{number:,} of {plural(total, 'image')} ({percent(number / total)})"
 
 
 def _capital(text: str) -> str:

@@ -33,6 +33,7 @@ from tellapart.data.table import ImageTable, Problem
 from tellapart.errors import DataError
 from tellapart.machine import num_cores
 from tellapart.progress import SILENT, Progress
+from tellapart.wording import percent
 
 _INDEX = "file-index"
 _PIXELS, _FACTS = "pixels.raw", "facts.json"
@@ -265,7 +266,7 @@ def _check_share(problems: Sequence[Problem], table: ImageTable, maximum: float)
     first = " ".join(f"{p.path}: {p.reason}" for p in problems[:3])
     raise DataError(
         f"{len(problems)} of {len(table)} images in {table.root} cannot be read, more than "
-        f"{maximum:.0%}; is this the right folder? {first}"
+        f"{percent(maximum, 0)}; is this the right folder? {first}"
     )
 
 

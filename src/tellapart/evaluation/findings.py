@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from tellapart.wording import percent
+
 Metrics = Mapping[str, Any]
 History = Sequence[Mapping[str, float]]
 
@@ -362,8 +364,8 @@ def _number(value: float | None) -> float:
 
 def _percent(share: float) -> str:
     """As few decimals as still tell the share from 0 and 1."""
-    text = f"{100 * share:.1f} %"
-    return f"{100 * share:.2f} %" if text in ("100.0 %", "0.0 %") and 0 < share < 1 else text
+    text = percent(share)
+    return percent(share, 2) if text in ("100.0 %", "0.0 %") and 0 < share < 1 else text
 
 
 def _listed(names: Sequence[str]) -> str:

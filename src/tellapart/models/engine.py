@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tellapart import cache
 from tellapart.machine import processor_name, resolve_device
 from tellapart.progress import SILENT, Progress
+from tellapart.wording import percent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -405,6 +406,7 @@ def _check_pixels(pixels: NDArray[np.uint8], image_shape: tuple[int, int, int]) 
 
 def _disagreement(name: str, found: Difference) -> str:
     return (
-        f"{name} differs from float32 by {found.relative:.1%} (cosine {found.least_cosine:.4f}), "
-        f"more than the {LARGEST_DIFFERENCE:.0%} allowed; the next engine is tried."
+        f"{name} differs from float32 by {percent(found.relative)} "
+        f"(cosine {found.least_cosine:.4f}), more than the "
+        f"{percent(LARGEST_DIFFERENCE, 0)} allowed; the next engine is tried."
     )

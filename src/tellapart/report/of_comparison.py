@@ -30,6 +30,7 @@ from tellapart.report.content import (
 from tellapart.report.of_evaluation import pictures_of
 from tellapart.report.page import write_report
 from tellapart.run import Run
+from tellapart.wording import percent
 
 #: Pictures in each gallery of images that one run alone gets right.
 ALONE, NOBODY = 18, 30
@@ -211,7 +212,7 @@ def _cost_reading(comparison: Comparison, known: Sequence[int], key: str) -> str
 
 
 def _times(factor: float) -> str:
-    return f"{factor:.0f} times" if factor >= 2 else f"{100 * (1 - 1 / factor):.0f} %"
+    return f"{factor:.0f} times" if factor >= 2 else percent(1 - 1 / factor, 0)
 
 
 def _curve_reading(histories: Mapping[str, Sequence[Mapping[str, float]]], quantity: str) -> str:
@@ -225,7 +226,7 @@ def _curve_reading(histories: Mapping[str, Sequence[Mapping[str, float]]], quant
         return best[name][1] if losses else -best[name][1]
 
     first = min(best, key=order)
-    value = f"{best[first][1]:.3f}" if losses else f"{100 * best[first][1]:.1f} %"
+    value = f"{best[first][1]:.3f}" if losses else f"{percent(best[first][1])}"
     word = "lowest" if losses else "highest"
     return (
         f"{first} reaches the {word} value, {value}, at epoch {best[first][0]} of "
@@ -255,13 +256,13 @@ def _findings(comparison: Comparison, lessons: Sequence[str]) -> list[Finding]:
                 "warning",
                 f"{row['name']} has learned nothing that helps: always answering "
                 f"'{metrics['majority_class']}' would be right on "
-                f"{metrics['majority_share']:.1%}. More epochs or more images may.",
+                f"{percent(metrics['majority_share'])}. More epochs or more images may.",
             ))
         if train and row["gap"] > 0.1 and train["low"] > row["metrics"]["accuracy"]["high"]:
             found.append(Finding(
                 "warning",
-                f"{row['name']} overfits: {train['value']:.1%} on train and "
-                f"{row['metrics']['accuracy']['value']:.1%} on {comparison.part}, a gap of "
+                f"{row['name']} overfits: {percent(train['value'])} on train and "
+                f"{percent(row['metrics']['accuracy']['value'])} on {comparison.part}, a gap of "
                 f"{100 * row['gap']:.1f} points.",
             ))
     wrong = len(comparison.all_wrong)
@@ -379,7 +380,7 @@ def _pictures(
         for other, (said, at) in list(others.items())[:4]:
             row = at[picture.path]
             answer = said.classes[said.predicted[row]]
-            answers.append(f"{other}: {answer} {said.confidence[row]:.0%}")
+            answers.append(f"{other}: {answer} {percent(said.confidence[row], 0)}")
         more = f"; and {len(others) - 4} more" if len(others) > 4 else ""
         pictures.append(replace(picture, caption="; ".join(answers) + more))
     return pictures

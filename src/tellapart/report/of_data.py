@@ -33,6 +33,7 @@ from tellapart.report.content import (
 from tellapart.report.data import render_data_report
 from tellapart.report.page import write_report
 from tellapart.report.thumbnails import make_thumbnail
+from tellapart.wording import percent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -179,7 +180,8 @@ def _several_sizes(survey: Survey) -> bool:
 def _shares(counts: Mapping[str, int], total: int) -> str:
     if len(counts) == 1:
         return f"{next(iter(counts))}, all of them"
-    return ", ".join(f"{name} {count:,} ({count / total:.1%})" for name, count in counts.items())
+    shares = {name: f"{count:,} ({percent(count / total)})" for name, count in counts.items()}
+    return ", ".join(f"{name} {share}" for name, share in shares.items())
 
 
 # --- findings ---------------------------------------------------------------------------------
@@ -452,8 +454,9 @@ def _figures(survey: Survey, folder: Path) -> list[Figure]:
                       image_sizes(headers.widths, headers.heights, survey.network_size)))
         lost = float((headers.crop_losses > CROP_LOSS).mean())
         drawn.append(("shapes", "Shapes",
-                      f"{lost:.1%} of the images would lose more than {CROP_LOSS:.0%} in a "
-                      "square centre crop.", aspect_ratios(headers.aspect_ratios, CROP_LOSS)))
+                      f"{percent(lost)} of the images would lose more than "
+                      f"{percent(CROP_LOSS, 0)} in a square centre crop.",
+                      aspect_ratios(headers.aspect_ratios, CROP_LOSS)))
     drawn.append(("looks", "Brightness and sharpness",
                   "Classes whose curves lie apart can be told apart by light or focus alone, "
                   "which is rarely what is wanted.",

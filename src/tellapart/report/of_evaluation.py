@@ -33,6 +33,7 @@ from tellapart.report.content import (
     Table,
 )
 from tellapart.report.thumbnails import make_thumbnail
+from tellapart.wording import percent
 
 #: Pictures shown in each gallery of a report.
 GALLERY_SIZE = 60
@@ -54,8 +55,8 @@ def headline_of(metrics: Mapping[str, Any], part: str) -> Headline:
         number=Number.of(accuracy),
         sentence=(
             f"{right:,} of {metrics['images']:,} images right. With other images of the same "
-            f"kind, expect between {100 * accuracy['low']:.1f} % and "
-            f"{100 * accuracy['high']:.1f} % (95 %)."
+            f"kind, expect between {percent(accuracy['low'])} and "
+            f"{percent(accuracy['high'])} (95 %)."
         ),
         references=(Reference(f"always '{metrics['majority_class']}'", metrics["majority_share"]),),
     )

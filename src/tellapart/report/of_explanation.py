@@ -28,6 +28,7 @@ from tellapart.report.content import (
 from tellapart.report.explanation import render_explanation_report
 from tellapart.report.page import write_report
 from tellapart.report.thumbnails import make_thumbnail
+from tellapart.wording import percent
 
 #: Nearer than this, two images are the same picture to the classifier.
 SAME = 1e-3
@@ -283,7 +284,7 @@ def _share(probability: float) -> str:
         text = f"{probability:.{decimals}%}"
         if 0 < float(text[:-1]) < 100:
             return text
-    return f"{round(probability):.0%}"
+    return percent(round(probability), 0)
 
 
 def _count(number: int, one: str, many: str) -> str:

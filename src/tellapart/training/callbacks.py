@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tellapart.errors import TrainingError
 from tellapart.progress import Progress
+from tellapart.wording import percent
 
 #: Columns of the history. ``loss`` and ``validation_loss`` hold the L2 penalty, as in Keras;
 #: the ``data_`` columns are without it. ``learning_rate`` is that of the epoch's last step.
@@ -110,7 +111,7 @@ class EpochLines:
 
 def summary(loss: float, accuracy: float) -> str:
     """For example ``loss 0.6931, accuracy 50.0 %``."""
-    return f"loss {loss:.4f}, accuracy {accuracy:.1%}".replace("%", " %")
+    return f"loss {loss:.4f}, accuracy {percent(accuracy)}"
 
 
 def build_callbacks(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Generator, Tensor, nn
 from tellapart.data.augment import Augmentation
 from tellapart.errors import RunError, TrainingError
 from tellapart.machine import resolve_device
+from tellapart.models.depthwise import QuickDepthwise, has_slow_gradients
 from tellapart.models.freezing import freeze
 from tellapart.models.network import l2_penalty
 from tellapart.recipe import Stage
@@ -97,7 +99,9 @@ class Parts:
         #: The network as the loop calls it: the same, or wrapped for several processes.
         self.model: nn.Module = accelerator.prepare_model(network)
         self.average = WeightAverage(network, stage.ema_decay) if stage.ema_decay else None
-        self.bf16 = trains_in_bf16(stage.precision, device, train.are_images, network)
+        self.bf16 = trains_in_bf16(stage.precision, device, network)
+        on_cpu = device.type == "cpu"
+        self._quick_depthwise = self.bf16 and on_cpu and has_slow_gradients(network)
         self.has_penalty = bool(l2_penalty(network))
         self.objective = Objective(stage, _class_weights(train, stage, num_classes, device))
 
@@ -132,9 +136,13 @@ class Parts:
         """A seed for one use in one epoch of this process."""
         return derive_seed(self.seed, f"{purpose} {self.accelerator.process_index}", epoch)
 
-    def autocast(self) -> torch.autocast:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """bf16 where it was chosen; entered here because Accelerate's choice is for good."""
-        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.bf16)
+        kind = self.accelerator.device.type
+        quick = QuickDepthwise() if self._quick_depthwise else nullcontext()
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16), quick:
+            yield
 
     def agreed(self, seconds: float) -> float:
         """A duration on which all processes agree, so that all stop at one epoch."""

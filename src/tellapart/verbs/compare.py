@@ -17,6 +17,7 @@ from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.progress import SILENT, Progress
 from tellapart.run import COMPLETE, Run, open_run, write_json, write_text
+from tellapart.wording import percent
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")
 
@@ -327,10 +328,10 @@ def _cells(result: statistics.Comparison) -> Iterator[tuple[str, ...]]:
         metrics, accuracy = row["metrics"], row["metrics"]["accuracy"]
         yield (
             row["name"],
-            f"{accuracy['value']:.2%}",
-            f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
-            _number(row.get("validation_accuracy"), "{:.2%}"),
-            _number(row.get("train_accuracy"), "{:.2%}"),
+            percent(accuracy['value'], 2),
+            f"{percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)}",
+            _accuracy(row.get("validation_accuracy")),
+            _accuracy(row.get("train_accuracy")),
             _number(metrics["macro"]["f1"], "{:.3f}"),
             _number(metrics["roc_auc"], "{:.4f}"),
             _number(metrics["log_loss"], "{:.4f}"),
@@ -338,6 +339,11 @@ def _cells(result: statistics.Comparison) -> Iterator[tuple[str, ...]]:
             f"{row['training_seconds']:.1f} s",
             f"{row['milliseconds_per_image']:.2f}",
         )
+
+
+def _accuracy(metric: Mapping[str, Any] | None) -> str:
+    value = (metric or {}).get("value")
+    return "-" if value is None else percent(value, 2)
 
 
 def _number(metric: Mapping[str, Any] | None, form: str) -> str:

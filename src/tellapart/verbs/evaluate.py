@@ -21,6 +21,7 @@ from tellapart.models.classifier import load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import Run, open_run, write_json
 from tellapart.training.remember import load_images
+from tellapart.wording import percent
 
 
 @dataclass(frozen=True)
@@ -220,8 +221,8 @@ def _warnings(
         share = unknown.get(part)
         if not foreign and share and share["low"] is not None and share["low"] > 0.1:
             warnings.append(
-                f"{share['value']:.0%} of the images of {part} are unlike any that this run was "
-                "trained on (5 % would be usual): do not expect its usual accuracy."
+                f"{percent(share['value'], 0)} of the images of {part} are unlike any that this "
+                "run was trained on (5 % would be usual): do not expect its usual accuracy."
             )
     return warnings
 
@@ -232,8 +233,9 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
         images = metrics["images"] + metrics["unlabelled"]
         return f"{images:,} images, none with a label"
     return (
-        f"accuracy {accuracy['value']:.2%}  "
-        f"(95 %: {accuracy['low']:.2%} to {accuracy['high']:.2%}), {metrics['images']:,} images"
+        f"accuracy {percent(accuracy['value'], 2)}  "
+        f"(95 %: {percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)}), "
+        f"{metrics['images']:,} images"
     )
 
 
@@ -241,12 +243,13 @@ def _unknown(share: Mapping[str, Any]) -> str:
     if share["value"] is None:
         return "no images"
     return (
-        f"called unknown: {share['value']:.1%}  "
-        f"(95 %: {share['low']:.1%} to {share['high']:.1%})"
+        f"called unknown: {percent(share['value'])}  "
+        f"(95 %: {percent(share['low'])} to {percent(share['high'])})"
     )
 
 
 def _with_interval(number: Mapping[str, Any]) -> tuple[str, str]:
     if number["value"] is None:
         return "-", ""
-    return f"{number['value']:.2%}", f"{number['low']:.2%} to {number['high']:.2%}"
+    value, low, high = (percent(number[name], 2) for name in ("value", "low", "high"))
+    return value, f"{low} to {high}"

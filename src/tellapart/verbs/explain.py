@@ -45,6 +45,7 @@ from tellapart.report.of_explanation import (
 )
 from tellapart.run import Run, open_run
 from tellapart.verbs.given_images import Given, files_of
+from tellapart.wording import percent
 
 #: Training images shown beside each explained one.
 NEIGHBOURS = 6
@@ -107,7 +108,7 @@ class Explained:
                 else ""
             yield (
                 f"{image.subject.path}  {self.classes[image.predicted]} "
-                f"{image.probabilities.max():.1%}{really}"
+                f"{percent(image.probabilities.max())}{really}"
             )
         for path, reason in self.problems:
             yield f"{path}  cannot be read: {reason}"

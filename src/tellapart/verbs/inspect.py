@@ -24,6 +24,7 @@ from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe, load_recipe
 from tellapart.run import write_json, write_text
 from tellapart.verbs.lines import aligned
+from tellapart.wording import percent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -287,7 +288,7 @@ def _fact_lines(found: Survey) -> list[str]:
             f"{np.median(headers.heights):,.0f} (shorter side {np.median(shortest):,.0f})"
         )
     cut = float((headers.crop_losses > CROP_LOSS).mean())
-    shapes = f"a centre crop would lose more than a fifth of {cut:.1%} of the images"
+    shapes = f"a centre crop would lose more than a fifth of {percent(cut)} of the images"
     if not cut:
         shapes = "square, or near enough for a centre crop"
     rows = [

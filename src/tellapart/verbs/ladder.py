@@ -30,6 +30,7 @@ from tellapart.run import COMPLETE, Run, new_run_path, open_run, write_json, wri
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
+from tellapart.wording import percent
 
 #: Pictures whose shorter side is at most this are small, as in CIFAR.
 SMALL_PICTURE = 48
@@ -275,8 +276,8 @@ def lessons(result: statistics.Comparison, rungs: list[Rung]) -> Iterator[str]:
     first = rows[rungs[0].name]
     accuracy = first["metrics"]["accuracy"]
     yield (
-        f"{rungs[0].adds} ({rungs[0].name}) is right on {accuracy['value']:.1%} of the "
-        f"{result.part} images ({accuracy['low']:.1%} to {accuracy['high']:.1%}) after "
+        f"{rungs[0].adds} ({rungs[0].name}) is right on {percent(accuracy['value'])} of the "
+        f"{result.part} images ({percent(accuracy['low'])} to {percent(accuracy['high'])}) after "
         f"{_time(first['training_seconds'])} of training."
     )
     for before, rung in pairwise(rungs):
@@ -293,7 +294,7 @@ def _lesson(
     points = 100 * sign * pair.difference
     low, high = sorted(100 * sign * limit for limit in (pair.low, pair.high))
     limits = f"({low:+.1f} to {high:+.1f}, 95 %)".replace("-", "\N{MINUS SIGN}")
-    accuracy = f"{now['metrics']['accuracy']['value']:.1%}"
+    accuracy = percent(now['metrics']['accuracy']['value'])
     cost = (
         f"Training took {_time(now['training_seconds'])} instead of "
         f"{_time(before['training_seconds'])}."

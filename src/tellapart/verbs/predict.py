@@ -18,6 +18,7 @@ from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.classifier import Classifier, load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import open_run
+from tellapart.wording import percent
 
 #: The prediction for an image unlike the training ones, where that was asked for.
 UNKNOWN = "unknown"
@@ -149,7 +150,7 @@ def _table_lines(answers: Sequence[Answer]) -> Iterator[str]:
             yield f"{a.path:<{width}}  cannot be read: {a.error}"
             continue
         ranked = sorted(a.probabilities.items(), key=lambda item: -item[1])[:3]
-        shown = "  ".join(f"{name} {p:.1%}" for name, p in ranked)
+        shown = "  ".join(f"{name} {percent(p)}" for name, p in ranked)
         if a.unknown:
             shown = f"{UNKNOWN} (nearest: {shown})"
         yield f"{a.path:<{width}}  {shown}"

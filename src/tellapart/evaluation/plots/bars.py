@@ -28,6 +28,7 @@ from tellapart.evaluation.plots.style import (
     title_with_part,
     whiskers,
 )
+from tellapart.wording import percent
 
 #: Fill and hatch of each part, the same in every figure.
 _PARTS: Mapping[str, tuple[str, str | None]] = {
@@ -125,7 +126,7 @@ def compare_accuracy_bars(
             axes.hlines(rows, value - errors[0], value + errors[1], color=INK, linewidth=1.1)
             for row, number, above in zip(rows, value, errors[1], strict=True):
                 if np.isfinite(number):
-                    axes.annotate(f"{100 * number:.1f} %", (number + above, row), (5, 0),
+                    axes.annotate(percent(number), (number + above, row), (5, 0),
                                   textcoords="offset points", va="center", fontsize=8)
         _name_rows(axes, names, 40)
         set_title(figure, f"Accuracy on {' and '.join(parts)}")

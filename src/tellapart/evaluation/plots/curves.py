@@ -35,6 +35,7 @@ from tellapart.evaluation.ranking import (
     roc_auc,
     roc_points,
 )
+from tellapart.wording import percent
 
 #: Up to so many classes each has its own colour; of more, the worst three are coloured.
 _COLOURED = 8
@@ -226,7 +227,7 @@ def coverage_curve(
             at = int(np.searchsorted(coverage, share).clip(0, len(coverage) - 1))
             axes.plot(coverage[at], accuracy[at], "o", color=BLUE, markersize=5.5,
                       markeredgecolor="white", clip_on=False, zorder=5)
-            axes.annotate(f"{accuracy[at]:.1%}".replace("%", " %"), (coverage[at], accuracy[at]),
+            axes.annotate(percent(accuracy[at]), (coverage[at], accuracy[at]),
                           (-7, -3), textcoords="offset points", ha="right", va="top",
                           fontsize=8.5, fontweight="bold")
         set_title(figure, title_with_part("Accuracy with the uncertain set aside", part, images))

@@ -24,6 +24,7 @@ from tellapart.evaluation.plots.style import (
     shorten,
     style,
 )
+from tellapart.wording import percent
 
 #: Classes drawn with a line each; more are drawn as one.
 MOST_CLASSES = 8
@@ -97,7 +98,8 @@ def aspect_ratios(ratios: NDArray[np.float64], crop_loss: float) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels(list(shown.values()))
         axes.set(xlabel="width : height", ylabel="share of the images")
-        axes.text(0.985, 0.94, f"a centre crop loses\nmore than {crop_loss:.0%}", color=INK,
+        loses = f"a centre crop loses\nmore than {percent(crop_loss, 0)}"
+        axes.text(0.985, 0.94, loses, color=INK,
                   transform=axes.transAxes, ha="right", va="top", fontsize=8)
         percent_axis(axes.yaxis)
         set_title(figure, "Shapes of the images")

@@ -20,6 +20,7 @@ from tellapart.evaluation.plots.style import (
     style,
     title_with_part,
 )
+from tellapart.wording import percent
 
 #: Up to here a cell shows count and share, up to the next one the share alone.
 _BOTH, _ONE = 10, 25
@@ -108,6 +109,6 @@ def _write_cells(
             axes.annotate(f"{count:,}", (column, row), (0, 2), textcoords="offset points",
                           ha="center", va="bottom", fontsize=large, fontweight="bold",
                           color=colour)
-            axes.annotate(f"{100 * share:.1f} %", (column, row), (0, -2),
+            axes.annotate(percent(share), (column, row), (0, -2),
                           textcoords="offset points", ha="center", va="top",
                           fontsize=8.5 if size <= 4 else 6.5, color="white" if dark else MUTED)

@@ -25,6 +25,7 @@ from tellapart.evaluation.plots.style import (
     shorten,
     style,
 )
+from tellapart.wording import percent
 
 #: A row an epoch: "epoch", "loss", "accuracy", "validation_loss", "validation_accuracy",
 #: "learning_rate"; whatever is missing is not drawn.
@@ -116,7 +117,7 @@ def _train_and_validation(
         axes.axvline(epochs[at[0]], color=MUTED, linewidth=1.0, linestyle=(0, (1, 1.5)))
         axes.plot(epochs[at[0]], value, "o", color=BLUE, markersize=7, markeredgecolor="white",
                   zorder=5)
-        text = f"{100 * value:.1f} %" if name == "accuracy" else f"{value:.3g}"
+        text = percent(value) if name == "accuracy" else f"{value:.3g}"
         right = at[0] > 0.72 * len(epochs)
         axes.annotate(f"kept: epoch {best_epoch:g}, {text}", (epochs[at[0]], value),
                       (-7 if right else 7, -11 if name == "accuracy" else 9),
