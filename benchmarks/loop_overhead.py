@@ -32,7 +32,8 @@ from tellapart.data.preprocessing import Preprocessing
 from tellapart.machine import keep_memory
 from tellapart.models.network import Network, build_network
 from tellapart.progress import SilentProgress
-from tellapart.recipe import Recipe, load_recipe
+from tellapart.recipe import Recipe
+from tellapart.recipe_reading import load_recipe
 from tellapart.training.batches import Arrays
 from tellapart.training.fit import train_epoch
 from tellapart.training.parts import Parts, build_accelerator

@@ -12,10 +12,8 @@ from tellapart.errors import RecipeError
 from tellapart.models.backbone import freeze
 from tellapart.models.inputs import preprocessing_for
 from tellapart.models.network import build_network, count_parameters
-from tellapart.recipe import (
-    BackboneModel,
-    Recipe,
-    ScratchModel,
+from tellapart.recipe import BackboneModel, Recipe, ScratchModel
+from tellapart.recipe_reading import (
     apply_settings,
     load_recipe,
     parse_recipe,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tellapart.errors import RunError
-from tellapart.recipe import load_recipe
+from tellapart.recipe_reading import load_recipe
 from tellapart.run import COMPLETE, create_run, new_run_path, open_run, write_json
 
 INFO = {"classes": ["a", "b"], "seed": 0}

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.errors import RunError
-from tellapart.recipe import Recipe, load_recipe, recipe_to_yaml
+from tellapart.recipe import Recipe
+from tellapart.recipe_reading import load_recipe, recipe_to_yaml
 from tellapart.wording import percent
 
 #: Raised when the meaning of a run folder's files changes.

@@ -224,7 +224,7 @@ def test_augmented_sheet_shows_the_picture_and_eight_versions(
     from tellapart.data.decode import decode
     from tellapart.data.preprocessing import Preprocessing
     from tellapart.data.table import read_table
-    from tellapart.recipe import load_recipe
+    from tellapart.recipe_reading import load_recipe
     from tellapart.report.augmented import augmented_samples, augmented_sheet
 
     table = read_table(image_folder(per_class=5))

@@ -13,7 +13,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS
 from tellapart.evaluation.predictions import Predictions, load_predictions
-from tellapart.recipe import recipe_to_yaml
+from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.report.content import (
     Column,
     Facts,

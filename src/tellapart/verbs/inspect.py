@@ -21,7 +21,8 @@ from tellapart.errors import DataError, RecipeError
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe import BackboneModel, DataSettings, Recipe, load_recipe
+from tellapart.recipe import BackboneModel, DataSettings, Recipe
+from tellapart.recipe_reading import load_recipe
 from tellapart.run import write_json, write_text
 from tellapart.verbs.lines import aligned
 from tellapart.wording import percent

@@ -21,11 +21,9 @@ from tellapart.recipe import (
     Rotation,
     ScratchModel,
     Zoom,
-    apply_settings,
-    load_recipe,
-    recipe_to_yaml,
 )
 from tellapart.recipe import Stage as TrainingStage
+from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
 from tellapart.run import COMPLETE, Run, new_run_path, open_run, write_json, write_text
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tellapart.recipe import Recipe, load_recipe, recipe_names, recipe_to_yaml
+from tellapart.recipe import Recipe
+from tellapart.recipe_reading import load_recipe, recipe_names, recipe_to_yaml
 
 
 def recipes(name: str | None = None) -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ from tellapart.models.classifier import (
 )
 from tellapart.models.inputs import preprocessing_for
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe import Recipe, apply_settings, load_recipe, recipe_to_yaml
+from tellapart.recipe import Recipe
+from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
 from tellapart.run import (
     COMPLETE,
     INTERRUPTED,

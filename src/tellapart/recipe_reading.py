@@ -1,0 +1,176 @@
+"""Recipes from files and names, with settings laid over them, and back to YAML.
+
+A recipe is a YAML file in ``recipes/`` (found by listing the folder) or any file of the
+same form. ``load_recipe`` reads one by name or path, ``apply_settings`` overlays
+``key=value`` strings, and both report every mistake at once: the value received, the
+values allowed, and the nearest right key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tellapart.errors import RecipeError
+from tellapart.recipe import Recipe, Section
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with tellapart, in alphabetical order."""
+    folder = files("tellapart") / "recipes"
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml")))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe by its name or from a YAML file.
+
+    Raises:
+        RecipeError: there is no such recipe, or it has mistakes (all are listed).
+    """
+    names = recipe_names()
+    if str(name_or_path) in names:
+        text = (files("tellapart") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
+        return parse_recipe(text, source=str(name_or_path))
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        try:
+            return parse_recipe(path.read_text("utf-8"), source=str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
+    near = [name for name in names if name.startswith(str(name_or_path))]
+    near = near or difflib.get_close_matches(str(name_or_path), names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise RecipeError(
+        f"There is no recipe '{name_or_path}'.{hint} 'tellapart recipes' lists all {len(names)}."
+    )
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """Make a Recipe of YAML text; ``source`` names it in messages."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"The recipe {source} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"The recipe {source} must be a YAML mapping of keys to values.")
+    return validate_recipe(content, source)
+
+
+def validate_recipe(content: Mapping[str, Any], source: str) -> Recipe:
+    """Check plain data against the form of a recipe, reporting all mistakes at once."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = tuple(_sentence(dict(e)) for e in error.errors())
+        raise RecipeError(f"{source}: " + " ".join(problems), problems) from None
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """The recipe in full, as YAML that ``load_recipe`` reads back to an equal recipe."""
+    data = recipe.model_dump(mode="json")
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    return str(text)
+
+
+def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """Overlay ``key=value`` strings, keys dotted as in ``training.epochs=5``.
+
+    Values are read as YAML: numbers, true/false, null, lists.
+
+    Raises:
+        RecipeError: a setting has no '=', or the result is not a valid recipe.
+    """
+    data = recipe.model_dump(mode="json")
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"--set takes key=value; received '{setting}'.")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RecipeError(f"--set {setting}: '{value}' is not a YAML value.") from None
+        if isinstance(parsed, str):
+            parsed = _as_number(parsed)
+        _put(data, key.split("."), parsed, setting)
+    return validate_recipe(data, "--set")
+
+
+def _as_number(text: str) -> str | float:
+    """YAML reads 1e-3 as text; people mean the number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any, setting: str) -> None:
+    for key in keys[:-1]:
+        if key not in data:
+            raise RecipeError(f"--set {setting}: unknown key '{key}'.{_nearest(key, data)}")
+        if data[key] is None:
+            data[key] = {}
+        if not isinstance(data[key], dict):
+            raise RecipeError(f"--set {setting}: '{key}' has no keys below it.")
+        data = data[key]
+    data[keys[-1]] = value
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else f" Keys there: {', '.join(known)}."
+
+
+_UNION_TAGS = {"scratch", "backbone"}
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """One pydantic error as a sentence with key, value received and what is allowed."""
+    location = [str(part) for part in error["loc"]]
+    path = ".".join(
+        part for i, part in enumerate(location)
+        if not (i > 0 and location[i - 1] == "model" and part in _UNION_TAGS)
+    )
+    if error["type"] == "extra_forbidden":
+        return f"Unknown key '{path}'.{_nearest(location[-1], _keys_beside(location))}"
+    if error["type"] == "missing":
+        return f"The key '{path}' is missing."
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{path}={error.get('input')!r}: {message[:1].lower()}{message[1:]}."
+
+
+def _keys_beside(location: list[str]) -> tuple[str, ...]:
+    """Names allowed at the place of an unknown key."""
+    section: Any = Recipe
+    for part in location[:-1]:
+        section = _step_into(section, part)
+    return tuple(section.model_fields) if section is not None else ()
+
+
+def _step_into(section: Any, part: str) -> Any:
+    """The Section class below ``section`` that a part of an error's location names."""
+    if section is None:
+        return None
+    if isinstance(section, tuple):  # alternatives of a union: the part is a tag or an index
+        for option in section:
+            tags = [f.annotation for f in option.model_fields.values()]
+            if any(part in getattr(tag, "__args__", ()) for tag in tags):
+                return option
+        return section
+    field = section.model_fields.get(part)
+    options = _sections_in(field.annotation) if field is not None else []
+    if not options:
+        return None
+    return options[0] if len(options) == 1 else tuple(options)
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [s for a in getattr(annotation, "__args__", ()) for s in _sections_in(a)]
