@@ -45,6 +45,8 @@ def test_a_run_holds_all_that_is_promised(probe_run: Run) -> None:
         "figures/confusion_matrix.png",
     } <= names  # fmt: skip
     assert not [name for name in names if name.endswith(".tmp")]
+    modes = {file.stat().st_mode for file in probe_run.path.iterdir() if file.is_file()}
+    assert len(modes) == 1  # whoever may read the report may use the model
     info = probe_run.info
     assert info["status"] == "complete"
     assert info["test_evaluations"] == 1

@@ -63,10 +63,10 @@ class UnknownDetector:
 
     def save(self, file: Path) -> None:
         """Write a safetensors file, under a temporary name first."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         temporary = file.with_name(f".{file.name}.tmp")
-        save_file(self.to_arrays(), temporary)
+        temporary.write_bytes(save(self.to_arrays()))  # save_file: readable by nobody else
         temporary.replace(file)
 
 

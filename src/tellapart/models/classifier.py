@@ -70,11 +70,12 @@ def save_classifier(
     file: Path, state: Mapping[str, NDArray[Any]], description: Description
 ) -> None:
     """Write weights and description to one file, under a temporary name first."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     temporary = file.with_name(f".{file.name}.tmp")
     contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
-    save_file(contiguous, temporary, metadata={HEADER: description.to_json()})
+    content = save(contiguous, metadata={HEADER: description.to_json()})
+    temporary.write_bytes(content)  # safetensors' save_file makes files that only the owner reads
     temporary.replace(file)
 
 

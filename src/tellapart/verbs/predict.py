@@ -11,13 +11,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from tellapart.data.table import read_unlabelled
 from tellapart.errors import DataError
 from tellapart.evaluation.unknown import UnknownDetector, load_unknown
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.classifier import Classifier, load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import open_run
+from tellapart.verbs.given_images import files_of
 from tellapart.wording import percent
 
 #: The prediction for an image unlike the training ones, where that was asked for.
@@ -71,8 +71,7 @@ def predict(
     opened = open_run(run)
     keep_memory()
     classifier = load_classifier(opened.model_file, device=resolve_device(device))
-    given = [images] if isinstance(images, str | Path) else images
-    files = [file for path in given for file in _files(Path(path))]
+    files = files_of(images)
     if unknown:
         return list(_with_unknown(files, classifier, load_unknown(opened.unknown_file), progress))
     return [
@@ -96,16 +95,6 @@ def _with_unknown(
             answer = _answer(file, row, "", classifier.classes)
             prediction = UNKNOWN if is_unknown else answer.prediction
             yield replace(answer, prediction=prediction, unknown=is_unknown)
-
-
-def _files(path: Path) -> list[Path]:
-    """One file as it is given, so that what is wrong with it can be said; a folder's images."""
-    if path.is_dir():
-        table = read_unlabelled(path)
-        return [table.file(row) for row in range(len(table))]
-    if not path.exists():
-        raise DataError(f"There is no file {path}; give image files or folders of them.")
-    return [path]
 
 
 def _answer(file: Path, row: Any, error: str, classes: tuple[str, ...]) -> Answer:
