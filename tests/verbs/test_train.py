@@ -217,6 +217,21 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(
     assert not (tmp_path / "runs").exists()
 
 
+def test_many_train_images_are_predicted_by_a_sample(
+    image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tellapart.verbs.train._TRAIN_VIEWS", 20)
+    monkeypatch.setattr("tellapart.verbs.train._LEAST_TRAIN_IMAGES", 15)
+    folder = image_folder(per_class=40)
+    settings = [*SCRATCH["settings"], "training.epochs=1", "test_time=flip"]
+    run = train(folder, runs=tmp_path, recipe=SCRATCH["recipe"], settings=settings)
+    assert run.metrics["train"]["images"] == 15  # 20 views are 10 images, too few
+    with run.predictions_file("train").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["path"] for row in rows}) == 15
+    assert all(row["path"].startswith(row["label"] + "/") for row in rows)
+
+
 def test_json_metrics_have_no_nan(probe_run: Run) -> None:
     def refuse(text: str) -> None:
         raise AssertionError(text)

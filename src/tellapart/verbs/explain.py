@@ -44,6 +44,7 @@ from tellapart.report.of_explanation import (
     write_explanation_report,
 )
 from tellapart.run import Run, open_run
+from tellapart.training.remember import load_images
 from tellapart.verbs.given_images import Given, files_of
 from tellapart.wording import percent
 
@@ -331,18 +332,17 @@ def _with_neighbours(
 ) -> list[ImageExplanation]:
     if "train" not in run.parts or not found:
         return list(found)
-    train = load_predictions(run.predictions_file("train"))
-    labels = dict(_pairs(train))
-    rows = np.array([data.rows[p] for p in train.paths if p in data.rows], dtype=np.int64)
+    train = [path for part, _, path in load_images(run.images_file) if part == "train"]
+    rows = np.array([data.rows[path] for path in train if path in data.rows], dtype=np.int64)
     vectors = vectors_of_all(classifier, data.cache, progress=progress)
     queries = vectors_of(classifier, np.stack([e.subject.pixels for e in found]))
     order, distances = nearest(queries, vectors[rows], NEIGHBOURS)
-    paths = data.cache.table.paths
+    paths, labels = data.cache.table.paths, data.cache.table.labels
     return [
         replace(
             explanation,
             neighbours=[
-                Neighbour(paths[row], np.asarray(data.cache.pixels[row]), labels[paths[row]], far)
+                Neighbour(paths[row], np.asarray(data.cache.pixels[row]), int(labels[row]), far)
                 for row, far in zip(rows[near].tolist(), away.tolist(), strict=True)
             ],
         )

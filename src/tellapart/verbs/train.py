@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tellapart.data.audit_brief import BriefAudit, brief_audit, without_leaks
 from tellapart.data.groups import with_groups
@@ -21,6 +22,7 @@ from tellapart.errors import RunError, TellapartError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.machine import describe_machine, keep_memory, peak_memory_bytes, resolve_device
 from tellapart.models.classifier import (
+    TEST_TIME_VIEWS,
     Classifier,
     Description,
     load_classifier,
@@ -49,6 +51,8 @@ from tellapart.training.outcome import Task, Trained
 
 #: The value of ``group_by`` that keeps pictures together which show the same.
 NEAR_DUPLICATES = "near-duplicates"
+#: So many views of train images are predicted after training in epochs, but of no fewer images.
+_TRAIN_VIEWS, _LEAST_TRAIN_IMAGES = 2_500, 300
 
 
 @dataclass(frozen=True)
@@ -361,26 +365,30 @@ def _finish(
         classifier = load_classifier(run.model_file, device=task.device)
     predictions: dict[str, Predictions] = {}
     with watch.stage("Predict"):
-        logits = _logits(task, trained, classifier, "validation")
-        if len(logits):
+        every_one = np.arange(len(task.rows["validation"]))
+        of_validation = _logits(task, trained, classifier, "validation", every_one)
+        if len(of_validation):
             # The validation images choose; the temperature is one more thing they choose.
             temperature = fit_temperature(
-                _with_two_columns(logits, description), task.labels_of("validation")
+                _with_two_columns(of_validation, description), task.labels_of("validation")
             )
             description = replace(description, temperature=temperature)
             save_classifier(run.model_file, trained.state, description)
         for part in ("train", "validation", "test"):
+            paths = splits.part(part).paths
+            chosen = np.arange(len(paths))
+            if part == "train" and trained.logits is None:
+                chosen = _sample(len(paths), recipe)
+            logits = of_validation
             if part != "validation":
-                logits_of_part = _logits(task, trained, classifier, part)
-            else:
-                logits_of_part = logits
-            if len(logits_of_part):
+                logits = _logits(task, trained, classifier, part, chosen)
+            if len(logits):
                 predictions[part] = Predictions(
                     part=part,
                     classes=splits.table.classes,
-                    paths=splits.part(part).paths,
-                    labels=task.labels_of(part),
-                    probabilities=to_probabilities(logits_of_part, description),
+                    paths=tuple(paths[i] for i in chosen.tolist()),
+                    labels=task.labels_of(part)[chosen],
+                    probabilities=to_probabilities(logits, description),
                 )
     with watch.stage("Learn what is unknown"):
         unknown = learn_unknown(task, trained, classifier)
@@ -426,8 +434,22 @@ def _with_two_columns(logits: np.ndarray[Any, Any], description: Description) ->
     return logits
 
 
-def _logits(task: Task, trained: Trained, classifier: Classifier, part: str) -> Any:
-    rows = task.rows[part]
+def _sample(number: int, recipe: Recipe) -> NDArray[np.int64]:
+    """Positions of the train images that are predicted: enough to say how far train is ahead.
+
+    All of them would take as long as an epoch where each is seen in several views.
+    """
+    size = max(_LEAST_TRAIN_IMAGES, _TRAIN_VIEWS // len(TEST_TIME_VIEWS[recipe.test_time]))
+    if number <= size:
+        return np.arange(number)
+    order = np.random.default_rng(recipe.seed).permutation(number)
+    return np.sort(order[:size])
+
+
+def _logits(
+    task: Task, trained: Trained, classifier: Classifier, part: str, chosen: NDArray[np.int64]
+) -> Any:
+    rows = task.rows[part][chosen]
     if trained.logits is not None:
         return trained.logits(rows)
     return classifier.logits(task.cache.pixels[rows], progress=task.progress)
