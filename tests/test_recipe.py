@@ -86,7 +86,7 @@ def test_every_experiment_of_the_documents_has_its_recipe() -> None:
     for name in recipe_names():
         found.setdefault(load_recipe(name).document, set()).add(name)
     assert found == {**BY_DOCUMENT, "tellapart": OURS}
-    assert len(recipe_names()) == 32
+    assert len(recipe_names()) == 34
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -182,6 +182,9 @@ def subset(
 
 @app.command()
 def demo(
+    recipe: Annotated[
+        str, typer.Option(help="A recipe's name, for example solar-cells-finetune, or a file.")
+    ] = "solar-cells",
     runs: Runs = Path("runs"),
     run: RunPath = None,
     seed: Seed = None,
@@ -192,7 +195,9 @@ def demo(
     from tellapart.verbs.demo import demo as run_verb
     from tellapart.verbs.train import result_of
 
-    made = run_verb(runs=runs, run=run, seed=seed, device=device, progress=_progress())
+    made = run_verb(
+        recipe=recipe, runs=runs, run=run, seed=seed, device=device, progress=_progress()
+    )
     if as_json:
         _print_json(result_of(made))
     else:
