@@ -22,6 +22,7 @@ from tellapart.models.freezing import freeze
 from tellapart.models.network import l2_penalty
 from tellapart.recipe import Stage
 from tellapart.training.averaging import WeightAverage
+from tellapart.training.batch_norm import quicken_batch_norm
 from tellapart.training.batches import (
     Arrays,
     Source,
@@ -92,6 +93,7 @@ class Parts:
         if train.are_images:
             network.to(memory_format=torch.channels_last)
         network.train()
+        quicken_batch_norm(network, self.steps_per_epoch)
         self.network = network
         self.frozen_statistics = FrozenStatistics.of(network)
         self.unfreezing = GradualUnfreezing(network, stage.gradual_unfreezing)
