@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,16 @@ def test_the_architecture_page_names_every_module() -> None:
         and f"`{(name := file.relative_to(SOURCE).as_posix())}`" not in text
     ]
     assert not missing
+
+
+def test_the_page_of_mistakes_names_tests_that_are_there() -> None:
+    root = Path(__file__).parent
+    page = (root.parent / "docs" / "mistakes.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    there = {
+        node.name
+        for file in root.rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert len(named) > 20 and not named - there

@@ -215,3 +215,17 @@ def test_unknown_names_and_options_are_refused() -> None:
         build("mid_cnn", 2, 100, {"drop": 0.5})
     with pytest.raises(RecipeError, match=r"model\.options\.dropout='much': .* takes a float"):
         build("mid_cnn", 2, 100, {"dropout": "much"})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_is_used(name: str) -> None:
+    """Document 004 builds a second pooling that is never called."""
+    side = NETWORKS[name].image_size
+    network = build(name, 2, side, {})
+    used: set[nn.Module] = set()
+    layers = [layer for layer in network.modules() if not list(layer.children())]
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, *_: used.add(layer))
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, side, side))
+    assert len(layers) > 4 and used == set(layers)
