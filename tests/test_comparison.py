@@ -112,6 +112,21 @@ def test_no_run_is_called_the_most_accurate_beside_its_equal() -> None:
     assert alone.startswith("a is the most accurate on the 100 test images: 90.00 %")
 
 
+def test_of_many_runs_each_and_the_next_get_a_sentence() -> None:
+    numbers = np.arange(120)
+    runs = {name: run(numbers % share > 0) for name, share in
+            (("a", 12), ("b", 6), ("c", 4), ("d", 3), ("e", 2))}
+    compared = compare_predictions(runs)
+    assert len(compared.pairs) == 10
+    in_words = [s for s in compared.sentences if "McNemar" in s]
+    assert [s.split(" (")[0].split(" by ")[0] for s in in_words] == [
+        "a is more accurate than b", "b is ahead of c", "c is ahead of d", "d is more accurate than e",
+    ]  # fmt: skip
+    assert compared.sentences[-1].endswith("the report has all 10 pairs.")
+    three = compare_predictions({name: runs[name] for name in "abc"})
+    assert len([s for s in three.sentences if "McNemar" in s]) == 3
+
+
 def test_other_test_images_are_refused_unless_told() -> None:
     numbers = np.arange(100)
     whole = run(numbers >= 10)

@@ -21,7 +21,10 @@ from tellapart.recipe_reading import (
     recipe_to_yaml,
 )
 
-OURS = {"auto", "finetune", "frozen-augmented", "partial", "probe", "scratch-fast", "solar-cells"}
+OURS = {
+    "auto", "cifar-finetune", "finetune", "frozen-augmented", "partial", "probe", "scratch-fast",
+    "solar-cells", "solar-cells-finetune",
+}  # fmt: skip
 
 BY_DOCUMENT = {
     "000": {"cifar-vgg16-frozen-augmented", "cifar-vgg16-finetune-block5"},

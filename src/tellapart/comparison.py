@@ -261,6 +261,16 @@ def _pairs(correct: Mapping[str, NDArray[np.bool_]], seed: int) -> tuple[Pair, .
 # --- in words ----------------------------------------------------------------------------------
 
 
+def telling_pairs(
+    rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]
+) -> list[Pair]:
+    """The pairs that a reader wants in words: all of up to three runs, else neighbours in rank."""
+    if len(rows) <= 3:
+        return list(pairs)
+    rank = {row["name"]: number for number, row in enumerate(rows)}
+    return [pair for pair in pairs if abs(rank[pair.first] - rank[pair.second]) == 1]
+
+
 def pair_sentence(pair: Pair, images: int, num_pairs: int = 1) -> str:
     """What one pair comes to, with the numbers."""
     corrected = f", corrected for {num_pairs} comparisons" if num_pairs > 1 else ""
@@ -316,7 +326,12 @@ def _sentences(
         )
     elif len(rows) > 2:
         sentences.append("It is better than each of the others by more than chance.")
-    sentences += [pair_sentence(pair, images, len(pairs)) for pair in pairs]
+    telling = telling_pairs(rows, pairs)
+    sentences += [pair_sentence(pair, images, len(pairs)) for pair in telling]
+    if len(telling) < len(pairs):
+        sentences.append(
+            f"These are each run and the next; the report has all {len(pairs)} pairs."
+        )
     if any(left_out.values()):
         most = max(left_out.values())
         sentences.append(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.comparison import Comparison, Pair, pair_sentence
+from tellapart.comparison import Comparison, Pair, pair_sentence, telling_pairs
 from tellapart.evaluation import plots
 from tellapart.evaluation.predictions import Predictions
 from tellapart.report.comparison import render_comparison_report
@@ -278,15 +278,13 @@ def _findings(comparison: Comparison, lessons: Sequence[str]) -> list[Finding]:
 
 
 def _differences(comparison: Comparison) -> list[Finding]:
-    """The pairs with the best run and, while there is room, the others."""
-    best = comparison.names[0]
-    pairs = sorted(comparison.pairs, key=lambda pair: pair.first != best)
+    """The pairs that say most, as many as there is room for; the table has them all."""
     return [
         Finding(
             "good" if pair.real else "note",
             pair_sentence(pair, comparison.images, len(comparison.pairs)),
         )
-        for pair in pairs[:SENTENCES]
+        for pair in telling_pairs(comparison.rows, comparison.pairs)[:SENTENCES]
     ]
 
 
@@ -297,12 +295,12 @@ def _tests(comparison: Comparison) -> Table:
             Column("First and second"),
             Column("Difference", "share", "accuracy of the first minus that of the second, "
                    "with the 95 % interval of the paired bootstrap"),
-            Column("Only first right", "count"),
-            Column("Only second right", "count"),
+            Column("Only first", "count", "images that only the first gets right"),
+            Column("Only second", "count", "images that only the second gets right"),
             Column("Both wrong", "count"),
             Column("p", help="McNemar's exact test"),
             Column("p, corrected", help="Holm's correction for all pairs of this table"),
-            Column("More than chance"),
+            Column("Real", help="more than chance"),
         ),
         rows=[_test_row(pair) for pair in comparison.pairs],
         reading="A corrected p below 0.05 means that chance alone would hardly make the "
@@ -320,7 +318,7 @@ def _test_row(pair: Pair) -> tuple[Any, ...]:
 
 
 def _p(value: float) -> str:
-    return "below 0.0001" if value < 0.0001 else f"{value:.4f}"
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _galleries(

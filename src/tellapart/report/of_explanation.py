@@ -281,8 +281,8 @@ def _write_png(picture: NDArray[np.uint8], file: Path) -> None:
 def _share(probability: float) -> str:
     """A probability in per cent, with the digits that still tell it from 0 and 1."""
     for decimals in (1, 2, 3, 4):
-        text = f"{probability:.{decimals}%}"
-        if 0 < float(text[:-1]) < 100:
+        text = percent(probability, decimals)
+        if 0 < float(text.removesuffix(" %")) < 100:
             return text
     return percent(round(probability), 0)
 
