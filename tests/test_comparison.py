@@ -120,8 +120,11 @@ def test_of_many_runs_each_and_the_next_get_a_sentence() -> None:
     assert len(compared.pairs) == 10
     in_words = [s for s in compared.sentences if "McNemar" in s]
     assert [s.split(" (")[0].split(" by ")[0] for s in in_words] == [
-        "a is more accurate than b", "b is ahead of c", "c is ahead of d", "d is more accurate than e",
-    ]  # fmt: skip
+        "a is more accurate than b",
+        "b is ahead of c",
+        "c is ahead of d",
+        "d is more accurate than e",
+    ]
     assert compared.sentences[-1].endswith("the report has all 10 pairs.")
     three = compare_predictions({name: runs[name] for name in "abc"})
     assert len([s for s in three.sentences if "McNemar" in s]) == 3

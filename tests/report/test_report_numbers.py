@@ -46,6 +46,9 @@ def test_intervals_have_one_unit_and_the_decimals_that_they_support() -> None:
     assert meaningful_decimals(narrow) == meaningful_decimals(wide, narrow) == 2
     assert format_interval(wide, "share") == "85.0–94.0\u2009%"
     assert format_interval(narrow, "share", 2) == "97.50–98.50\u2009%"
+    below = Number(0.011, -0.0124, 0.035)
+    assert format_interval(below, "share") == "\u22121.2 to 3.5\u2009%"
+    assert format_value(-0.25, "score") == "\u22120.250"
     assert format_interval(Number(0.5), "share") == ""
 
 

@@ -22,6 +22,8 @@ def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
     """
     if value is None or not math.isfinite(value):
         return MISSING
+    if value < 0:
+        return f"\N{MINUS SIGN}{format_value(-value, kind, decimals)}"
     if kind == "share":
         return f"{100 * value:.{decimals}f}{_THIN}%"
     if kind == "score":
@@ -48,13 +50,18 @@ def meaningful_decimals(*numbers: Number) -> int:
 
 
 def format_interval(number: Number, kind: Kind, decimals: int = 1) -> str:
-    """Write the interval as ``98.0–99.1 %``; empty where there is none."""
+    """Write the interval as ``98.0–99.1 %``; empty where there is none.
+
+    A dash beside a minus sign cannot be read: then it is ``−1.2 to 3.5 %``.
+    """
     if number.low is None or number.high is None:
         return ""
     low, high = (format_value(bound, kind, decimals) for bound in (number.low, number.high))
     unit = f"{_THIN}%"
     if low.endswith(unit) and high.endswith(unit):
         low = low.removesuffix(unit)
+    if number.low < 0 or number.high < 0:
+        return f"{low} to {high}"
     return f"{low}–{high}"
 
 

@@ -31,6 +31,9 @@ from tellapart.wording import percent
 #: "learning_rate"; whatever is missing is not drawn.
 History = Sequence[Mapping[str, float]]
 
+#: The names of more runs than this stand below the drawing, not on it.
+LEGEND_INSIDE = 4
+
 
 def learning_curves(history: History, best_epoch: int | None = None) -> Figure:
     """Loss, accuracy and learning rate over the epochs, train against validation.
@@ -88,7 +91,7 @@ def overlay_curves(
             named.items(), line_styles(len(named)), strict=True
         ):
             label = shorten(name, 34)
-            axes.plot(epochs, values, label=label, **line, **_mark_if_short(values))
+            axes.plot(epochs, values, label=label, **line)
             best = int(np.nanargmin(values) if "loss" in quantity else np.nanargmax(values))
             axes.plot(epochs[best], values[best], "o", color=line["color"], markersize=6,
                       markeredgecolor="white", zorder=5)
@@ -99,6 +102,10 @@ def overlay_curves(
         grid(axes, "y")
         if named:
             _whole_epochs(axes, np.concatenate([pair[0] for pair in named.values()]))
+        if len(named) > LEGEND_INSIDE:
+            longest = max(len(shorten(name, 34)) for name in named)
+            figure.legend(loc="outside lower left", ncols=2 if longest > 18 else 4)
+        elif named:
             axes.legend(loc="lower right" if "accuracy" in quantity else "upper right")
     return figure
 
