@@ -54,6 +54,7 @@ def test_the_loop_is_plain_gradient_descent_with_keras_l2() -> None:
     result = run(network, **stage)
 
     mine = tiny_network(l2=0.05)
+    mine.body[1].momentum = 0.2  # five steps an epoch: see training.batch_norm
     optimizer = torch.optim.SGD(mine.parameters(), lr=0.01, momentum=0.9)
     images, labels = as_float(TRAIN), torch.from_numpy(TRAIN.labels)
     states, losses = [], []

@@ -6,7 +6,8 @@ than 3x3, and that of the input where the stride is not 1. Here the first is put
 from 3x3 windows, and the second runs in float32; both have quick code. Measured on 2 cores
 of an AMD EPYC (Zen 4), PyTorch 2.14, 64 maps of 672 channels, 5x5 kernel: 3.9 ms instead of
 30.7, and 1.2 instead of 49. A training step of the whole EfficientNet-Lite0 at 96 pixels takes
-0.4 of its time in bf16 without this, and 0.6 of its time in float32.
+half of its time in bf16 without this, and 0.7 of its time in float32
+(``benchmarks/training_step.py``).
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def trains_in_bf16(
     networks with convolutions wherever the processor multiplies bf16 itself, float32 for
     heads on features, which are small and wait for memory. Measured on 2 cores of an AMD
     EPYC (Zen 4) with AVX-512 bf16, bf16 took 0.7 of float32's time for the CIFAR-10 baseline,
-    half of it for larger networks, and 0.6 of it for EfficientNet-Lite0 (with the gradients
-    of ``models.depthwise``; without them 1.5 times float32's).
+    half of it for larger networks, and 0.7 of it for EfficientNet-Lite0 (with the gradients
+    of ``models.depthwise``; without them 1.4 times float32's).
     """
     if precision != "auto":
         return precision == "bf16"
