@@ -14,6 +14,7 @@ from tellapart.report.numbers import (
     format_value,
     meaningful_decimals,
     sort_key,
+    unbroken,
 )
 
 
@@ -71,3 +72,7 @@ def test_numbers_out_of_metrics() -> None:
     assert Number.of({"value": 0.5, "low": 0.4, "high": 0.6}) == Number(0.5, 0.4, 0.6)
     assert Number.of(None) == Number(None)
     assert Number.of(3) == Number(3.0)
+
+
+def test_a_percent_sign_stays_with_its_number() -> None:
+    assert unbroken("54.1 % on test (95 %)") == "54.1\u00a0% on test (95\u00a0%)"

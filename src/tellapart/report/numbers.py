@@ -39,6 +39,11 @@ def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
     return _significant(value)
 
 
+def unbroken(sentence: str) -> str:
+    """A sentence whose percent signs stay on the line of their numbers."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def meaningful_decimals(*numbers: Number) -> int:
     """Decimals of percentages that stand together: two where an interval is that narrow."""
     widths = [

@@ -28,6 +28,7 @@ from tellapart.report.numbers import (
     format_value,
     meaningful_decimals,
     sort_key,
+    unbroken,
 )
 
 MAXIMUM_ROWS = 1000
@@ -212,6 +213,7 @@ def _environment() -> Environment:
         sort_key=sort_key,
         describe=_describe,
         decimals=meaningful_decimals,
+        unbroken=unbroken,
     )
     environment.tests.update(
         interval_number=lambda cell: isinstance(cell, Number),
