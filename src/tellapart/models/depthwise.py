@@ -13,7 +13,7 @@ half of its time in bf16 without this, and 0.7 of its time in float32
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,7 @@ class _Depthwise(torch.autograd.Function):
         padding: tuple[int, int],
     ) -> Tensor:
         ctx.save_for_backward(images, weight)
-        ctx.stride, ctx.padding = stride, padding
+        ctx.steps = _Steps(stride, padding)
         return torch.conv2d(images, weight, bias, stride, padding, 1, images.shape[1])
 
     @staticmethod
@@ -120,37 +120,30 @@ class _Depthwise(torch.autograd.Function):
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         of_images = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_images = _gradient_of_images(gradient, images, weight, ctx.stride, ctx.padding)
+            of_images = _gradient_of_images(gradient, images, weight, ctx.steps)
         if ctx.needs_input_grad[1]:
-            of_weight = _gradient_of_weight(gradient, images, weight, ctx.stride, ctx.padding)
+            of_weight = _gradient_of_weight(gradient, images, weight, ctx.steps)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum((0, 2, 3))
         return of_images, of_weight, of_bias, None, None
 
 
-def _gradient_of_images(
-    gradient: Tensor,
-    images: Tensor,
-    weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-) -> Tensor:
-    if stride == (1, 1):
-        return _backward(gradient, images, weight, stride, padding, (True, False))[0]
+class _Steps(NamedTuple):
+    """How the kernel goes over the images: (vertical, horizontal)."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+def _gradient_of_images(gradient: Tensor, images: Tensor, weight: Tensor, steps: _Steps) -> Tensor:
+    if steps.stride == (1, 1):
+        return _backward(gradient, images, weight, steps, (True, False))[0]
     shape_only = torch.empty_like(images, dtype=torch.float32)
-    of_images = _backward(
-        gradient.float(), shape_only, weight.float(), stride, padding, (True, False)
-    )[0]
+    of_images = _backward(gradient.float(), shape_only, weight.float(), steps, (True, False))[0]
     return of_images.to(images.dtype)
 
 
-def _gradient_of_weight(
-    gradient: Tensor,
-    images: Tensor,
-    weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-) -> Tensor:
+def _gradient_of_weight(gradient: Tensor, images: Tensor, weight: Tensor, steps: _Steps) -> Tensor:
     """(C, 1, k, k), k up to 3 at once; larger ones a window of 3x3 of the kernel at a time.
 
     A window of the kernel at (a, b) is the kernel of a 3x3 convolution whose input is the
@@ -158,7 +151,8 @@ def _gradient_of_weight(
     """
     height, width = weight.shape[2:]
     if max(height, width) <= _WINDOW:
-        return _backward(gradient, images, weight, stride, padding, (False, True))[1]
+        return _backward(gradient, images, weight, steps, (False, True))[1]
+    stride, padding = steps
     if any(padding):
         images = functional.pad(images, (padding[1], padding[1], padding[0], padding[0]))
     rows = stride[0] * (gradient.shape[2] - 1) + _WINDOW
@@ -170,7 +164,7 @@ def _gradient_of_weight(
             part = images[:, :, a : a + rows, b : b + columns]
             part = part.contiguous(memory_format=torch.channels_last)
             result[:, :, a : a + _WINDOW, b : b + _WINDOW] = _backward(
-                gradient, part, window, stride, (0, 0), (False, True)
+                gradient, part, window, _Steps(stride, (0, 0)), (False, True)
             )[1]
     return result
 
@@ -185,13 +179,12 @@ def _backward(
     gradient: Tensor,
     images: Tensor,
     weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
+    steps: _Steps,
     wanted: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor]:
     """oneDNN's gradients of images and of weight; one that is not wanted is undefined."""
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        gradient, images, weight, None, stride, padding, (1, 1), False, (0, 0),
+        gradient, images, weight, None, steps.stride, steps.padding, (1, 1), False, (0, 0),
         images.shape[1], [*wanted, False],
     )  # fmt: skip
     return result[0], result[1]

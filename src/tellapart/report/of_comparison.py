@@ -226,7 +226,7 @@ def _curve_reading(histories: Mapping[str, Sequence[Mapping[str, float]]], quant
         return best[name][1] if losses else -best[name][1]
 
     first = min(best, key=order)
-    value = f"{best[first][1]:.3f}" if losses else f"{percent(best[first][1])}"
+    value = f"{best[first][1]:.3f}" if losses else percent(best[first][1])
     word = "lowest" if losses else "highest"
     return (
         f"{first} reaches the {word} value, {value}, at epoch {best[first][0]} of "
