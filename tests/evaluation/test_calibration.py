@@ -9,10 +9,10 @@ from tellapart.errors import DataError
 from tellapart.evaluation.calibration import (
     Wish,
     apply_temperature,
+    calibration_bins,
     choose_threshold,
     coverage_curve,
     coverage_table,
-    expected_calibration_error,
     fit_temperature,
     log_probabilities,
     measure_threshold,
@@ -39,7 +39,7 @@ def test_temperature_is_the_minimum_of_the_log_loss(made, classes: int, sharpnes
     softened = with_temperature(predictions, found)
     assert (softened.predicted == predictions.predicted).all()
     before, after = (
-        expected_calibration_error(p.confidence, p.correct)[0] for p in (predictions, softened)
+        calibration_bins(p.confidence, p.correct).error for p in (predictions, softened)
     )
     assert after < before / 2
 
@@ -62,9 +62,10 @@ def test_without_a_mistake_nothing_is_sharpened(made) -> None:
 def test_calibration_error_by_hand() -> None:
     confidence = np.array([0.95, 0.96, 0.94, 0.55])
     correct = np.array([True, True, False, False])
-    error, gaps = expected_calibration_error(confidence, correct)
-    assert error == pytest.approx((abs(2 - 2.85) + 0.55) / 4)
-    assert np.abs(gaps.sum(axis=0)).sum() / 4 == pytest.approx(error)
+    bins = calibration_bins(confidence, correct)
+    assert bins.error == pytest.approx((abs(2 - 2.85) + 0.55) / 4)
+    assert bins.numbers.tolist() == [8, 14]
+    assert (bins.images.tolist(), bins.right.tolist()) == ([1, 3], [0, 2])
     rows = reliability(confidence, correct)
     assert [row["images"] for row in rows] == [1, 3]
     assert rows[1]["accuracy"] == pytest.approx(2 / 3)

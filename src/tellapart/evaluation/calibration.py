@@ -29,44 +29,60 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 # --- are the probabilities right? ----------------------------------------------------------
 
 
-def expected_calibration_error(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS
-) -> tuple[float, NDArray[np.float64]]:
-    """Mean distance between confidence and accuracy over bins of equal width.
+@dataclass(frozen=True)
+class CalibrationBins:
+    """Images sorted by confidence into bins of equal width; only bins that hold images.
 
-    Returns:
-        The error (0..1), and float64 (N, bins): each image's correct - confidence in the
-        column of its bin, so that ``abs(column sums).sum() / N`` is the error.
+    Attributes:
+        numbers: int64 (bins,), the bin's place among all, from 0.
+        images: int64 (bins,), how many images it holds.
+        right: float64 (bins,), how many of them are predicted right.
+        confidence: float64 (bins,), the sum of their confidences.
     """
-    gaps = np.zeros((len(confidence), bins))
-    gaps[np.arange(len(confidence)), _bin(confidence, bins)] = correct - confidence
-    error = float(np.abs(gaps.sum(axis=0)).sum() / len(confidence)) if len(confidence) else 0.0
-    return error, gaps
+
+    numbers: NDArray[np.int64]
+    images: NDArray[np.int64]
+    right: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance between confidence and accuracy (0..1)."""
+        gaps = np.abs(self.right - self.confidence)
+        return float(gaps.sum() / self.images.sum()) if len(gaps) else 0.0
+
+
+def calibration_bins(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS
+) -> CalibrationBins:
+    """Sort images (N,) by confidence; bins hold their upper limit, the first one 0 as well."""
+    member = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    images = np.bincount(member, minlength=bins)
+    used = np.flatnonzero(images)
+    return CalibrationBins(
+        numbers=used,
+        images=images[used],
+        right=np.bincount(member, weights=correct, minlength=bins)[used],
+        confidence=np.bincount(member, weights=confidence, minlength=bins)[used],
+    )
 
 
 def reliability(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS
 ) -> list[dict[str, Any]]:
     """The bins that hold images: their limits, images, mean confidence and accuracy."""
-    member = _bin(confidence, bins)
-    images = np.bincount(member, minlength=bins)
-    confidences = np.bincount(member, weights=confidence, minlength=bins)
-    rights = np.bincount(member, weights=correct, minlength=bins)
-    return [
-        {
-            "low": i / bins,
-            "high": (i + 1) / bins,
-            "images": int(images[i]),
-            "confidence": float(confidences[i] / images[i]),
-            "accuracy": float(rights[i] / images[i]),
-        }
-        for i in np.flatnonzero(images).tolist()
-    ]
-
-
-def _bin(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
-    """Bin of each value; bins hold their upper limit, the first one 0 as well."""
-    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    found = calibration_bins(confidence, correct, bins)
+    rows = []
+    for place, number in enumerate(found.numbers.tolist()):
+        images = int(found.images[place])
+        rows.append({
+            "low": number / bins,
+            "high": (number + 1) / bins,
+            "images": images,
+            "confidence": float(found.confidence[place]) / images,
+            "accuracy": float(found.right[place]) / images,
+        })
+    return rows
 
 
 # --- temperature ----------------------------------------------------------------------------

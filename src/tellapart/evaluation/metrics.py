@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.calibration import expected_calibration_error, reliability
+from tellapart.evaluation.calibration import calibration_bins, reliability
 from tellapart.evaluation.intervals import (
     bootstrap_sums,
     calibration_limits,
@@ -141,14 +141,14 @@ def _probability_metrics(scored: Predictions, seed: int, empty: str) -> dict[str
     if not len(scored):
         return {name: undefined(empty) for name in names}
     log_losses, squares = image_losses(scored)
-    error, gaps = expected_calibration_error(scored.confidence, scored.correct)
-    columns = [log_losses, log_losses**2, squares, squares**2, gaps]
+    columns = [log_losses, log_losses**2, squares, squares**2]
     sums = bootstrap_sums(np.column_stack(columns), seed)
-    limits = calibration_limits(error, gaps.mean(axis=0), sums[:, 4:] / len(scored))
+    bins = calibration_bins(scored.confidence, scored.correct)
+    limits = calibration_limits(bins.images, bins.right, bins.confidence, seed)
     return {
         "log_loss": mean_loss(float(log_losses.mean()), log_losses, sums[:, :2]),
-        "brier": mean_loss(float(squares.mean()), squares, sums[:, 2:4]),
-        "calibration_error": number(error, *limits, "bootstrap"),
+        "brier": mean_loss(float(squares.mean()), squares, sums[:, 2:]),
+        "calibration_error": number(bins.error, *limits, "bootstrap"),
     }
 
 

@@ -255,7 +255,7 @@ def train_epoch(
         if stage.mixup or stage.cutmix:
             inputs, targets = mix(inputs, labels, stage, parts.num_classes, mixing)
 
-        with parts.autocast():
+        with parts.forward_pass():
             logits = parts.model(inputs)
         data_loss = parts.objective(logits, targets)
         loss = data_loss
@@ -302,7 +302,7 @@ def evaluate(parts: Parts) -> tuple[float, float, NDArray[np.int64]]:
     counts = torch.zeros(parts.num_classes, dtype=torch.int64, device=device)
     parts.network.eval()
     for inputs, labels in source.batches(ordered_plan(source.size, EVALUATION_BATCH_SIZE)):
-        with parts.autocast():
+        with parts.forward_pass():
             logits = parts.network(inputs)
         predicted = predicted_classes(logits)
         loss += cross_entropy(logits, labels).sum()

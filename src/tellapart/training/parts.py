@@ -18,6 +18,7 @@ from tellapart.data.augment import Augmentation
 from tellapart.errors import RunError, TrainingError
 from tellapart.machine import resolve_device
 from tellapart.models.depthwise import QuickDepthwise, has_slow_gradients
+from tellapart.models.folding import find_pairs, folded
 from tellapart.models.freezing import freeze
 from tellapart.models.network import l2_penalty
 from tellapart.recipe import Stage
@@ -104,6 +105,7 @@ class Parts:
         self.bf16 = trains_in_bf16(stage.precision, device, network)
         on_cpu = device.type == "cpu"
         self._quick_depthwise = self.bf16 and on_cpu and has_slow_gradients(network)
+        self._pairs = find_pairs(network)
         self.has_penalty = bool(l2_penalty(network))
         self.objective = Objective(stage, _class_weights(train, stage, num_classes, device))
 
@@ -139,11 +141,14 @@ class Parts:
         return derive_seed(self.seed, f"{purpose} {self.accelerator.process_index}", epoch)
 
     @contextmanager
-    def autocast(self) -> Iterator[None]:
-        """bf16 where it was chosen; entered here because Accelerate's choice is for good."""
+    def forward_pass(self) -> Iterator[None]:
+        """What the network runs in: bf16 where it was chosen, still BatchNorms folded away.
+
+        bf16 is entered here because Accelerate's choice is for good.
+        """
         kind = self.accelerator.device.type
         quick = QuickDepthwise() if self._quick_depthwise else nullcontext()
-        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16), quick:
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16), quick, folded(self._pairs):
             yield
 
     def agreed(self, seconds: float) -> float:
