@@ -8,10 +8,11 @@ Runs in an environment of its own, which needs nothing of tellapart:
 
 FOLDER holds train1 .. train5 and test, each with one folder a class. As in tellapart's
 recipe "cifar-baseline-sgd": train on train1, 3, 4 and 5, validate on train2, test once with
-the weights of the lowest validation loss. Every file is decoded once and kept in memory,
-images (not batches) are shuffled each epoch, and no disk is touched while training: the
-fastest that Keras' own tools make simple. ``cifar_baseline.py`` runs it in turn with
-tellapart's recipe and writes one result.
+the weights of the lowest validation loss; images (not batches) are shuffled each epoch.
+``--reading files`` reads and decodes the files anew each epoch, as document 001 and most
+notebooks do, in parallel and ahead of the training; ``--reading memory`` decodes them once and
+keeps them, the fastest that Keras' own tools make simple. ``cifar_baseline.py`` runs both in
+turn with tellapart's recipe and writes one result.
 
 Each line of output is JSON: for a seed the test accuracy and loss, the best and last epoch,
 and seconds for decoding, for training and for each epoch.
@@ -35,16 +36,20 @@ import tensorflow as tf
 SIDE, BATCH_SIZE, EPOCHS = 32, 64, 30
 
 
-def read(folder: Path, parts: tuple[str, ...]) -> tuple[Any, int]:
-    """All images of some folders as one data set in memory, and how many there are."""
-    data = None
+def read(folder: Path, parts: tuple[str, ...], keep: bool) -> tuple[Any, int]:
+    """All images of some folders as one data set, and how many there are."""
+    data, number = None, 0
     for part in parts:
         images = keras.utils.image_dataset_from_directory(
-            str(folder / part), image_size=(SIDE, SIDE), batch_size=None, shuffle=False
+            str(folder / part), image_size=(SIDE, SIDE), batch_size=None, shuffle=not keep
         )
+        number += len(images.file_paths)
         data = images if data is None else data.concatenate(images)
-    data = data.cache()
-    return data, sum(1 for _ in data)  # counting fills the cache
+    if keep:
+        data = data.cache()
+        for _ in data:  # fills the cache
+            pass
+    return data, number
 
 
 def build_network() -> Any:
@@ -76,14 +81,14 @@ class EpochSeconds(keras.callbacks.Callback):
         self.seconds.append(round(perf_counter() - self.started, 3))
 
 
-def run(folder: Path, seed: int) -> dict[str, Any]:
+def run(folder: Path, seed: int, keep: bool) -> dict[str, Any]:
     """Train and test once."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     started = perf_counter()
-    train, num_train = read(folder, ("train1", "train3", "train4", "train5"))
-    validation, num_validation = read(folder, ("train2",))
-    test, num_test = read(folder, ("test",))
+    train, num_train = read(folder, ("train1", "train3", "train4", "train5"), keep)
+    validation, num_validation = read(folder, ("train2",), keep)
+    test, num_test = read(folder, ("test",), keep)
     decoding_seconds = perf_counter() - started
 
     train = train.shuffle(num_train).batch(BATCH_SIZE).prefetch(tf.data.AUTOTUNE)
@@ -131,9 +136,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--reading", choices=("files", "memory"), default="files")
     options = parser.parse_args()
+    keep = options.reading == "memory"
     for seed in options.seeds:
-        result = {**run(options.folder, seed), "keras": keras.__version__}
+        result = {**run(options.folder, seed, keep), "keras": keras.__version__}
         print(json.dumps({**result, "tensorflow": tf.__version__}), flush=True)
 
 

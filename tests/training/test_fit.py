@@ -18,9 +18,13 @@ from tiny import NUM_CLASSES, Listener, TinyNetwork, tiny_arrays, tiny_network
 
 from tellapart import recipe
 from tellapart.data.augment import build_augmentation
+from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import TrainingError
-from tellapart.recipe import EarlyStopping, ReduceOnPlateau, Stage
+from tellapart.models.folding import find_pairs
+from tellapart.models.network import build_network
+from tellapart.recipe import BackboneModel, EarlyStopping, ReduceOnPlateau, Stage
 from tellapart.training import batches as batches_module
+from tellapart.training import parts as parts_module
 from tellapart.training.batches import Arrays, derive_seed, shuffled_plan
 from tellapart.training.fit import FitResult, fit
 
@@ -45,6 +49,29 @@ def as_float(arrays: Arrays) -> torch.Tensor:
 
 
 # --- what it computes ----------------------------------------------------------------------
+
+
+def test_folding_batch_norm_that_stands_still_changes_no_number(monkeypatch) -> None:
+    """A backbone fine-tuned with its BatchNorms in the convolutions, and without."""
+    size = Preprocessing(32, 32, "squash", "bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+    model = BackboneModel(backbone="mobilenetv2_035", weights="none")
+    images = {"train": tiny_arrays(24, 1, side=32), "validation": tiny_arrays(12, 2, side=32)}
+    found = []
+
+    def train(pairs) -> FitResult:
+        monkeypatch.setattr(parts_module, "find_pairs", pairs)
+        torch.manual_seed(0)
+        network = build_network(model, NUM_CLASSES, size)
+        return run(network, epochs=2, batch_size=8, precision="float32", **images)
+
+    folded = train(lambda network: found.append(find_pairs(network)) or found[-1])
+    plain = train(lambda network: [])
+    assert len(found[0]) == 52
+    for name in ("loss", "validation_loss"):
+        ours, theirs = ([row[name] for row in result.history] for result in (folded, plain))
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    assert plain.history[0]["loss"] != plain.history[1]["loss"]
+
 
 
 def test_the_loop_is_plain_gradient_descent_with_keras_l2() -> None:
