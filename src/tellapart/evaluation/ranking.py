@@ -51,14 +51,14 @@ def auc_variance(area: float, delong: float, positives: int, negatives: int) -> 
     DeLong's variance collapses when nearly all pairs are ranked right: it then comes from a
     handful of images. Where the one that follows from the area alone (exponential scores,
     Hanley and McNeil 1982, with both numbers of images taken as their mean as in Newcombe
-    2006) is larger, the variance is raised a quarter of the way to it. Over 24 simulated
-    cases DeLong's alone covers in 83 to 97 %, the other alone in 82 to 99 %, this mixture in
-    89 to 99 %, in most within 94 to 97 %.
+    2006) is larger, the variance is raised a tenth of the way to it. Over eleven simulated
+    cases (areas of 0.62 to 0.999, 100 to 5,000 images) DeLong's alone covers in 90 to 95 %, a
+    quarter of the way in 94 to 99 %, a tenth in 93 to 97 %, but 98 % at an area of 0.999.
     """
     others = (positives + negatives) / 2.0 - 1.0
     spread = area * (1.0 - area)
     spread *= 1.0 + others * ((1.0 - area) / (2.0 - area) + area / (1.0 + area))
-    return max(delong, 0.75 * delong + 0.25 * spread / (positives * negatives))
+    return max(delong, 0.9 * delong + 0.1 * spread / (positives * negatives))
 
 
 def average_precision(
