@@ -245,7 +245,7 @@ def test_long_tables_are_cut_and_say_so() -> None:
     report = replace(data_report(), problems=Table("Left out", [Column("File")], rows))
     words = parse(render_data_report(report)).words()
     assert "file 999" in words and "file 1000 " not in words
-    assert "The first 1\u2009000 of 2\u2009500 rows." in words
+    assert "The first 1,000 of 2,500 rows." in words
 
 
 def test_what_is_empty_says_so_instead_of_leaving_a_hole() -> None:

@@ -24,7 +24,7 @@ from tellapart.report.numbers import (
         (0.9865, "share", "98.7 %"),
         (1.0, "share", "100.0 %"),
         (0.71234, "score", "0.712"),
-        (1234567, "count", "1 234 567"),
+        (1234567, "count", "1,234,567"),
         (0.0421, "seconds", "42 ms"),
         (12.34, "seconds", "12.3 s"),
         (59.96, "seconds", "1 min 0 s"),

@@ -133,8 +133,8 @@ def calibration_limits(
     the more the better calibrated the classifier is. How far is found by drawing the number
     of right images of each bin anew:
 
-    * as if confidence were right everywhere: an error that 5 % of such draws exceed, or
-      more, speaks for miscalibration; below that the lower limit is 0;
+    * as if confidence were right everywhere: an error above 95 % of such draws speaks for
+      miscalibration; with any smaller one the lower limit is 0;
     * as if only the gaps of more than 1.5 standard errors were real: the upper 4 % of what
       chance then adds to the error are taken off for the lower limit;
     * around the accuracies as they are, for the spread that gives the upper limit, with no

@@ -6,7 +6,7 @@ import math
 
 from tellapart.report.content import Cell, Kind, Number
 
-_THIN = "\u2009"  # between a number and its unit, and between thousands
+_THIN = "\u2009"  # between a number and its unit
 MISSING = "–"
 
 
@@ -18,7 +18,7 @@ def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
     >>> format_value(0.984, "share")
     '98.4\\u2009%'
     >>> format_value(12500, "count")
-    '12\\u2009500'
+    '12,500'
     """
     if value is None or not math.isfinite(value):
         return MISSING
@@ -29,7 +29,7 @@ def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
     if kind == "score":
         return f"{value:.3f}"
     if kind == "count":
-        return f"{value:,.0f}".replace(",", _THIN)
+        return f"{value:,.0f}"
     if kind == "seconds":
         return _seconds(value)
     if kind == "milliseconds":
@@ -105,7 +105,7 @@ def _significant(value: float) -> str:
     if value == 0:
         return "0"
     decimals = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(decimals, 6)}f}".replace(",", _THIN)
+    return f"{value:,.{min(decimals, 6)}f}"
 
 
 def _seconds(value: float) -> str:

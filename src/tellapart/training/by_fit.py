@@ -56,7 +56,7 @@ def train_by_fit(task: Task) -> Trained:
         counts = count_parameters(network)
         if isinstance(recipe.model, BackboneModel):
             text = describe_trainable(network).text()
-            notes.append(f"Stage {number}: {text}")
+            notes.append(f"Stage {number}: " + text.replace("\n", "; "))
             task.progress.note(text)
         result = _run_stage(network, task, stage, number)
         history += [{"stage": float(number), **row} for row in result.history]
