@@ -62,8 +62,8 @@ def calibration_bins(
     return CalibrationBins(
         numbers=used,
         images=images[used],
-        right=np.bincount(member, weights=correct, minlength=bins)[used],
-        confidence=np.bincount(member, weights=confidence, minlength=bins)[used],
+        right=np.bincount(member, correct, bins)[used].astype(np.float64),
+        confidence=np.bincount(member, confidence, bins)[used].astype(np.float64),
     )
 
 

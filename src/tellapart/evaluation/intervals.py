@@ -149,15 +149,15 @@ def calibration_limits(
         confidence: float64 (bins,), sum of their confidences.
         seed: of the draws.
     """
-    number_of_images = images.sum()
+    total = float(images.sum())
     random = np.random.default_rng(seed)
     expected = np.clip(confidence / images, 0.0, 1.0)  # a sum of ones may round above them
-    error = float(np.abs(right - confidence).sum() / number_of_images)
+    error = float(np.abs(right - confidence).sum() / total)
 
     def errors(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
         drawn = random.binomial(images, accuracy, (resamples, len(images)))
-        drawn_errors: NDArray[np.float64] = np.abs(drawn - confidence).sum(axis=1)
-        return drawn_errors / number_of_images
+        drawn_errors: NDArray[np.float64] = np.abs(drawn - confidence).sum(axis=1) / total
+        return drawn_errors
 
     # Two images more, as right as expected: a bin of few images does not look certain.
     likely = (right + 2.0 * expected) / (images + 2.0)
@@ -167,7 +167,7 @@ def calibration_limits(
         standard_errors = np.sqrt(images * likely * (1.0 - likely))
         is_real = np.abs(right - confidence) > 1.5 * standard_errors
         accuracy = np.where(is_real, right / images, expected)
-        true_error = (np.abs(accuracy - expected) * images).sum() / number_of_images
+        true_error = (np.abs(accuracy - expected) * images).sum() / total
         low = error - float(np.quantile(errors(accuracy) - true_error, 0.96))
     return max(0.0, min(error, low)), high
 

@@ -46,7 +46,9 @@ def find_pairs(network: nn.Module) -> list[Pair]:
     pairs: list[Pair] = []
     for node in graph.nodes:
         norm = _called(node, modules)
-        before = node.args[0] if isinstance(norm, nn.BatchNorm2d) else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        before = node.args[0]
         if not isinstance(before, fx.Node) or len(before.users) > 1:
             continue
         convolution = _called(before, modules)
@@ -96,7 +98,7 @@ def _is_known(convolution: nn.Conv2d) -> bool:
 def _pads_to_same(module: nn.Module) -> bool:
     if not type(module).__module__.startswith("timm."):  # then nobody need import it
         return False
-    from timm.layers import Conv2dSame
+    from timm.layers.conv2d_same import Conv2dSame
 
     return type(module) is Conv2dSame
 
@@ -123,19 +125,21 @@ def _convolve(
     """The forward pass of a convolution with the work of its BatchNorm in it."""
     own = convolution.bias
     column = scale.reshape(-1, 1, 1, 1)
+    # Conv2dSame has no padding of its own; it pads by the size of each image.
+    pads_to_same = _pads_to_same(convolution)
+    kernel_size, stride, dilation = (
+        list(pair) for pair in (convolution.kernel_size, convolution.stride, convolution.dilation)
+    )
 
     def forward(images: Tensor) -> Tensor:
         weight = convolution.weight * column
         bias = shift if own is None or not own.requires_grad else shift + own * scale
-        if _pads_to_same(convolution):
-            from timm.layers.conv2d_same import conv2d_same
+        if pads_to_same:
+            from timm.layers.padding import pad_same
 
-            result: Tensor = conv2d_same(
-                images, weight, bias, convolution.stride, convolution.padding,
-                convolution.dilation, convolution.groups,
-            )  # fmt: skip
-            return result
-        return convolution._conv_forward(images, weight, bias)
+            images = pad_same(images, kernel_size, stride, dilation)
+        result: Tensor = convolution._conv_forward(images, weight, bias)
+        return result
 
     return forward
 
