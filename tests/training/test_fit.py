@@ -62,7 +62,8 @@ def test_folding_batch_norm_that_stands_still_changes_no_number(monkeypatch) -> 
         monkeypatch.setattr(parts_module, "find_pairs", pairs)
         torch.manual_seed(0)
         network = build_network(model, NUM_CLASSES, size)
-        return run(network, epochs=2, batch_size=8, precision="float32", **images)
+        settings = {"optimizer": "sgd", "precision": "float32", "epochs": 2, "batch_size": 8}
+        return run(network, **settings, **images)
 
     folded = train(lambda network: found.append(find_pairs(network)) or found[-1])
     plain = train(lambda network: [])

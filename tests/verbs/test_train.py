@@ -220,8 +220,8 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(
 def test_many_train_images_are_predicted_by_a_sample(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tellapart.verbs.train._TRAIN_VIEWS", 20)
-    monkeypatch.setattr("tellapart.verbs.train._LEAST_TRAIN_IMAGES", 15)
+    monkeypatch.setattr("tellapart.verbs.scoring._TRAIN_VIEWS", 20)
+    monkeypatch.setattr("tellapart.verbs.scoring._LEAST_TRAIN_IMAGES", 15)
     folder = image_folder(per_class=40)
     settings = [*SCRATCH["settings"], "training.epochs=1", "test_time=flip"]
     run = train(folder, runs=tmp_path, recipe=SCRATCH["recipe"], settings=settings)
