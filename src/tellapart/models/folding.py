@@ -46,7 +46,7 @@ def find_pairs(network: nn.Module) -> list[Pair]:
     pairs: list[Pair] = []
     for node in graph.nodes:
         norm = _called(node, modules)
-        if not isinstance(norm, nn.BatchNorm2d):
+        if not isinstance(norm, nn.BatchNorm2d) or not _is_known_norm(norm):
             continue
         before = node.args[0]
         if not isinstance(before, fx.Node) or len(before.users) > 1:
@@ -93,6 +93,15 @@ def folded(pairs: list[Pair]) -> Iterator[None]:
 def _is_known(convolution: nn.Conv2d) -> bool:
     """Whether it computes what :func:`_convolve` does; subclasses may do more."""
     return type(convolution) is nn.Conv2d or _pads_to_same(convolution)
+
+
+def _is_known_norm(norm: nn.BatchNorm2d) -> bool:
+    """Whether it does no more than normalise and what :func:`_after` does."""
+    if type(norm) is nn.BatchNorm2d or not type(norm).__module__.startswith("timm."):
+        return type(norm) is nn.BatchNorm2d
+    from timm.layers.norm_act import BatchNormAct2d
+
+    return type(norm) is BatchNormAct2d
 
 
 def _pads_to_same(module: nn.Module) -> bool:
