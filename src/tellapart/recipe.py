@@ -251,6 +251,15 @@ class Trainable(Section):
         return self
 
 
+class ProgressiveResizing(Section):
+    """Training images are smaller in the first epochs, which then cost less."""
+
+    #: Height in pixels in the first epoch; data.image_size or more: nothing is made smaller.
+    image_size: Annotated[int, Field(ge=8, le=2048)]
+    #: Share of the epochs in which the size grows; the others have all of data.image_size.
+    share: Fraction = 0.6
+
+
 class Stage(Section):
     """One stretch of training by gradient descent."""
 
@@ -274,6 +283,7 @@ class Stage(Section):
     #: Beta-distribution parameter; 0 switches it off.
     mixup: Annotated[float, Field(ge=0)] = 0.0
     cutmix: Annotated[float, Field(ge=0)] = 0.0
+    progressive_resizing: ProgressiveResizing | None = None
     #: Decay of the weight average a step; None switches it off.
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     class_weight: Literal["none", "balanced"] = "none"
@@ -355,6 +365,6 @@ class Recipe(Section):
     fine_tuning: Stage | None = None
     probe: ProbeSettings = ProbeSettings()
     #: Views averaged in prediction.
-    test_time: Literal["none", "flip", "flips_and_turns"] = "none"
+    test_time: Literal["none", "flip", "flip_and_shifts", "flips_and_turns"] = "none"
     #: For method auto: seconds that the search may take.
     time_limit_seconds: Positive | None = None

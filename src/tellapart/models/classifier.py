@@ -24,17 +24,11 @@ from tellapart.data.decode import UnreadableImage, decode
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RunError
 from tellapart.models.engine import Engine, build_engine
+from tellapart.models.views import TEST_TIME_VIEWS, view_images
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, Model, ScratchModel
 
 HEADER = "tellapart"
-
-#: Views averaged in prediction, by the recipe's ``test_time``: (quarter turns, mirrored).
-TEST_TIME_VIEWS: dict[str, tuple[tuple[int, bool], ...]] = {
-    "none": ((0, False),),
-    "flip": ((0, False), (0, True)),
-    "flips_and_turns": tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4)),
-}
 
 
 @dataclass(frozen=True)
@@ -310,15 +304,6 @@ def _up_to_output(network: Any) -> Any:
     import torch
 
     return torch.nn.Sequential(network.normalise, network.backbone, network.head.hidden).eval()
-
-
-def view_images(
-    images: NDArray[np.uint8], views: Sequence[tuple[int, bool]]
-) -> Iterator[NDArray[np.uint8]]:
-    """The images (N, H, W, 3) turned by quarter turns and mirrored, one array a view."""
-    for turns, mirrored in views:
-        view = np.rot90(images, turns, axes=(1, 2))
-        yield np.ascontiguousarray(view[:, :, ::-1] if mirrored else view)
 
 
 def to_probabilities(

@@ -34,6 +34,7 @@ from tellapart.training.mixing import mix
 from tellapart.training.objective import cross_entropy, predicted_classes
 from tellapart.training.optimizers import set_learning_rate
 from tellapart.training.parts import Parts, build_accelerator, require_images
+from tellapart.training.resizing import shrink, training_image_size
 from tellapart.training.schedules import schedule_factor
 from tellapart.training.sentinels import check_finite
 from tellapart.training.sums import EpochSums
@@ -236,7 +237,8 @@ def train_epoch(
     random = Generator().manual_seed(parts.seed_of("augmentation", epoch))
     mixing = np.random.default_rng(parts.seed_of("mixing", epoch))
     plan, shares, views = parts.plan(epoch)
-    total_steps = parts.position.target_epochs * parts.steps_per_epoch
+    epochs = parts.position.target_epochs
+    total_steps = epochs * parts.steps_per_epoch
     moving = [weight for weight in parts.network.parameters() if weight.requires_grad]
     sums = EpochSums(parts.accelerator.device)
     looked, shown = perf_counter(), 0
@@ -254,6 +256,10 @@ def train_epoch(
             inputs = parts.augmentation.after_normalisation(inputs, 1 / 255, random)
         if stage.mixup or stage.cutmix:
             inputs, targets = mix(inputs, labels, stage, parts.num_classes, mixing)
+        if stage.progressive_resizing is not None:
+            full_height = inputs.shape[2]
+            height = training_image_size(stage.progressive_resizing, epoch, epochs, full_height)
+            inputs = shrink(inputs, height)
 
         with parts.forward_pass():
             logits = parts.model(inputs)

@@ -42,6 +42,7 @@ from tellapart.training.checkpoint import (
 from tellapart.training.objective import Objective, balanced_weights
 from tellapart.training.optimizers import GradualUnfreezing, build_optimizer
 from tellapart.training.precision import trains_in_bf16
+from tellapart.training.resizing import require_any_size
 from tellapart.training.schedules import Patience, Plateau
 from tellapart.training.sentinels import ChanceWatch, FrozenStatistics
 
@@ -89,6 +90,7 @@ class Parts:
         self.train, self.validation = Source(train, device), Source(validation, device)
         self.steps_per_epoch = steps_per_epoch(self.train.size, stage.batch_size)
 
+        require_any_size(network, train, stage)
         freeze(network, stage.trainable)
         network.to(device)
         if train.are_images:

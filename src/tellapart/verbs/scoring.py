@@ -13,13 +13,13 @@ from tellapart.data.split import Splits
 from tellapart.evaluation.predictions import Predictions
 from tellapart.machine import peak_memory_bytes
 from tellapart.models.classifier import (
-    TEST_TIME_VIEWS,
     Classifier,
     Description,
     load_classifier,
     save_classifier,
     to_probabilities,
 )
+from tellapart.models.views import TEST_TIME_VIEWS
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.run import COMPLETE, INTERRUPTED, Run, write_json, write_text
