@@ -22,6 +22,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
 from keras_cifar_baseline import EpochSeconds
 
 SIDE, BATCH_SIZE, EPOCHS = 180, 32, 30
