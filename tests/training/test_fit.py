@@ -239,7 +239,7 @@ def test_images_on_disk_train_exactly_as_images_in_memory(tmp_path: Path, monkey
     np.save(tmp_path / "pixels.npy", TRAIN.inputs)
     mapped = Arrays(np.load(tmp_path / "pixels.npy", mmap_mode="r"), TRAIN.labels)
     in_memory = run()
-    monkeypatch.setattr(batches_module, "MEMORY_LIMIT_BYTES", 0)
+    monkeypatch.setattr(batches_module, "MEMORY_SHARE", 0.0)
     on_disk = run(train=mapped)
     assert [r["loss"] for r in in_memory.history] == [r["loss"] for r in on_disk.history]
 

@@ -27,19 +27,22 @@ import PIL
 from numpy.typing import NDArray
 
 from tellapart import cache
-from tellapart.data.decode import DECODER_VERSION, UnreadableImage, decode, read_image_file
+from tellapart.data.decode import (
+    DECODER_VERSION,
+    UnreadableImage,
+    decode,
+    num_decoding_threads,
+    read_image_file,
+)
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.data.table import ImageTable, Problem
 from tellapart.errors import DataError
-from tellapart.machine import num_cores
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import percent
 
 _INDEX = "file-index"
 _PIXELS, _FACTS = "pixels.raw", "facts.json"
 _CHUNK = 32
-#: Files smaller than this on average are decoded by one thread.
-_SMALL_FILE_BYTES = 3000
 #: Earlier arrays of the same resize rule whose rows are looked through for reuse.
 _MAXIMUM_SIBLINGS = 16
 
@@ -88,7 +91,7 @@ def load_pixels(
         if found is not None and _is_whole(found, preprocessing):
             return _opened(found, table, preprocessing, maximum_unreadable)
     with cache.workspace() as folder:
-        threads = _num_threads(states)
+        threads = num_decoding_threads(state[0] for state in states if state is not None)
         decoded = _decode_all(files, known, kind, preprocessing, folder, threads, progress)
         index.update(table.paths, states, decoded.digests)
         _write_entry(folder, decoded, preprocessing)
@@ -159,11 +162,6 @@ def _decode_all(
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return _Decoded(digests, problems)
-
-
-def _num_threads(states: Sequence[_State | None]) -> int:
-    sizes = [state[0] for state in states if state is not None]
-    return 1 if sum(sizes) < _SMALL_FILE_BYTES * len(sizes) else num_cores()
 
 
 def _new_array(file: Path, count: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:

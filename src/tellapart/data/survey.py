@@ -49,6 +49,11 @@ class Survey:
     network_size: int
     audit: AuditReport | None = None
 
+    @property
+    def has_several_sizes(self) -> bool:
+        """Whether not all images have the same width and height."""
+        return bool(np.ptp(self.headers.widths) or np.ptp(self.headers.heights))
+
     def to_json(self) -> dict[str, Any]:
         """The survey as plain data, long lists of paths cut short and counted."""
         table, headers, looks = self.table, self.headers, self.looks

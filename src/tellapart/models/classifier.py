@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tellapart.data.decode import UnreadableImage, decode
+from tellapart.data.decode import decode_many
 from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RunError
-from tellapart.models.engine import Engine, build_engine
+from tellapart.models.engine import FEW_IMAGES, Engine, build_engine
 from tellapart.models.views import TEST_TIME_VIEWS, view_images
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, Model, ScratchModel
 
 HEADER = "tellapart"
+#: Images that are in memory at a time.
+BLOCK_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -150,11 +152,10 @@ class Classifier:
         """Logits (N, num_classes or 1), averaged over the test-time views."""
         views = TEST_TIME_VIEWS[self.description.test_time]
         engine = self._engine(len(pixels) * len(views))
-        batch = 256
         results = []
         with progress.stage("Predicting", len(pixels), "images") as stage:
-            for start in range(0, len(pixels), batch):
-                block = np.asarray(pixels[start : start + batch])
+            for start in range(0, len(pixels), BLOCK_IMAGES):
+                block = np.asarray(pixels[start : start + BLOCK_IMAGES])
                 logits = [self._head(engine(view)) for view in view_images(block, views)]
                 results.append(np.mean(logits, axis=0, dtype=np.float32))
                 stage.advance(len(block))
@@ -169,8 +170,8 @@ class Classifier:
         engine = self._feature_engine(len(pixels))
         blocks = []
         with progress.stage("Features", len(pixels), "images") as stage:
-            for start in range(0, len(pixels), 256):
-                block = np.asarray(pixels[start : start + 256])
+            for start in range(0, len(pixels), BLOCK_IMAGES):
+                block = np.asarray(pixels[start : start + BLOCK_IMAGES])
                 blocks.append(engine(block))
                 stage.advance(len(block))
         return np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float32)
@@ -210,30 +211,24 @@ class Classifier:
         self, files: Sequence[Path], *, progress: Progress = SILENT
     ) -> Iterator[tuple[Path, NDArray[np.float64] | None, str]]:
         """Decode and classify files a block at a time: (file, probabilities or None, error)."""
-        for block, pixels, reasons in self.decode_files(files):
-            rows = iter(self.probabilities(pixels, progress=progress) if len(pixels) else ())
+        for block, pixels, reasons in self.decode_files(files, progress=progress):
+            rows = iter(self.probabilities(pixels) if len(pixels) else ())
             for file, reason in zip(block, reasons, strict=True):
                 yield file, (None if reason else next(rows)), reason
 
     def decode_files(
-        self, files: Sequence[Path]
+        self, files: Sequence[Path], *, progress: Progress = SILENT
     ) -> Iterator[tuple[Sequence[Path], NDArray[np.uint8], list[str]]]:
         """Files a block at a time: their pixels, and for each file "" or why it has none.
 
-        Pixels are uint8 (N, H, W, 3) of those files that could be read, in their order.
+        Pixels are uint8 (N, H, W, 3) of those files that could be read, in their order. The
+        progress shown is that of whoever takes the blocks: one is done when the next is asked for.
         """
-        for start in range(0, len(files), 256):
-            block = files[start : start + 256]
-            decoded: list[NDArray[np.uint8]] = []
-            reasons: list[str] = []
-            for file in block:
-                try:
-                    decoded.append(decode(file, self.preprocessing))
-                    reasons.append("")
-                except UnreadableImage as error:
-                    reasons.append(error.reason)
-            size = (0, self.preprocessing.height, self.preprocessing.width, 3)
-            yield block, np.stack(decoded) if decoded else np.zeros(size, np.uint8), reasons
+        with progress.stage("Predicting", len(files), "images") as stage:
+            for start in range(0, len(files), BLOCK_IMAGES):
+                block = files[start : start + BLOCK_IMAGES]
+                yield block, *decode_many(block, self.preprocessing)
+                stage.advance(len(block))
 
     @cached_property
     def _linear_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -261,37 +256,43 @@ class Classifier:
         weight, bias = self._linear_head
         return output @ weight.T + bias
 
+    @cached_property
+    def _engines(self) -> dict[tuple[str, bool], Engine]:
+        """Engines that are open, by what they compute and whether they are for few images."""
+        return {}
+
     def _engine(self, expected_images: int) -> Engine:
         """The backbone's own engine where it is frozen (shared by all such runs), else ours."""
         if self.description.frozen_backbone:
-            return build_engine(
+            return self._opened(
                 lambda: _without_head(self.network()),
-                key=self.description.frozen_backbone,
+                self.description.frozen_backbone,
+                expected_images,
+            )
+        return self._opened(self.network, f"network-{self._weights_digest}", expected_images)
+
+    def _feature_engine(self, expected_images: int) -> Engine:
+        if self.description.frozen_backbone:
+            return self._engine(expected_images)
+        return self._opened(
+            lambda: _up_to_output(self.network()),
+            f"features-{self._weights_digest}",
+            expected_images,
+        )
+
+    def _opened(self, make_module: Callable[[], Any], key: str, expected_images: int) -> Engine:
+        """An engine, opened once for few images and once for many."""
+        place = (key, expected_images <= FEW_IMAGES)
+        if place not in self._engines:
+            self._engines[place] = build_engine(
+                make_module,
+                key=key,
                 height=self.preprocessing.height,
                 width=self.preprocessing.width,
                 expected_images=expected_images,
                 device=self.device,
             )
-        return build_engine(
-            self.network,
-            key=f"network-{self._weights_digest}",
-            height=self.preprocessing.height,
-            width=self.preprocessing.width,
-            expected_images=expected_images,
-            device=self.device,
-        )
-
-    def _feature_engine(self, expected_images: int) -> Engine:
-        if self.description.frozen_backbone:
-            return self._engine(expected_images)
-        return build_engine(
-            lambda: _up_to_output(self.network()),
-            key=f"features-{self._weights_digest}",
-            height=self.preprocessing.height,
-            width=self.preprocessing.width,
-            expected_images=expected_images,
-            device=self.device,
-        )
+        return self._engines[place]
 
 
 def _without_head(network: Any) -> Any:

@@ -97,6 +97,9 @@ class Parts:
             network.to(memory_format=torch.channels_last)
         network.train()
         quicken_batch_norm(network, self.steps_per_epoch)
+        for layer in network.modules():
+            if isinstance(layer, nn.Hardtanh):  # ReLU6; in place, autograd copies its input first
+                layer.inplace = False
         self.network = network
         self.frozen_statistics = FrozenStatistics.of(network)
         self.unfreezing = GradualUnfreezing(network, stage.gradual_unfreezing)

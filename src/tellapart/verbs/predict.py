@@ -83,8 +83,8 @@ def predict(
 def _with_unknown(
     files: Sequence[Path], classifier: Classifier, detector: UnknownDetector, progress: Progress
 ) -> Iterator[Answer]:
-    for block, pixels, reasons in classifier.decode_files(files):
-        probabilities, features = classifier.probabilities_and_features(pixels, progress=progress)
+    for block, pixels, reasons in classifier.decode_files(files, progress=progress):
+        probabilities, features = classifier.probabilities_and_features(pixels)
         far = detector.is_unknown(features) if len(pixels) else np.zeros(0, dtype=bool)
         rows = iter(zip(probabilities, far.tolist(), strict=True))
         for file, reason in zip(block, reasons, strict=True):
