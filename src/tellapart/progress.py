@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from time import perf_counter
 from typing import Any, Protocol
+
+from tellapart.wording import duration
+
+#: Seconds between two lines of a stage where there is no terminal.
+LOG_SECONDS = 30.0
 
 
 class Stage(Protocol):
@@ -60,8 +66,33 @@ class _RichStage:
         self._display.update(self._task, status=text)
 
 
+class _PlainStage:
+    """A line now and then, for logs."""
+
+    def __init__(self, say: Callable[[str], None], name: str, total: int | None, unit: str) -> None:
+        self._say, self._name, self._total, self._unit = say, name, total, unit
+        self._started = self._said = perf_counter()
+        self._done, self._status = 0, ""
+
+    def advance(self, amount: int = 1) -> None:
+        self._done += amount
+        now = perf_counter()
+        if now - self._said < LOG_SECONDS or self._done == self._total:
+            return
+        self._said = now
+        done = f"{self._done:,} {self._unit}".strip()
+        if self._total:
+            left = (now - self._started) * (self._total / self._done - 1) if self._done else 0.0
+            done = f"{self._done:,} of {self._total:,} {self._unit}".strip()
+            done = f"{done}, {duration(left)} left" if self._done else done
+        self._say(f"{self._name}: {done}" + (f" ({self._status})" if self._status else ""))
+
+    def status(self, text: str) -> None:
+        self._status = text
+
+
 class TerminalProgress:
-    """Bars with the time left, on standard error; plain lines where that is no terminal."""
+    """Bars with the time left, on standard error; lines now and then where that is no terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -70,8 +101,6 @@ class TerminalProgress:
 
     @contextmanager
     def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Stage]:
-        from time import perf_counter
-
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -98,7 +127,7 @@ class TerminalProgress:
             with Bars(*columns, console=self._console, transient=True) as display:
                 yield _RichStage(display, display.add_task(name, total=total, status=""))
         else:
-            yield _SilentStage()
+            yield _PlainStage(self.note, name, total, unit)
         count = f" ({total} {unit})".replace(" )", ")") if total else ""
         self.note(f"{name}{count}: {perf_counter() - started:.1f} s")
 

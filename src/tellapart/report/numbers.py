@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from tellapart.report.content import Cell, Kind, Number
+from tellapart.wording import duration
 
 _THIN = "\u2009"  # between a number and its unit
 MISSING = "–"
@@ -111,10 +112,7 @@ def _significant(value: float) -> str:
 def _seconds(value: float) -> str:
     if value < 59.95:
         return f"{value:.1f}{_THIN}s" if value >= 0.1 else f"{1000 * value:.0f}{_THIN}ms"
-    minutes, seconds = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes}{_THIN}min {seconds}{_THIN}s"
-    return f"{minutes // 60}{_THIN}h {minutes % 60}{_THIN}min"
+    return duration(value, _THIN)
 
 
 def _bytes(value: float) -> str:
