@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellapart.data.decode import decode, open_upright
+from tellapart.data.decode import decode, decode_many, num_decoding_threads, open_upright
 from tellapart.data.preprocessing import Preprocessing
 
 # Four flat quarters, so that JPEG and resizing leave their middles as they are.
@@ -308,3 +308,29 @@ def test_preprocessing_survives_json() -> None:
 def test_preprocessing_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must be|three numbers"):
         Preprocessing(**({"height": 8, "width": 8} | wrong))  # type: ignore[arg-type]
+
+
+# --- many files -----------------------------------------------------------------------------
+
+
+def test_many_files_come_in_their_order_and_the_broken_ones_with_a_reason(tmp_path: Path) -> None:
+    size = Preprocessing(8, 8)
+    files = [tmp_path / f"{number:02}.png" for number in range(20)]
+    for number, file in enumerate(files):
+        Image.new("RGB", (10, 10), (number * 10, 0, 0)).save(file)
+    files[3].write_bytes(b"")
+    files[11].unlink()
+
+    pixels, reasons = decode_many(files, size)
+
+    assert [number for number, reason in enumerate(reasons) if reason] == [3, 11]
+    expected = [number * 10 for number in range(20) if number not in (3, 11)]
+    assert pixels.shape == (18, 8, 8, 3) and pixels[:, 0, 0, 0].tolist() == expected
+    assert decode_many(files[3:4], size)[0].shape == (0, 8, 8, 3)
+    assert decode_many([], size)[0].shape == (0, 8, 8, 3)
+
+
+def test_small_files_are_read_by_one_thread(monkeypatch) -> None:
+    monkeypatch.setattr("tellapart.data.decode.num_cores", lambda: 4)
+    assert num_decoding_threads([2_000, 2_500]) == 1
+    assert num_decoding_threads([2_000, 250_000]) == 4

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from trained import quick_run
 
 from tellapart.errors import DataError, RunError
+from tellapart.models import classifier as classifier_module
 from tellapart.run import Run
 from tellapart.verbs.evaluate import Evaluation, evaluate
 from tellapart.verbs.predict import predict, write_answers
@@ -107,6 +108,24 @@ def test_foreign_images_are_called_unknown(
     assert result.metrics[foreign.name]["accuracy"]["value"] is None
     assert "Called unknown" in result.report.read_text("utf-8")
     assert "none with a label" in "\n".join(result.lines())
+
+
+def test_many_files_are_predicted_a_block_at_a_time_by_one_engine(
+    run: Run, images: Path, monkeypatch
+) -> None:
+    """The answers are those of all files at once, in order, and opening is done once."""
+    files = sorted((images / "test").rglob("*.jpg"))
+    at_once = predict(run.path, files)
+    opened = []
+    build = classifier_module.build_engine
+    monkeypatch.setattr(
+        classifier_module, "build_engine", lambda *a, **k: opened.append(1) or build(*a, **k)
+    )
+    monkeypatch.setattr(classifier_module, "BLOCK_IMAGES", 5)
+    in_blocks = predict(run.path, files)
+    assert [answer.path for answer in in_blocks] == [str(file) for file in files]
+    assert in_blocks == at_once
+    assert len(files) == 24 and len(opened) == 1
 
 
 def test_predict_answers_unknown_when_asked(run: Run, foreign: Path, images: Path) -> None:
