@@ -4,7 +4,7 @@ Images stay uint8 until their batch is made. What fits is copied to memory once;
 does not is gathered from the memory map in a thread, a batch ahead of the training. That
 thread runs NumPy only: a PyTorch operator in a second thread starts a second team of OpenMP
 threads, and with more of them than cores libgomp puts them all to sleep at every barrier,
-which made a training step 1.4 times as long (EfficientNet-Lite2, 2 cores).
+which made a training step 1.3 times as long (EfficientNet-Lite2, 2 cores).
 Ids of images are shuffled, never batches, and every image is seen once an epoch.
 """
 
