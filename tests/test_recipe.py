@@ -22,7 +22,8 @@ from tellapart.recipe_reading import (
 )
 
 OURS = {
-    "auto", "cifar-finetune", "cifar-finetune-long", "finetune", "frozen-augmented", "partial",
+    "auto", "cifar-finetune", "cifar-finetune-hour", "cifar-finetune-long", "finetune",
+    "frozen-augmented", "partial",
     "probe", "scratch-fast", "solar-cells", "solar-cells-finetune",
 }  # fmt: skip
 
@@ -89,7 +90,7 @@ def test_every_experiment_of_the_documents_has_its_recipe() -> None:
     for name in recipe_names():
         found.setdefault(load_recipe(name).document, set()).add(name)
     assert found == {**BY_DOCUMENT, "tellapart": OURS}
-    assert len(recipe_names()) == 35
+    assert len(recipe_names()) == 36
 
 
 @pytest.mark.parametrize("name", recipe_names())
