@@ -281,8 +281,9 @@ class Classifier:
         )
 
     def _opened(self, make_module: Callable[[], Any], key: str, expected_images: int) -> Engine:
-        """An engine, opened once for few images and once for many."""
-        place = (key, expected_images <= FEW_IMAGES)
+        """An engine, opened once; for few images one of its own only where none is open."""
+        few = expected_images <= FEW_IMAGES and (key, False) not in self._engines
+        place = (key, few)
         if place not in self._engines:
             self._engines[place] = build_engine(
                 make_module,

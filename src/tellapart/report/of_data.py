@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tellapart.data.listing import shown
-from tellapart.data.observations import Observation
 from tellapart.data.statistics import CROP_LOSS, SIDE, counted, mode_name
 from tellapart.data.survey import Survey, class_counts
 from tellapart.report.content import DataReport, Facts, Figure, Finding, KeyNumber, Number
@@ -85,7 +84,7 @@ def write_data_report(
 
 
 def _summary(survey: Survey) -> str:
-    levels = [found.level for found in _findings_without_pictures(survey)]
+    levels = [found.level for found in survey.observations]
     serious = sum(level in ("problem", "warning") for level in levels)
     text = "Nothing here needs to be put right before training."
     if serious:
@@ -173,12 +172,8 @@ def _findings(survey: Survey) -> list[Finding]:
     table = survey.table
     return [
         Finding(found.level, found.sentence, found.advice, pictures_of(found, table))
-        for found in _findings_without_pictures(survey)
+        for found in survey.observations
     ]
-
-
-def _findings_without_pictures(survey: Survey) -> Sequence[Observation]:
-    return survey.observations
 
 
 # --- figures --------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ _WITHOUT_PICTURES = frozenset(
 
 
 def pictures_of(found: Observation, table: ImageTable) -> list[Picture]:
+    """A few pictures to stand beside a finding; none where pictures say nothing about it."""
     if found.kind in _WITHOUT_PICTURES:
         return []
     row_of = {path: row for row, path in enumerate(table.paths)}

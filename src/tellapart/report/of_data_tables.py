@@ -13,6 +13,7 @@ from tellapart.report.content import Column, Table
 
 
 def count_table(table: ImageTable) -> Table:
+    """How many images each class has, part by part, and its share of all."""
     counts = class_counts(table)
     parts = list(counts)
     total = {name: sum(row[name] for row in counts.values()) for name in table.classes}
@@ -41,6 +42,7 @@ def count_table(table: ImageTable) -> Table:
 
 
 def tables_of_looks(survey: Survey) -> list[Table]:
+    """What each class's images are like and, where sizes differ, the most frequent ones."""
     several = [_common_sizes(survey)] if survey.has_several_sizes else []
     return [_by_class(survey), *several]
 
@@ -95,6 +97,7 @@ def _common_sizes(survey: Survey) -> Table:
 
 
 def problem_table(table: ImageTable) -> Table | None:
+    """The files that were left out and why; None if there are none."""
     if not table.problems:
         return None
     return Table(
@@ -105,6 +108,7 @@ def problem_table(table: ImageTable) -> Table | None:
 
 
 def audit_tables(survey: Survey) -> list[Table]:
+    """All findings of the audit that are told nowhere else, in one table; none without an audit."""
     if survey.audit is None:
         return []
     found = [one for one in survey.audit.findings if one.kind not in TOLD_ELSEWHERE]

@@ -69,18 +69,19 @@ def require_any_size(network: nn.Module, train: Arrays, stage: Stage) -> None:
             "training.cached_views=0 and training.trainable.backbone=all."
         )
     height, width = train.inputs.shape[1:3]
+    small = setting.image_size
     weight = next(network.parameters())
     image = torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
     was_training = network.training
     network.eval()
-    try:
-        with torch.no_grad():
-            network(shrink(image, setting.image_size))
-    except RuntimeError as error:
-        raise RecipeError(
-            f"training.progressive_resizing.image_size={setting.image_size}: the network cannot "
-            f"take images of {setting.image_size} pixels beside those of {height} (one with a "
-            "'flatten' layer has weights for one size); leave progressive_resizing out."
-        ) from error
-    finally:
-        network.train(was_training)
+    with torch.no_grad():
+        network(image)  # an error here has nothing to do with the smaller size
+        try:
+            network(shrink(image, small))
+        except RuntimeError as error:
+            raise RecipeError(
+                f"training.progressive_resizing.image_size={small}: the network cannot take images "
+                f"of {small} pixels beside those of {height} (one with a 'flatten' layer has "
+                "weights for one size); leave progressive_resizing out."
+            ) from error
+    network.train(was_training)
