@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,25 @@ def test_whether_more_epochs_would_help() -> None:
     assert [f.kind for f in falling] == ["more_epochs"]
     level = training_findings(history([1.0, 0.5, 0.4, *[0.35 + 0.001 * (i % 2) for i in range(9)]]))
     assert [f.kind for f in level] == ["enough_epochs"]
+
+
+def test_a_schedule_that_ended_is_no_reason_for_more_epochs() -> None:
+    losses = [1 / (i + 1) for i in range(10)]
+    cosine = [1e-3 * (1 + math.cos(math.pi * (i + 1) / 10)) / 2 for i in range(10)]
+    found = training_findings(history(losses, cosine), best_epoch=10)
+    assert [f.kind for f in found] == ["schedule_ended"]
+    assert "would probably help" not in found[0].sentence
+    assert "lowest at epoch 10 of 10 (0.1)" in found[0].sentence
+
+    levelled = [0.5, 0.4, *[0.35 + 0.001 * (i % 2) for i in range(8)]]
+    assert [f.kind for f in training_findings(history(levelled, cosine))] == ["schedule_ended"]
+    rising = [0.5, 0.4, *[0.4 + 0.05 * i for i in range(8)]]
+    assert training_findings(history(rising, cosine))[0].kind == "overfitting_begins"
+
+    stopped_early = training_findings(history(losses[:5], cosine[:5]))
+    assert [f.kind for f in stopped_early] == ["more_epochs"]
+    plateau = [1e-3] * 6 + [1e-4] * 2 + [1e-5] * 2
+    assert "more_epochs" in {f.kind for f in training_findings(history(losses, plateau))}
 
 
 def test_when_the_learning_rate_dropped() -> None:

@@ -86,6 +86,15 @@ def training_findings(history: History, best_epoch: int | None = None) -> list[F
             f"rises from {losses[lowest]:.3g} to {losses[last]:.3g} while the train loss falls "
             f"from {train[lowest]:.3g} to {train[last]:.3g}.{kept}",
         ))
+    elif _ran_down(history):
+        found.append(Finding(
+            "schedule_ended", "note",
+            f"The validation loss was lowest at epoch {epochs[lowest]:g} of {epochs[last]:g} "
+            f"({losses[lowest]:.3g}). The schedule brought the learning rate down to "
+            f"{_number(history[last].get('learning_rate')):.2g}, which ends learning by itself, so "
+            f"the curve does not say whether more epochs would help: only a longer training does."
+            f"{kept}",
+        ))
     elif after <= max(1, len(losses) // 10) and _still_falling(losses):
         found.append(Finding(
             "more_epochs", "note",
@@ -288,6 +297,16 @@ def _rate_drops(history: History) -> list[Finding]:
 
 def _recent(losses: Sequence[float]) -> int:
     return max(2, len(losses) // 5)
+
+
+def _ran_down(history: History) -> bool:
+    """A schedule such as cosine or one-cycle took the learning rate to less than a tenth.
+
+    It falls in each of the last epochs; a rate that was cut on plateaus stands in between.
+    """
+    rates = [_number(row.get("learning_rate")) for row in history]
+    last = rates[-1 - _recent(rates) :]
+    return all(b < a for a, b in pairwise(last)) and rates[-1] < 0.1 * max(rates)
 
 
 def _still_falling(losses: Sequence[float]) -> bool:
