@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import warnings
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -52,6 +53,25 @@ def test_a_class_may_be_called_anything() -> None:
         warnings.simplefilter("error")
         words = texts(plots.confusion_matrix(np.eye(4, dtype=int), names, "test"))
     assert "<img src=x on" in words and "$x_1^$" in words and "名前" in words
+
+
+@pytest.mark.parametrize(
+    "fallback, missing", [((), True), (("No Such Font", "STIXGeneral"), False)]
+)
+def test_letters_that_the_main_font_lacks_come_from_another_font_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, fallback: tuple[str, ...], missing: bool
+) -> None:
+    monkeypatch.setattr(plots.style, "FALLBACK_FONTS", fallback)
+    plots.style._fonts.cache_clear()
+    try:
+        with plots.style.style(), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            figure, axes = plots.style.new_figure()
+            axes[0, 0].set_xlabel("\u210a")  # DejaVu Sans has no such letter
+            figure.savefig(io.BytesIO(), format="png")
+    finally:
+        plots.style._fonts.cache_clear()
+    assert ["missing from font" in str(warning.message) for warning in said] == [True] * missing
 
 
 def test_files_are_complete_described_and_repeatable(made, tmp_path: Path) -> None:

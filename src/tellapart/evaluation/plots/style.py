@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -21,6 +22,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from numpy.typing import NDArray
 
 INK = "#171b1f"
@@ -39,9 +41,17 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 WIDTH = 5.8
 PNG_DPI = 150
 
+FONT = "DejaVu Sans"  # comes with matplotlib
+#: Looked for on this machine, for names in scripts that DejaVu Sans lacks: Noto and others on
+#: Linux, then what comes with Windows and with macOS.
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
+    "WenQuanYi Zen Hei", "Droid Sans Fallback", "Noto Sans Thai", "Noto Sans Devanagari",
+    "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Leelawadee UI", "Nirmala UI",
+    "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS",
+)
+
 _SETTINGS: Any = {  # matplotlib wants its own literal type here
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.0,
     "text.color": INK,
     "axes.labelcolor": MUTED,
@@ -84,8 +94,15 @@ _SVG_FONTS = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', san
 @contextmanager
 def style() -> Iterator[None]:
     """Figures made within look alike; nothing is left behind."""
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context({**_SETTINGS, "font.family": list(_fonts())}):
         yield
+
+
+@cache
+def _fonts() -> tuple[str, ...]:
+    """DejaVu Sans and those of the fallback fonts that this machine has."""
+    here = set(fontManager.get_font_names())
+    return (FONT, *(name for name in FALLBACK_FONTS if name in here))
 
 
 def new_figure(
@@ -143,7 +160,7 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
     )
     prefix = re.sub(r"[^A-Za-z0-9]+", "-", name) or "figure"
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    text = text.replace("font-family: 'DejaVu Sans', sans-serif; ", "")  # named once instead
+    text = re.sub(rf"font-family: '{FONT}'[^;\"]*; ", "", text)  # named once instead
     text = text.replace("<svg ", f'<svg font-family="{_SVG_FONTS}" ', 1)
     if description:
         head, opening, rest = text.partition("<svg ")
@@ -156,8 +173,8 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
 
 @contextmanager
 def _without_glyph_warnings() -> Iterator[None]:
-    """A name in a script that DejaVu lacks is right in the SVG and boxes in the PNG; the
-    name itself stands beside the figure, so there is nothing for the user to do."""
+    """A name in a script for which this machine has no font is right in the SVG and boxes in
+    the PNG; the name itself stands beside the figure, so there is nothing for the user to do."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
