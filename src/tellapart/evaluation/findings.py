@@ -92,7 +92,7 @@ def training_findings(history: History, best_epoch: int | None = None) -> list[F
             f"The validation loss was lowest at epoch {epochs[lowest]:g} of {epochs[last]:g} "
             f"({losses[lowest]:.3g}). The schedule brought the learning rate down to "
             f"{_number(history[last].get('learning_rate')):.2g}, which ends learning by itself, so "
-            f"the curve does not say whether more epochs would help: only a longer training does."
+            "the curve does not say whether more epochs would help: only a longer training does."
             f"{kept}",
         ))
     elif after <= max(1, len(losses) // 10) and _still_falling(losses):
