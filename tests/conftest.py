@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 # Tests are imported by path (import-mode importlib), so helpers need their folder here.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,6 +23,12 @@ def _cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TELLAPART_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """What a test draws from PyTorch does not depend on which tests ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

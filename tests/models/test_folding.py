@@ -37,7 +37,7 @@ def outcome(network: nn.Module, images: Tensor, *, fold: bool) -> list[Tensor]:
     network.zero_grad()
     with folded(find_pairs(network) if fold else []):
         output = network(images)
-    weights = torch.linspace(-1, 1, output.numel()).reshape(output.shape)
+    weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).reshape(output.shape)
     (output * weights).sum().backward()
     gradients = [p.grad for p in network.parameters() if p.requires_grad]
     return [tensor.detach().clone() for tensor in (output, *gradients)]
@@ -53,14 +53,17 @@ def outcome(network: nn.Module, images: Tensor, *, fold: bool) -> list[Tensor]:
     ],
 )
 def test_outputs_and_gradients_stay(make, num_pairs) -> None:
-    network = still(make())
+    # In float64, as rounding in float32 can carry a value over the kink of a ReLU, and the
+    # gradients below it then differ by far more than rounding.
+    torch.manual_seed(0)
+    network = still(make()).double()
     assert len(find_pairs(network)) == num_pairs
-    images = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     expected = outcome(network, images, fold=False)
     found = outcome(network, images, fold=True)
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
-        assert float((one - other).norm()) <= 2e-4 * float(other.norm()) + 1e-6
+        assert float((one - other).norm()) <= 1e-10 * float(other.norm()) + 1e-12
 
 
 def test_the_network_is_what_it_was_afterwards() -> None:
