@@ -36,8 +36,10 @@ def made(part: str, seed: int, images: int = 400, classes: int = 2) -> Predictio
 VALIDATION, TEST = made("validation", 1), made("test", 2)
 
 
-def test_thresholds_are_chosen_on_validation_and_shown_on_test() -> None:
-    table = threshold_rows(VALIDATION, TEST)
+@pytest.mark.parametrize("positive", [0, 1])
+def test_thresholds_are_chosen_on_validation_and_shown_on_test(positive) -> None:
+    table = threshold_rows(VALIDATION, TEST, VALIDATION.classes[positive])
+    assert f"'{VALIDATION.classes[positive]}'" in table.title
     titles = [column.title for column in table.columns]
     assert titles[2:6] == [
         "Validation precision", "Validation recall", "Test precision", "Test recall",
@@ -46,13 +48,14 @@ def test_thresholds_are_chosen_on_validation_and_shown_on_test() -> None:
     for wish, row in rows.items():
         threshold = row[1]
         for p, at in ((VALIDATION, 2), (TEST, 4)):
-            called = p.probabilities[:, 1] >= threshold
-            assert row[at].value == pytest.approx(precision_score(p.labels, called)), wish
-            assert row[at + 1].value == pytest.approx(recall_score(p.labels, called)), wish
+            called = p.probabilities[:, positive] >= threshold
+            is_one = p.labels == positive
+            assert row[at].value == pytest.approx(precision_score(is_one, called)), wish
+            assert row[at + 1].value == pytest.approx(recall_score(is_one, called)), wish
             assert row[at].low < row[at].value <= row[at].high
-        called = TEST.probabilities[:, 1] >= threshold
-        assert row[6] == int((called & (TEST.labels == 0)).sum())
-        assert row[7] == int((~called & (TEST.labels == 1)).sum())
+        called = TEST.probabilities[:, positive] >= threshold
+        assert row[6] == int((called & (TEST.labels != positive)).sum())
+        assert row[7] == int((~called & (TEST.labels == positive)).sum())
     assert rows["recall at least 0.95"][3].value >= 0.95
     assert rows["precision at least 0.95"][2].value >= 0.95
 
@@ -90,13 +93,22 @@ def test_thresholds_are_for_two_classes_and_need_validation() -> None:
     assert titles == ["If the uncertain images go to a person"]
     assert tables_of(None, TEST) == []
     titles = [table.title for table in tables_of(VALIDATION, TEST, temperature=1.2)]
-    assert len(titles) == 3 and titles[2].startswith("Temperature")
+    assert len(titles) == 4 and titles[3].startswith("Temperature")
+
+
+def test_thresholds_are_given_for_both_classes_the_rarer_first() -> None:
+    few = VALIDATION.select(np.flatnonzero((VALIDATION.labels == 1) | (np.arange(400) < 60)))
+    assert (few.labels == 0).sum() < (few.labels == 1).sum()
+    first, second, _ = (table.title for table in tables_of(few, TEST))
+    assert first.endswith("say 'a'") and second.endswith("say 'b'")
+    few = VALIDATION.select(np.flatnonzero((VALIDATION.labels == 0) | (np.arange(400) < 60)))
+    assert tables_of(few, TEST)[0].title.endswith("say 'b'")
 
 
 def test_new_images_called_validation_are_kept_apart() -> None:
     """A folder's own validation part must not stand in for the run's."""
     new = made("validation", 9)
-    row = threshold_rows(VALIDATION, new).rows[0]
+    row = threshold_rows(VALIDATION, new, "b").rows[0]
     called = new.probabilities[:, 1] >= row[1]
     assert row[4].value == pytest.approx(precision_score(new.labels, called))
     assert row[2].value != row[4].value

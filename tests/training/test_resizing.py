@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import NUM_CLASSES, tiny_arrays, tiny_network
 
 from tellapart.errors import RecipeError
+from tellapart.progress import SilentProgress
 from tellapart.recipe import ProgressiveResizing, Stage
 from tellapart.training.batches import Arrays
 from tellapart.training.fit import fit
@@ -72,6 +75,40 @@ def test_the_network_trains_on_small_images_first_and_is_validated_on_full_ones(
     assert heights == [32, 32, 64, 64]
     assert {height for training, height in seen if not training} == {64}
     assert result.last_epoch == 4
+
+
+class Counter(SilentProgress):
+    """Keeps what the display of the training was told."""
+
+    def __init__(self) -> None:
+        self.total, self.unit, self.done = 0, "", list[int]()
+
+    @contextmanager
+    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Counter]:
+        self.total, self.unit = total or 0, unit
+        yield self
+
+    def advance(self, amount: int = 1) -> None:
+        self.done.append(amount)
+
+    def status(self, text: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, [2, 2, 8, 8]), (0.0, [8, 8, 8, 8])])
+def test_the_display_counts_small_images_by_their_pixels(share, expected) -> None:
+    """So that the time left is right: eight steps on a quarter of the pixels are two."""
+    setting = ProgressiveResizing(image_size=32, share=share)
+    stage = Stage(epochs=4, batch_size=4, progressive_resizing=setting)
+    parts = tiny_arrays(32, 1, side=64), tiny_arrays(20, 2, side=64)
+    counter = Counter()
+    options = {"num_classes": NUM_CLASSES, "device": "cpu", "progress": counter}
+    fit(tiny_network(), *parts, stage, **options)
+    assert counter.unit == "full-size steps"
+    assert sum(counter.done) == counter.total == sum(expected)
+    # A slow step is shown in between.
+    sums = np.cumsum(counter.done)
+    assert set(np.cumsum(expected)) <= set(sums)
 
 
 def test_a_network_with_weights_for_one_size_is_refused() -> None:

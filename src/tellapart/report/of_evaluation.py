@@ -126,18 +126,23 @@ def tables_of(
     known = validation is not None and validation.labelled.any()
     if validation is not None and known and shown.labelled.any():
         if len(shown.classes) == 2:
-            tables.append(threshold_rows(validation, shown))
+            # Only the user knows which class is looked for; the rarer one more often is.
+            by_number = np.bincount(validation.labels[validation.labelled], minlength=2).argsort(
+                kind="stable"
+            )
+            tables += [threshold_rows(validation, shown, shown.classes[i]) for i in by_number]
         tables.append(coverage_rows(validation, shown))
     if temperature is not None and shown.labelled.any():
         tables.append(temperature_rows(shown, temperature))
     return tables
 
 
-def threshold_rows(validation: Predictions, shown: Predictions) -> Table:
-    """A row a wish: the threshold from validation and what it gives on ``shown``."""
+def threshold_rows(validation: Predictions, shown: Predictions, positive: str) -> Table:
+    """A row a wish: from which probability of ``positive`` to say so, chosen on validation,
+    and what it gives on ``shown``."""
     part = shown.part if shown.part != validation.part else f"{shown.part} (new)"
     rows: list[tuple[Any, ...]] = []
-    for row in threshold_table(validation, [replace(shown, part=part)]):
+    for row in threshold_table(validation, [replace(shown, part=part)], positive=positive):
         if row["threshold"] is None:
             rows.append((row["wish"], Number(None, reason=row["reason"]), *(None,) * 6))
             continue
@@ -147,7 +152,6 @@ def threshold_rows(validation: Predictions, shown: Predictions) -> Table:
             Number.of(chosen["recall"]), Number.of(found["precision"]),
             Number.of(found["recall"]), found["false_alarms"], found["misses"],
         ))  # fmt: skip
-    positive = shown.classes[-1]
     here = shown.part.capitalize()
     return Table(
         title=f"Where to draw the line: from which probability to say '{positive}'",
@@ -158,8 +162,8 @@ def threshold_rows(validation: Predictions, shown: Predictions) -> Table:
             Column("Validation recall", "share"),
             Column(f"{here} precision", "share", f"of those called '{positive}', how many are"),
             Column(f"{here} recall", "share", f"of all '{positive}', how many are found"),
-            Column("False alarms", "count", f"in {shown.part}"),
-            Column("Misses", "count", f"in {shown.part}"),
+            Column("False alarms", "count", f"called '{positive}' and are not, in {shown.part}"),
+            Column("Misses", "count", f"'{positive}' that are not found, in {shown.part}"),
         ),
         rows=rows,
         reading=f"Each threshold was chosen on the validation images; what it gives on "

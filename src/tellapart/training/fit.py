@@ -34,7 +34,7 @@ from tellapart.training.mixing import mix
 from tellapart.training.objective import cross_entropy, predicted_classes
 from tellapart.training.optimizers import set_learning_rate
 from tellapart.training.parts import Parts, build_accelerator, require_images
-from tellapart.training.resizing import shrink, training_image_size
+from tellapart.training.resizing import shrink
 from tellapart.training.schedules import schedule_factor
 from tellapart.training.sentinels import check_finite
 from tellapart.training.sums import EpochSums
@@ -103,8 +103,9 @@ def fit(
         tensorboard_folder: where to write TensorBoard logs.
         time_limit_seconds: stop when the next epoch would not end in time. Counts resumed
             parts too.
-        extend: epochs to add to a finished training. Its patience starts anew; "cosine" and
-            "one_cycle" go on as if the longer training had been asked for.
+        extend: epochs to add to a finished training. Its patience starts anew; "cosine",
+            "one_cycle" and progressive resizing go on as if the longer training had been
+            asked for.
 
     Raises:
         TrainingError: a part is empty, or the result would be nonsense (see ``sentinels``).
@@ -161,9 +162,13 @@ def _run(
 ) -> str:
     """Train from the position to its target; returns why it stopped ("": all done)."""
     at = parts.position
-    steps_left = (at.target_epochs - at.epoch) * parts.steps_per_epoch
+    work_left = sum(
+        round(parts.steps_per_epoch * parts.step_work(epoch))
+        for epoch in range(at.epoch + 1, at.target_epochs + 1)
+    )
+    unit = "steps" if parts.stage.progressive_resizing is None else "full-size steps"
     try:
-        with progress.stage("training", steps_left, "steps") as display:
+        with progress.stage("training", work_left, unit) as display:
             while at.epoch < at.target_epochs and not at.stopped:
                 if at.epoch and at.seconds * (1 + 1 / at.epoch) > limit_seconds:
                     return TIME_LIMIT
@@ -237,8 +242,8 @@ def train_epoch(
     random = Generator().manual_seed(parts.seed_of("augmentation", epoch))
     mixing = np.random.default_rng(parts.seed_of("mixing", epoch))
     plan, shares, views = parts.plan(epoch)
-    epochs = parts.position.target_epochs
-    total_steps = epochs * parts.steps_per_epoch
+    total_steps = parts.position.target_epochs * parts.steps_per_epoch
+    step_work = parts.step_work(epoch)
     moving = [weight for weight in parts.network.parameters() if weight.requires_grad]
     sums = EpochSums(parts.accelerator.device)
     looked, shown = perf_counter(), 0
@@ -257,9 +262,7 @@ def train_epoch(
         if stage.mixup or stage.cutmix:
             inputs, targets = mix(inputs, labels, stage, parts.num_classes, mixing)
         if stage.progressive_resizing is not None:
-            full_height = inputs.shape[2]
-            height = training_image_size(stage.progressive_resizing, epoch, epochs, full_height)
-            inputs = shrink(inputs, height)
+            inputs = shrink(inputs, parts.image_height(epoch))
 
         with parts.forward_pass():
             logits = parts.model(inputs)
@@ -285,12 +288,13 @@ def train_epoch(
             so_far = sums.total()
             mean_loss, _, accuracy = (so_far[:3] / so_far[3]).tolist()
             check_finite(mean_loss, epoch, rate)
-            display.advance(number + 1 - shown)
+            done = round((number + 1) * step_work)
+            display.advance(done - shown)
             display.status(f"epoch {epoch}: {summary(mean_loss, accuracy)}, rate {rate:.2g}")
-            looked, shown = now, number + 1
+            looked, shown = now, done
             if now > deadline and parts.accelerator.num_processes == 1:
                 break
-    display.advance(number + 1 - shown)
+    display.advance(round((number + 1) * step_work) - shown)
     total: Tensor = parts.accelerator.reduce(sums.total())
     return total, rate
 

@@ -42,7 +42,7 @@ from tellapart.training.checkpoint import (
 from tellapart.training.objective import Objective, balanced_weights
 from tellapart.training.optimizers import GradualUnfreezing, build_optimizer
 from tellapart.training.precision import trains_in_bf16
-from tellapart.training.resizing import require_any_size
+from tellapart.training.resizing import require_any_size, training_image_size
 from tellapart.training.schedules import Patience, Plateau
 from tellapart.training.sentinels import ChanceWatch, FrozenStatistics
 
@@ -89,6 +89,8 @@ class Parts:
         self.seed = seed
         self.train, self.validation = Source(train, device), Source(validation, device)
         self.steps_per_epoch = steps_per_epoch(self.train.size, stage.batch_size)
+        #: Of the images as they are stored; without a meaning for features.
+        self.full_height = train.inputs.shape[-3] if train.are_images else 1
 
         require_any_size(network, train, stage)
         freeze(network, stage.trainable)
@@ -120,6 +122,19 @@ class Parts:
         self.chance = ChanceWatch(float(largest_class))
         self.position = Position(stage.epochs)
         self.best_state: dict[str, Tensor] = {}
+
+    def image_height(self, epoch: int) -> int:
+        """Height of the training images of an epoch, in pixels."""
+        return training_image_size(
+            self.stage.progressive_resizing, epoch, self.position.target_epochs, self.full_height
+        )
+
+    def step_work(self, epoch: int) -> float:
+        """How much work a step of an epoch is, 1 being one on full-size images: its pixels.
+
+        The display counts by it, so that the time left is right while the images are small.
+        """
+        return (self.image_height(epoch) / self.full_height) ** 2
 
     def plan(self, epoch: int) -> tuple[list[Tensor], list[float] | None, Tensor | None]:
         """This process's ids of each batch, their weight, and which view of each image.
