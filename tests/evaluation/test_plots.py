@@ -91,6 +91,27 @@ def test_files_are_complete_described_and_repeatable(made, tmp_path: Path) -> No
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == ["roc.png", "roc.svg"]
 
 
+@pytest.mark.parametrize("draw", [plots.roc_curves, plots.precision_recall_curves])
+def test_the_enlarged_corner_is_there_only_where_it_covers_no_curve(draw) -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(600) % 2
+    shown = []
+    for distance in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0):
+        scores = 1 / (1 + np.exp(-random.normal(distance * (2 * labels - 1), 2.0)))
+        figure = draw(labels, np.stack([1 - scores, scores], axis=1), ("a", "b"), "test")
+        axes = figure.axes[0]
+        shown.append(bool(axes.child_axes))
+        if not axes.child_axes:
+            continue
+        figure.draw_without_rendering()
+        covered = axes.child_axes[0].get_tightbbox()
+        for line in axes.lines:
+            if line.get_label().startswith(("a ", "b ")):
+                path = line.get_transform().transform_path(line.get_path())
+                assert not path.intersects_bbox(covered, filled=False), distance
+    assert shown == sorted(shown) and not shown[0] and shown[-1]
+
+
 def test_no_global_state_is_left_behind(made) -> None:
     before = dict(matplotlib.rcParams)
     predictions = made(60, 3)

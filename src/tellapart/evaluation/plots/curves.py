@@ -71,8 +71,7 @@ def roc_curves(
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.text(0.66, 0.63, "chance", color=MUTED, fontsize=8, ha="left", va="top")
         _draw(axes, curves, legend_at="lower right", what="area")
-        if curves and min(area for _, area, _ in curves) > 0.93:
-            _enlarge_corner(axes, curves, (0.16, 0.47), right=False)
+        _enlarge_corner(axes, curves, (0.16, 0.47), right=False)
         set_title(figure, title_with_part("ROC curve", part, int((labels >= 0).sum())))
         axes.set_xlabel("false alarms (share of the others called this class)")
         axes.set_ylabel("hits (share of the class found)")
@@ -104,8 +103,7 @@ def precision_recall_curves(
             labels, probabilities, classes, points, average_precision, both_of_two=True
         )
         _draw(axes, curves, legend_at="lower left", what="average precision")
-        if curves and min(area for _, area, _ in curves) > 0.93:
-            _enlarge_corner(axes, curves, (0.38, 0.42), right=True)
+        _enlarge_corner(axes, curves, (0.38, 0.42), right=True)
         set_title(figure, title_with_part("Precision and recall", part, int((labels >= 0).sum())))
         axes.set_xlabel("recall (share of the class found)")
         axes.set_ylabel("precision (share of the found that is right)")
@@ -294,8 +292,14 @@ def _enlarge_corner(
     at: tuple[float, float],
     right: bool,
 ) -> None:
-    """The corner where good curves run, five times as large, in the empty middle."""
-    corner = axes.inset_axes((*at, 0.36, 0.36))
+    """The corner where good curves run, five times as large, in the middle if that is empty."""
+    side = 0.36
+    # With the room that its numbers (left) and title (above) take.
+    across = np.linspace(at[0] - 0.09, at[0] + side + 0.01, 100)
+    top = at[1] + side + 0.08
+    if not curves or any((np.interp(across, *curve) < top).any() for *_, curve in curves):
+        return
+    corner = axes.inset_axes((*at, side, side))
     _draw(corner, curves, legend_at=None, what="")
     corner.set(xlim=(0.8, 1.004) if right else (-0.004, 0.2), ylim=(0.8, 1.004))
     _finish_square(corner)
