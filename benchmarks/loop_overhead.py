@@ -103,7 +103,7 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, Any]:
     arrays = Arrays(pixels, labels)
 
     ours = Parts(
-        build_accelerator("cpu"), make_network(recipe), arrays, arrays, stage,
+        build_accelerator("cpu", stage), make_network(recipe), arrays, arrays, stage,
         num_classes=recipe.num_classes,
     )  # fmt: skip
     bare = BareLoop(

@@ -166,6 +166,30 @@ def test_every_setting_trains(settings: dict) -> None:
     assert result.history[result.best_epoch - 1]["validation_accuracy"] > 0.8
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"optimizer": "rmsprop", "momentum": 0.9},
+        {"optimizer": "adam"},
+        {"optimizer": "adamw"},
+    ],
+)
+def test_every_optimizer_takes_stages_that_open_later(settings: dict) -> None:
+    """A weight whose stage opens in the second epoch has no momentum there yet."""
+    moved = []
+    for epochs in (1, 2):
+        network = tiny_network()
+        network.backbone = network.body
+        before = {name: weight.clone() for name, weight in network.state_dict().items()}
+        result = run(network, epochs=epochs, gradual_unfreezing=1, **settings)
+        assert result.best_epoch == epochs
+        moved.append({n for n, w in network.named_parameters() if not w.equal(before[n])})
+    assert moved[0] == {"output.weight", "output.bias"}
+    # The output side of the backbone: BatchNorm; the convolution would come in the third.
+    assert moved[1] > moved[0] and "body.0.weight" not in moved[1]
+
+
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others() -> None:
     def numbers(seed: int) -> list[float]:
         augmentation = build_augmentation([recipe.Flip(transform="flip")])

@@ -21,8 +21,10 @@ from tellapart.training.fit import fit
 torch.set_num_threads(1)
 network = tiny_network(l2={l2})
 network.body[1] = torch.nn.Identity()  # BatchNorm would see each process's images alone
-stage = Stage(epochs=2, batch_size=16, optimizer="sgd", momentum=0.9, learning_rate=0.05,
-              precision="float32")
+if {unfreezing}:  # first the head, then the convolution
+    network.backbone = network.body
+stage = Stage(epochs=3, batch_size=16, optimizer="sgd", momentum=0.9, learning_rate=0.05,
+              precision="float32", gradual_unfreezing={unfreezing})
 # 65 images: the last batch of one joins the batch before, and parts are not equal.
 result = fit(network, tiny_arrays(65, 1), tiny_arrays(40, 2), stage, num_classes=3, device="cpu")
 rows = [{{k: v for k, v in row.items() if k != "seconds"}} for row in result.history]
@@ -32,9 +34,9 @@ with open({output!r} + str(torch.distributed.is_initialized() and torch.distribu
 """
 
 
-def run(tmp_path: Path, name: str, launcher: list[str], l2: float) -> None:
+def run(tmp_path: Path, name: str, launcher: list[str], **options: float) -> None:
     script = tmp_path / f"{name}.py"
-    text = SCRIPT.format(folder=str(Path(__file__).parent), output=str(tmp_path / name), l2=l2)
+    text = SCRIPT.format(folder=str(Path(__file__).parent), output=str(tmp_path / name), **options)
     script.write_text(text, encoding="utf-8")
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, str(script)]
@@ -43,11 +45,13 @@ def run(tmp_path: Path, name: str, launcher: list[str], l2: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("l2", [0.0, 0.01])
-def test_two_processes_take_the_steps_that_one_takes(tmp_path: Path, l2: float) -> None:
-    run(tmp_path, "one", [], l2)
+@pytest.mark.parametrize(("l2", "unfreezing"), [(0.0, 0), (0.01, 0), (0.0, 1)])
+def test_two_processes_take_the_steps_that_one_takes(
+    tmp_path: Path, l2: float, unfreezing: int
+) -> None:
+    run(tmp_path, "one", [], l2=l2, unfreezing=unfreezing)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    run(tmp_path, "two", launcher, l2)
+    run(tmp_path, "two", launcher, l2=l2, unfreezing=unfreezing)
     alone, processes = json.loads((tmp_path / "oneFalse").read_text())
     assert processes == 1
     for rank in "01":

@@ -116,7 +116,7 @@ def fit(
     """
     require_images((("training", train), ("validation", validation)))
     keep_memory()
-    accelerator = build_accelerator(device)
+    accelerator = build_accelerator(device, stage)
     gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus), ExitStack() as open_things:
         parts = Parts(

@@ -99,6 +99,8 @@ def build_optimizer(network: nn.Module, stage: Stage, device: torch.device) -> O
     epsilon = KERAS_EPSILON if stage.epsilon is None else stage.epsilon
     rate = stage.learning_rate
     if stage.optimizer == "sgd":
+        # The fused kernel cannot take weights with and without a momentum yet in one step.
+        fused = fused and not stage.gradual_unfreezing
         return torch.optim.SGD(
             groups, lr=rate, momentum=stage.momentum, nesterov=stage.nesterov, fused=fused
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Generator, Tensor, nn
 
 from tellapart.data.augment import Augmentation
@@ -241,7 +241,7 @@ class Parts:
             self.patience.wait = 0
 
 
-def build_accelerator(device: str) -> Accelerator:
+def build_accelerator(device: str, stage: Stage) -> Accelerator:
     """Accelerate on a device; number formats are chosen by ``precision``, not by it.
 
     Raises:
@@ -250,7 +250,16 @@ def build_accelerator(device: str) -> Accelerator:
     """
     kind = resolve_device(device).partition(":")[0]
     try:
-        accelerator = Accelerator(mixed_precision="no", cpu=kind == "cpu")
+        accelerator = Accelerator(
+            mixed_precision="no",
+            cpu=kind == "cpu",
+            # Several processes must not wait for gradients of stages that are not open yet.
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(
+                    find_unused_parameters=stage.gradual_unfreezing > 0
+                )
+            ],
+        )
     except ValueError:
         accelerator = None
     if accelerator is None or accelerator.device.type != kind:
