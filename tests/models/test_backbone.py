@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -110,10 +111,39 @@ def test_tokens_are_no_map() -> None:
         without_memory("vit_tiny_patch16_224", "map")
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("name", ["mixer_s16_224", "levit_128"])
 def test_a_size_that_a_network_cannot_take_is_refused_with_its_reason(name: str) -> None:
-    with pytest.raises(RecipeError, match=r"cannot take images of 100 x 100 pixels \(.*224"):
-        feature_shape(without_memory(name, "pooled"), 100, 100)
+    with pytest.raises(RecipeError, match=r"cannot take images of 100 x 100 pixels \(.*: set data"):
+        build_backbone(name, "none", image_size=(100, 100))
+
+
+def test_images_smaller_than_a_patch_are_refused() -> None:
+    with pytest.raises(RecipeError, match="cannot take images of 8 x 8 pixels"):
+        build_backbone("vit_tiny_patch16_224", "none", image_size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        # As many windows as at 224 pixels: an eighth of the patches, of 4 pixels each.
+        ("swin_tiny_patch4_window7_224", {"window_size": (3, 4)}),
+    ],
+)
+def test_positions_are_interpolated_for_images_of_another_size(name: str, options: dict) -> None:
+    """As timm does it for a network that is made for that size."""
+    import timm
+
+    size = (96, 128)
+    backbone = build_backbone(name, "none", image_size=size).eval()
+    assert feature_shape(backbone, *size) == (backbone.feature_size,)
+    source = build_backbone(name, "none").network.state_dict()
+    expected = timm.create_model(name, img_size=size, num_classes=0, **options).eval()
+    filtered = sys.modules[type(expected).__module__].checkpoint_filter_fn(source, expected)
+    expected.load_state_dict(filtered, strict=False)
+    images = torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(images), expected(images))
 
 
 # --- what moves ------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def test_no_images_have_features_of_the_right_shape() -> None:
 
 
 def test_a_size_that_the_backbone_cannot_take_is_refused() -> None:
-    model = BackboneModel(backbone="vit_tiny_patch16_224", weights="none")
+    model = BackboneModel(backbone="mixer_s16_224", weights="none")
     with pytest.raises(RecipeError, match=r"cannot take images of 64 x 64 pixels"):
         extract_features(model, PREPROCESSING, images(2))
 

@@ -179,7 +179,11 @@ def _row(name: str, *, count: bool) -> BackboneRow:
 
 
 def build_backbone(
-    name: str, weights: str = "auto", *, features: Literal["pooled", "map"] = "pooled"
+    name: str,
+    weights: str = "auto",
+    *,
+    features: Literal["pooled", "map"] = "pooled",
+    image_size: tuple[int, int] | None = None,
 ) -> Backbone:
     """Build a pretrained network that ends in features.
 
@@ -188,18 +192,27 @@ def build_backbone(
         weights: "auto", "none" (random, the same every time) or a file, see
             :func:`tellapart.models.weights.locate_weights`.
         features: "pooled" gives (N, D), "map" the spatial map before pooling, (N, D, h, w).
+        image_size: height and width of the images to come; None: those of its pretraining,
+            or any, where the network takes any.
 
     Returns:
         A module on normalised float images (N, 3, H, W).
 
     Raises:
-        RecipeError: there is no such network, or it has no spatial map.
+        RecipeError: there is no such network, it has no spatial map, or it cannot take
+            images of this size.
         WeightsError: weights are missing, damaged or of another network.
     """
     from tellapart.models.pretrained import Backbone
 
     network = load_pretrained(name, weights)
-    return Backbone(network, features)
+    backbone = Backbone(network, features)
+    if image_size is not None:
+        from tellapart.models.pretrained import feature_shape
+
+        backbone.set_image_size(*image_size)
+        feature_shape(backbone, *image_size)  # refuses a size that it cannot take
+    return backbone
 
 
 def load_imagenet_network(name: str, weights: str = "auto") -> nn.Module:

@@ -99,10 +99,13 @@ def build_network(
         )
     else:
         from tellapart.models.backbone import build_backbone
+        from tellapart.models.pretrained import feature_shape
 
         weights = "none" if random_weights else model.weights
-        backbone = build_backbone(model.backbone, weights, features=model.features)
-        shape = _feature_shape(backbone, size)
+        backbone = build_backbone(
+            model.backbone, weights, features=model.features, image_size=size
+        )
+        shape = feature_shape(backbone, *size)
         head = build_head(model.head, shape, num_outputs, model.output_l2)
     normalise = Normalise(preprocessing.mean, preprocessing.std)
     return Network(normalise, backbone, head, model.output)
@@ -151,13 +154,3 @@ def l2_penalty(module: nn.Module) -> Tensor:
         if isinstance(layer, nn.Linear | nn.Conv2d) and isinstance(l2, float) and l2 > 0:
             penalty = penalty + l2 * layer.weight.square().sum()
     return penalty
-
-
-def _feature_shape(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, ...]:
-    """What a backbone gives for one image of this size, found by running it once."""
-    was_training = backbone.training
-    backbone.eval()
-    with torch.no_grad():
-        shape = tuple(backbone(torch.zeros(1, 3, *size)).shape[1:])
-    backbone.train(was_training)
-    return shape

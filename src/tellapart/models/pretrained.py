@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import torch
@@ -62,6 +63,26 @@ class Backbone(nn.Module):
                     module.eval()
         return self
 
+    def set_image_size(self, height: int, width: int) -> None:
+        """Make a network with a position for each patch take images of another size.
+
+        Its position embeddings are interpolated, by timm. Networks that take any size stay
+        as they are, and so do those that take no other.
+
+        Raises:
+            RecipeError: the images are too small for its patches or windows.
+        """
+        net: Any = self.network
+        own = tuple(net.pretrained_cfg.get("input_size", (3, 0, 0))[1:])
+        if (height, width) == own or not hasattr(net, "set_input_size"):
+            return
+        try:
+            with warnings.catch_warnings():  # about timm's own way to interpolate
+                warnings.filterwarnings("ignore", module=r"timm\.layers")
+                net.set_input_size(img_size=(height, width))
+        except (RuntimeError, AssertionError, ValueError, ZeroDivisionError) as error:
+            raise _bad_size(self, height, width, error) from error
+
     def _remove_classifier(self, net: Any) -> None:
         """Drop the classifier; where only the map is asked for, its own layers as well."""
         net.reset_classifier(0)
@@ -95,12 +116,7 @@ def feature_shape(backbone: Backbone, height: int, width: int) -> tuple[int, ...
             example = torch.zeros(1, 3, height, width, device=parameter.device)
             features: Tensor = backbone(example.to(parameter.dtype))
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).strip().splitlines()
-        raise RecipeError(
-            f"The backbone '{backbone.name}' cannot take images of {height} x {width} pixels "
-            f"({reason[0] if reason else type(error).__name__}): set data.image_size to the size "
-            f"of its pretraining, which 'tellapart backbones {backbone.name}' tells."
-        ) from error
+        raise _bad_size(backbone, height, width, error) from error
     finally:
         backbone.train(was_training)
     shape = tuple(features.shape[1:])
@@ -110,3 +126,12 @@ def feature_shape(backbone: Backbone, height: int, width: int) -> tuple[int, ...
             f"(features of shape {shape}): use larger images, or set model.features=pooled."
         )
     return shape
+
+
+def _bad_size(backbone: Backbone, height: int, width: int, error: Exception) -> RecipeError:
+    reason = str(error).strip().splitlines()
+    return RecipeError(
+        f"The backbone '{backbone.name}' cannot take images of {height} x {width} pixels "
+        f"({reason[0] if reason else type(error).__name__}): set data.image_size to the size "
+        f"of its pretraining, which 'tellapart backbones {backbone.name}' tells."
+    )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RecipeError
 from tellapart.recipe import BackboneModel
 from tellapart.training.features import backbone_key, extract_features
@@ -57,7 +58,7 @@ def train_by_probe(task: Task) -> Trained:
         return result
 
     state: dict[str, NDArray[Any]] = {
-        **backbone_state(model),
+        **backbone_state(model, task.preprocessing),
         "head.output.weight": probe.weight,
         "head.output.bias": probe.bias,
     }
@@ -82,17 +83,24 @@ def train_by_probe(task: Task) -> Trained:
     )
 
 
-def backbone_state(model: BackboneModel) -> dict[str, NDArray[Any]]:
-    """The backbone's weights, named as in a Network; kept in the cache as safetensors."""
+def backbone_state(
+    model: BackboneModel, preprocessing: Preprocessing
+) -> dict[str, NDArray[Any]]:
+    """The backbone's weights for images of this size, named as in a Network; kept in the
+    cache as safetensors."""
     from safetensors.numpy import load_file, save_file
 
     from tellapart.cache import entry
     from tellapart.models.weights import fetch_weights, weights_digest
 
+    size = (preprocessing.height, preprocessing.width)
+
     def build(folder: Any) -> None:
         from tellapart.models.backbone import build_backbone
 
-        module = build_backbone(model.backbone, model.weights, features=model.features)
+        module = build_backbone(
+            model.backbone, model.weights, features=model.features, image_size=size
+        )
         state = {
             f"backbone.{name}": np.ascontiguousarray(value.detach().numpy())
             for name, value in module.state_dict().items()
@@ -100,5 +108,5 @@ def backbone_state(model: BackboneModel) -> dict[str, NDArray[Any]]:
         save_file(state, folder / "state.safetensors")
 
     digest = weights_digest(fetch_weights(model.backbone, model.weights))
-    key = f"{model.backbone}-{model.features}-{digest}"
+    key = f"{model.backbone}-{model.features}-{size[0]}x{size[1]}-{digest}"
     return dict(load_file(entry("backbones", key, build) / "state.safetensors"))

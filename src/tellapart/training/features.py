@@ -99,11 +99,12 @@ def build_backbone_engine(
         from tellapart.models.backbone import build_backbone
         from tellapart.models.cut import cut_backbone
         from tellapart.models.network import Normalise
-        from tellapart.models.pretrained import feature_shape
 
         normalise = Normalise(preprocessing.mean, preprocessing.std)
-        backbone = build_backbone(model.backbone, model.weights, features=model.features)
-        feature_shape(backbone, preprocessing.height, preprocessing.width)  # refuses bad sizes
+        backbone = build_backbone(
+            model.backbone, model.weights, features=model.features,
+            image_size=(preprocessing.height, preprocessing.width),
+        )  # fmt: skip
         if not until:
             return nn.Sequential(normalise, backbone).eval()
         cut = cut_backbone(backbone, until, preprocessing.height, preprocessing.width)

@@ -78,10 +78,10 @@ def require_any_size(network: nn.Module, train: Arrays, stage: Stage) -> None:
         network(image)  # an error here has nothing to do with the smaller size
         try:
             network(shrink(image, small))
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError, ValueError) as error:  # timm asserts its sizes
             raise RecipeError(
                 f"training.progressive_resizing.image_size={small}: the network cannot take images "
-                f"of {small} pixels beside those of {height} (one with a 'flatten' layer has "
-                "weights for one size); leave progressive_resizing out."
+                f"of {small} pixels beside those of {height} (one with a 'flatten' layer or with "
+                "position embeddings has weights for one size); leave progressive_resizing out."
             ) from error
     network.train(was_training)
