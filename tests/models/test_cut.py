@@ -41,6 +41,14 @@ def test_vgg_is_cut_before_its_last_block() -> None:
     assert cut_backbone(backbone, at, 64, 64) is not None
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224", "coat_tiny"])
+def test_a_network_whose_parts_do_not_follow_one_another_is_not_cut(name: str) -> None:
+    backbone = build_backbone(name, "none")
+    at = cut_point(backbone, Trainable(backbone="last_layers", last_layers=2))
+    assert at
+    assert cut_backbone(backbone, at, 224, 224) is None
+
+
 def test_training_the_tail_trains_the_backbone_and_nothing_before_the_cut() -> None:
     torch.manual_seed(0)
     backbone = build_backbone("tf_efficientnet_lite0", "none")

@@ -17,6 +17,12 @@ from tellapart.models.pretrained import Backbone
 from tellapart.recipe import Trainable
 
 
+#: What networks raise whose units do not follow one another, where one of them is left out.
+_NOT_IN_A_ROW = (
+    RuntimeError, TypeError, AttributeError, AssertionError, ValueError, IndexError, KeyError,
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Cut:
     """The two parts of a backbone; they share its weights, so training one trains it."""
@@ -113,8 +119,8 @@ def _is_whole(
         with torch.no_grad():
             whole = backbone(images)
             parts = moving(still.eval()(images))
-    except RuntimeError:
-        return False  # the units do not follow one another
+    except _NOT_IN_A_ROW:
+        return False
     finally:
         backbone.train(was_training)
     return parts.shape == whole.shape and torch.allclose(parts, whole, rtol=1e-4, atol=1e-5)
