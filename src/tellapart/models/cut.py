@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from tellapart.models.pretrained import Backbone
 from tellapart.recipe import Trainable
 
-
 #: What networks raise whose units do not follow one another, where one of them is left out.
 _NOT_IN_A_ROW = (
     RuntimeError, TypeError, AttributeError, AssertionError, ValueError, IndexError, KeyError,

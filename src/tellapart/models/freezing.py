@@ -210,7 +210,11 @@ def _stage_numbers(network: Any, names: list[str]) -> dict[str, int]:
         return {n: children.index(n.split(".")[0]) if n else 0 for n in names}
     from timm.models import group_parameters
 
-    groups: dict[int, list[str]] = group_parameters(network, network.group_matcher(coarse=True))
+    try:
+        matcher = network.group_matcher(coarse=True)
+    except AssertionError:  # RDNet has no coarse groups
+        matcher = network.group_matcher(coarse=False)
+    groups: dict[int, list[str]] = group_parameters(network, matcher)
     of_parameter = {p: number for number, parameters in groups.items() for p in parameters}
     numbers: dict[str, int] = {}
     for parameter, number in of_parameter.items():

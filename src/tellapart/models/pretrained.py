@@ -114,16 +114,18 @@ def feature_shape(backbone: Backbone, height: int, width: int) -> tuple[int, ...
     try:
         with torch.no_grad():
             example = torch.zeros(1, 3, height, width, device=parameter.device)
-            features: Tensor = backbone(example.to(parameter.dtype))
+            features: Any = backbone(example.to(parameter.dtype))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise _bad_size(backbone, height, width, error) from error
     finally:
         backbone.train(was_training)
-    shape = tuple(features.shape[1:])
-    if 0 in shape or (backbone.features == "map" and len(shape) != 3):
+    # Networks of several branches end in a list of maps.
+    shape = tuple(features.shape[1:]) if isinstance(features, Tensor) else ()
+    if not shape or 0 in shape or (backbone.features == "map" and len(shape) != 3):
+        found = f"features of shape {shape}" if shape else "but several"
         raise RecipeError(
             f"The backbone '{backbone.name}' gives no spatial map at {height} x {width} pixels "
-            f"(features of shape {shape}): use larger images, or set model.features=pooled."
+            f"({found}): use larger images, or set model.features=pooled."
         )
     return shape
 
