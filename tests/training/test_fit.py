@@ -19,7 +19,7 @@ from tiny import NUM_CLASSES, Listener, TinyNetwork, tiny_arrays, tiny_network
 from tellapart import recipe
 from tellapart.data.augment import build_augmentation
 from tellapart.data.preprocessing import Preprocessing
-from tellapart.errors import TrainingError
+from tellapart.errors import RecipeError, TrainingError
 from tellapart.models.folding import find_pairs
 from tellapart.models.network import build_network
 from tellapart.recipe import BackboneModel, EarlyStopping, ReduceOnPlateau, Stage
@@ -281,6 +281,15 @@ def test_a_head_learns_on_features_and_draws_a_view_of_each_image_an_epoch() -> 
     drawn = (training[:, 4] / 100).round().long()
     assert len(drawn) == 4 * 60
     assert torch.bincount(drawn, minlength=4).min() > 30
+
+
+def test_cutmix_of_feature_vectors_is_refused_and_mixup_of_them_is_not() -> None:
+    labels = np.arange(12) % NUM_CLASSES
+    for inputs in (np.ones((12, 5), np.float32), np.ones((2, 12, 5), np.float32)):
+        features = Arrays(inputs, labels)
+        with pytest.raises(RecipeError, match=r"training.cutmix=1 needs images, .* one vector"):
+            run(nn.Linear(5, NUM_CLASSES), train=features, validation=features, cutmix=1.0)
+        run(nn.Linear(5, NUM_CLASSES), train=features, validation=features, mixup=1.0)
 
 
 def test_empty_parts_are_refused() -> None:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tellapart.errors import RecipeError
 from tellapart.recipe import Stage
+from tellapart.training.batches import Arrays
 
 
 def mix(
@@ -38,6 +40,21 @@ def mix(
         images = images.lerp(images[order], 1 - share)
     classes = functional.one_hot(labels, num_classes).float()
     return images, classes.lerp(classes[order], 1 - share)
+
+
+def require_mixable(train: Arrays, stage: Stage) -> None:
+    """Refuse CutMix of what has no height and width.
+
+    Raises:
+        RecipeError: the training is on feature vectors.
+    """
+    # A view's axis comes before the images'.
+    if stage.cutmix and train.inputs.ndim - train.has_views < 4:
+        raise RecipeError(
+            f"training.cutmix={stage.cutmix:g} needs images, but here the backbone stands still "
+            "and training is on its features, one vector an image; set training.cutmix=0 "
+            "(mixup works on vectors), or let a part of the backbone move."
+        )
 
 
 def _paste(

@@ -39,6 +39,7 @@ from tellapart.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from tellapart.training.mixing import require_mixable
 from tellapart.training.objective import Objective, balanced_weights
 from tellapart.training.optimizers import GradualUnfreezing, build_optimizer
 from tellapart.training.precision import trains_in_bf16
@@ -93,6 +94,7 @@ class Parts:
         self.full_height = train.inputs.shape[-3] if train.are_images else 1
 
         require_any_size(network, train, stage)
+        require_mixable(train, stage)
         freeze(network, stage.trainable)
         network.to(device)
         if train.are_images:

@@ -25,6 +25,7 @@ from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.run import COMPLETE, INTERRUPTED, Run, write_json, write_text
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
+from tellapart.training.unused import unused_settings
 
 #: So many views of train images are predicted after training in epochs, but of no fewer images.
 _TRAIN_VIEWS, _LEAST_TRAIN_IMAGES = 2_500, 300
@@ -92,7 +93,7 @@ def finish(
         metrics = {
             part: evaluate_predictions(p, seed=recipe.seed) for part, p in predictions.items()
         }
-        notes = [*trained.notes]
+        notes = [*unused_settings(task.recipe), *trained.notes]
         for part, p in predictions.items():
             p.save(run.predictions_file(part))
             leaked = set(audit.leaked.get(part, ()))

@@ -28,6 +28,7 @@ from tellapart.run import COMPLETE, RUNNING, Run, create_run, new_run_path, open
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task, Trained
+from tellapart.training.unused import unused_settings
 from tellapart.verbs.scoring import finish
 
 #: The value of ``group_by`` that keeps pictures together which show the same.
@@ -196,7 +197,8 @@ def _prepare(
             cache = replace(cache, table=with_groups(cache.table, groups))
         splits = _split(cache.table, recipe)
     audit = brief_audit(splits.table, cache.digests)
-    for sentence in [*splits.table.notes[len(table.notes) :], *audit.sentences]:
+    unused = unused_settings(recipe)
+    for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
         progress.note(sentence)
     return _Prepared(recipe, splits, cache, preprocessing, device, audit)
 
