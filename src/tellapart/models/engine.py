@@ -17,6 +17,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -365,7 +366,7 @@ def _write_openvino(module: nn.Module, file: Path, height: int, width: int) -> N
 
     onnx = file.with_suffix(".onnx")
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    with warnings.catch_warnings(), torch.inference_mode():
+    with warnings.catch_warnings(), _quiet_exporter(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         torch.onnx.export(
             FromPixels().eval(),
@@ -379,6 +380,24 @@ def _write_openvino(module: nn.Module, file: Path, height: int, width: int) -> N
         )
     ov.save_model(ov.Core().read_model(onnx), file, compress_to_fp16=False)
     onnx.unlink()
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter from printing a failing network's whole graph, thousands of lines.
+
+    PyTorch (2.14) means to print it only on request, but asks whether a function exists
+    instead of calling it; there is no public switch.
+    """
+    import torch
+
+    internal: Any = torch._C
+    printed = internal._jit_onnx_log
+    internal._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        internal._jit_onnx_log = printed
 
 
 def _batch_size(model: Any, height: int, width: int) -> int:
