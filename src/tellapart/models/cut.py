@@ -43,8 +43,9 @@ class Tail(nn.Module):
         self.head = head
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps (N, C, h, w) at the cut to logits."""
-        maps = maps.contiguous(memory_format=torch.channels_last)
+        """Maps (N, C, h, w), or whatever goes through the cut, to logits."""
+        if maps.ndim == 4:
+            maps = maps.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.head(self.backbone(maps))
         return logits
 
