@@ -7,6 +7,7 @@ import torch
 
 from tellapart.models.backbone import build_backbone, freeze
 from tellapart.models.cut import Tail, cut_backbone, cut_point
+from tellapart.models.folding import find_pairs
 from tellapart.models.head import build_head
 from tellapart.recipe import Trainable
 
@@ -71,6 +72,16 @@ def test_training_the_tail_trains_the_backbone_and_nothing_before_the_cut() -> N
     }
     assert changed
     assert all(name.startswith(("network.blocks.6", "network.conv_head")) for name in changed)
+
+
+def test_batch_norm_of_the_tail_is_worked_into_its_convolutions() -> None:
+    backbone = build_backbone("tf_efficientnet_lite0", "none")
+    cut = cut_backbone(backbone, "blocks.6", 64, 64)
+    assert cut is not None
+    tail = Tail(cut.moving, build_head((), (1280,), 2))
+    freeze(tail, Trainable(backbone="modules", modules=("blocks.6", "conv_head")))
+    tail.train()
+    assert len(find_pairs(tail)) == 4  # expansion, depthwise, projection; the last convolution
 
 
 def test_nothing_to_cut_where_everything_or_nothing_moves() -> None:

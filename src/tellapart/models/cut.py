@@ -11,7 +11,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from tellapart.models.pretrained import Backbone
 from tellapart.recipe import Trainable
@@ -44,10 +44,14 @@ class Tail(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (N, C, h, w), or whatever goes through the cut, to logits."""
-        if maps.ndim == 4:
-            maps = maps.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.head(self.backbone(maps))
+        logits: Tensor = self.head(self.backbone(_channels_last(maps)))
         return logits
+
+
+@fx.wrap  # so that a tracer, which knows no shapes, does not look inside (models.folding)
+def _channels_last(maps: Tensor) -> Tensor:
+    """Maps in the order of memory that is quick; tokens as they are."""
+    return maps.contiguous(memory_format=torch.channels_last) if maps.ndim == 4 else maps
 
 
 def cut_point(backbone: Backbone, trainable: Trainable) -> str:
