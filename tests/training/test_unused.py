@@ -54,6 +54,15 @@ def test_a_setting_without_effect_is_named(recipe: str, settings: list[str], sen
     assert any(sentence in line for line in found), found
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["layer_decay=0.5", "backbone_learning_rate_factor=0.1", "gradual_unfreezing=1", "epochs=2"],
+)
+def test_what_has_an_effect_on_a_network_from_random_weights_is_not_named(setting: str) -> None:
+    recipe = apply_settings(load_recipe("cifar-baseline-sgd"), [f"training.{setting}"])
+    assert unused_settings(recipe) == []
+
+
 def test_the_user_is_told_and_the_run_remembers(image_folder, tmp_path) -> None:
     run = ta.train(
         image_folder(), recipe="probe", settings=["training.epochs=50"], run=tmp_path / "run"

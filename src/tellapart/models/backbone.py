@@ -203,13 +203,10 @@ def build_backbone(
             images of this size.
         WeightsError: weights are missing, damaged or of another network.
     """
-    from tellapart.models.pretrained import Backbone
+    from tellapart.models.pretrained import Backbone, feature_shape
 
-    network = load_pretrained(name, weights)
-    backbone = Backbone(network, features)
+    backbone = Backbone(load_pretrained(name, weights), features)
     if image_size is not None:
-        from tellapart.models.pretrained import feature_shape
-
         backbone.set_image_size(*image_size)
         feature_shape(backbone, *image_size)  # refuses a size that it cannot take
     return backbone

@@ -102,9 +102,8 @@ def build_network(
         from tellapart.models.pretrained import feature_shape
 
         weights = "none" if random_weights else model.weights
-        backbone = build_backbone(
-            model.backbone, weights, features=model.features, image_size=size
-        )
+        backbone = build_backbone(model.backbone, weights, features=model.features)
+        backbone.set_image_size(*size)
         shape = feature_shape(backbone, *size)
         head = build_head(model.head, shape, num_outputs, model.output_l2)
     normalise = Normalise(preprocessing.mean, preprocessing.std)

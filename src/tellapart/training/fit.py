@@ -243,7 +243,7 @@ def train_epoch(
     mixing = np.random.default_rng(parts.seed_of("mixing", epoch))
     plan, shares, views = parts.plan(epoch)
     total_steps = parts.position.target_epochs * parts.steps_per_epoch
-    step_work = parts.step_work(epoch)
+    image_height, step_work = parts.image_height(epoch), parts.step_work(epoch)
     moving = [weight for weight in parts.network.parameters() if weight.requires_grad]
     sums = EpochSums(parts.accelerator.device)
     looked, shown = perf_counter(), 0
@@ -262,7 +262,7 @@ def train_epoch(
         if stage.mixup or stage.cutmix:
             inputs, targets = mix(inputs, labels, stage, parts.num_classes, mixing)
         if stage.progressive_resizing is not None:
-            inputs = shrink(inputs, parts.image_height(epoch))
+            inputs = shrink(inputs, image_height)
 
         with parts.forward_pass():
             logits = parts.model(inputs)

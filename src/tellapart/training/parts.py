@@ -257,9 +257,7 @@ def build_accelerator(device: str, stage: Stage) -> Accelerator:
             cpu=kind == "cpu",
             # Several processes must not wait for gradients of stages that are not open yet.
             kwargs_handlers=[
-                DistributedDataParallelKwargs(
-                    find_unused_parameters=stage.gradual_unfreezing > 0
-                )
+                DistributedDataParallelKwargs(find_unused_parameters=stage.gradual_unfreezing > 0)
             ],
         )
     except ValueError:

@@ -7,12 +7,6 @@ from typing import Any
 
 from tellapart.recipe import BackboneModel, ProbeSettings, Recipe, Section, Stage
 
-#: What only a backbone has.
-_OF_A_BACKBONE = (
-    "trainable", "backbone_learning_rate_factor", "layer_decay", "gradual_unfreezing",
-    "cached_views",
-)  # fmt: skip
-
 
 def unused_settings(recipe: Recipe) -> list[str]:
     """A sentence for each group of settings that differ from the default and have no effect.
@@ -23,43 +17,38 @@ def unused_settings(recipe: Recipe) -> list[str]:
     """
     if recipe.method == "auto":
         return []
-    sentences: list[str] = []
     if recipe.method == "probe":
         keys = list(_changed("training", recipe.training, tuple(Stage.model_fields)))
-        if recipe.fine_tuning is not None:
-            keys.append("fine_tuning")
-        if recipe.augmentation:
-            keys.append("augmentation")
+        keys += ["fine_tuning"] if recipe.fine_tuning is not None else []
+        keys += ["augmentation"] if recipe.augmentation else []
         return _sentence(keys, "a probe is not trained in epochs")
-    names = tuple(ProbeSettings.model_fields)
-    sentences += _sentence(
-        list(_changed("probe", recipe.probe, names)), "only method=probe fits a probe"
-    )
+    keys = list(_changed("probe", recipe.probe, tuple(ProbeSettings.model_fields)))
+    sentences = _sentence(keys, "only method=probe fits a probe")
     for section, stage in (("training", recipe.training), ("fine_tuning", recipe.fine_tuning)):
         if stage is not None:
-            sentences += _of_stage(section, stage, recipe)
+            for names, reason in _unused_of_stage(stage, recipe):
+                sentences += _sentence(list(_changed(section, stage, names)), reason)
     return sentences
 
 
-def _of_stage(section: str, stage: Stage, recipe: Recipe) -> Iterator[str]:
-    def unused(names: tuple[str, ...], reason: str) -> list[str]:
-        return _sentence(list(_changed(section, stage, names)), reason)
-
+def _unused_of_stage(stage: Stage, recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Names of settings, whether they are set or not, and why they have no effect."""
     if not isinstance(recipe.model, BackboneModel):
-        yield from unused(_OF_A_BACKBONE, "the network has no pretrained backbone")
-    elif stage.trainable.backbone == "none":
-        yield from unused(_OF_A_BACKBONE[1:4], "nothing of the backbone moves")
-    if isinstance(recipe.model, BackboneModel) and stage.cached_views:
+        yield ("trainable", "cached_views"), "the network has no pretrained backbone"
+    else:
+        if stage.trainable.backbone == "none":
+            names = ("backbone_learning_rate_factor", "layer_decay", "gradual_unfreezing")
+            yield names, "nothing of the backbone moves"
         if not recipe.augmentation and stage.cached_views > 1:  # one view is the image itself
-            yield from unused(("cached_views",), "the recipe augments nothing, so all are alike")
+            yield ("cached_views",), "the recipe augments nothing, so all are alike"
         elif stage.trainable.backbone == "all":
-            yield from unused(("cached_views",), "no part of the backbone stands still")
+            yield ("cached_views",), "no part of the backbone stands still"
         elif recipe.model.weights == "none":
-            yield from unused(("cached_views",), "features of random weights are not cached")
+            yield ("cached_views",), "features of random weights are not cached"
     if stage.schedule == "constant":
-        yield from unused(("warmup",), "a constant learning rate has no warm-up")
+        yield ("warmup",), "a constant learning rate has no warm-up"
     if stage.optimizer == "sgd":
-        yield from unused(("epsilon",), "sgd does not divide by anything")
+        yield ("epsilon",), "sgd does not divide by anything"
 
 
 def _changed(section: str, settings: Section, names: tuple[str, ...]) -> Iterator[str]:
