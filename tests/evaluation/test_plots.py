@@ -137,6 +137,18 @@ def test_figures_of_data_and_runs() -> None:
     assert "mistake (3)" in texts(drawn)
 
 
+def test_the_words_for_the_kept_epoch_touch_neither_legend_nor_curves() -> None:
+    for number in (1, 2, 3, 12, 40):
+        rows = [{"epoch": e, "loss": 1 / e, "validation_loss": 1.0} for e in range(1, number + 1)]
+        for best in range(1, number + 1):
+            figure = plots.learning_curves(rows, best_epoch=best)
+            figure.draw_without_rendering()
+            axes = figure.axes[0]
+            words = axes.texts[0].get_window_extent()
+            assert not words.overlaps(axes.get_legend().get_window_extent()), (best, number)
+            assert not words.overlaps(axes.get_window_extent()), (best, number)
+
+
 def test_learning_curves_mark_the_epoch_that_was_kept() -> None:
     words = texts(plots.learning_curves(HISTORY, best_epoch=6))
     assert "kept: epoch 6, 90.0 %" in words and "rate" in words

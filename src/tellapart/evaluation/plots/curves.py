@@ -292,12 +292,15 @@ def _enlarge_corner(
     at: tuple[float, float],
     right: bool,
 ) -> None:
-    """The corner where good curves run, five times as large, in the middle if that is empty."""
+    """The corner, five times as large, if all curves run there and leave the middle empty."""
     side = 0.36
     # With the room that its numbers (left) and title (above) take.
     across = np.linspace(at[0] - 0.09, at[0] + side + 0.01, 100)
     top = at[1] + side + 0.08
-    if not curves or any((np.interp(across, *curve) < top).any() for *_, curve in curves):
+    in_corner = [
+        area > 0.93 and bool((np.interp(across, *curve) >= top).all()) for _, area, curve in curves
+    ]
+    if not curves or not all(in_corner):
         return
     corner = axes.inset_axes((*at, side, side))
     _draw(corner, curves, legend_at=None, what="")

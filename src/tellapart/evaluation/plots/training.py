@@ -65,7 +65,12 @@ def learning_curves(history: History, best_epoch: int | None = None) -> Figure:
                 axes.axvline(boundary, color=LINE, linewidth=1.2, linestyle=(0, (1, 1)))
         _whole_epochs(axes_grid[-1, 0], epochs)
         set_title(figure, "Learning curves: train and validation")
-        axes_grid[0, 0].legend(loc="upper right", ncols=2, borderaxespad=0.0)
+        # Above the drawing, where no curve runs; beside it the words for the kept epoch.
+        late = best_epoch is not None and _place(epochs, best_epoch) > 0.5
+        axes_grid[0, 0].legend(
+            loc="lower left" if late else "lower right", bbox_to_anchor=(0 if late else 1, 1.0),
+            ncols=2, borderaxespad=0.0,
+        )
         figure.align_ylabels(list(axes_grid[:, 0]))
     return figure
 
@@ -125,12 +130,18 @@ def _train_and_validation(
         axes.plot(epochs[at[0]], value, "o", color=BLUE, markersize=7, markeredgecolor="white",
                   zorder=5)
         text = percent(value) if name == "accuracy" else f"{value:.3g}"
-        right = at[0] > 0.72 * len(epochs)
-        axes.annotate(f"kept: epoch {best_epoch:g}, {text}", (epochs[at[0]], value),
-                      (-7 if right else 7, -11 if name == "accuracy" else 9),
-                      textcoords="offset points", ha="right" if right else "left",
-                      fontsize=8.5, color=INK, zorder=6,
-                      bbox={"facecolor": "white", "alpha": 0.75, "pad": 1.0})
+        # The legend takes the other half: 0.4 of the width, these words 0.3 of it.
+        place = _place(epochs, epochs[at[0]])
+        to_the_left = 0.3 < place <= 0.5 or place >= 0.7
+        axes.annotate(f"kept: epoch {best_epoch:g}, {text}", (epochs[at[0]], 1),
+                      (5 if to_the_left else -5, 3), xycoords=("data", "axes fraction"),
+                      textcoords="offset points", ha="right" if to_the_left else "left",
+                      fontsize=8.5, color=INK)
+
+
+def _place(epochs: NDArray[np.float64], epoch: float) -> float:
+    """Where an epoch is drawn, from 0 (left) to 1; a single one stands in the middle."""
+    return float((epoch - epochs[0]) / (epochs[-1] - epochs[0])) if len(epochs) > 1 else 0.5
 
 
 def _column(history: History, name: str) -> NDArray[np.float64]:
