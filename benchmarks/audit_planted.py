@@ -28,14 +28,14 @@ from time import perf_counter
 import numpy as np
 from PIL import Image
 
-from tellapart.data.audit import Finding, audit
+from tellapart.audit.checks import Finding, audit
 from tellapart.data.pixels import load_pixels
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
+from tellapart.engines.features import extract_features
 from tellapart.machine import peak_memory_bytes
 from tellapart.models.inputs import preprocessing_for
 from tellapart.progress import TerminalProgress
 from tellapart.recipe import BackboneModel, DataSettings
-from tellapart.training.features import extract_features
 
 #: Pixels a side at which the network sees the images.
 SIDE = 192

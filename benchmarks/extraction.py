@@ -34,11 +34,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tellapart.data.preprocessing import Preprocessing
+from tellapart.engines.features import build_backbone_engine
+from tellapart.engines.parity import check_images
 from tellapart.machine import describe_machine, keep_memory
-from tellapart.models.engine import check_images
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel
-from tellapart.training.features import build_backbone_engine
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -155,10 +155,10 @@ def warm_start(name: str, size: int, features: str) -> float:
     """Seconds of a new process from its start to 32 features, the converted network cached."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from tellapart.data.preprocessing import Preprocessing\n"
-        "from tellapart.models.engine import check_images\n"
+        "from tellapart.pixels.preprocessing import Preprocessing\n"
+        "from tellapart.engines.engine import check_images\n"
         "from tellapart.recipe import BackboneModel\n"
-        "from tellapart.training.features import build_backbone_engine\n"
+        "from tellapart.engines.features import build_backbone_engine\n"
         f"model = BackboneModel(backbone={name!r}, weights='none', features={features!r})\n"
         f"p = Preprocessing({size}, {size}, mean=(0.5,) * 3, std=(0.5,) * 3)\n"
         "run = build_backbone_engine(model, p, expected_images=1000, device='cpu')\n"

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tellapart.data.preprocessing import Preprocessing
 from tellapart.machine import keep_memory
 from tellapart.models.network import Network, build_network
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SilentProgress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from tellapart.errors import RecipeError
-from tellapart.models.backbone import freeze
+from tellapart.models.freezing import freeze
 from tellapart.models.inputs import preprocessing_for
 from tellapart.models.network import build_network, count_parameters
 from tellapart.recipe import BackboneModel, Recipe, ScratchModel

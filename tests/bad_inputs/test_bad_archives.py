@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tellapart.data import archives
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
 from tellapart.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
 from tellapart.errors import DataError
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart.data.decode import UnreadableImage, decode, open_upright
 from tellapart.data.pixels import load_pixels
-from tellapart.data.preprocessing import Preprocessing
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
 from tellapart.errors import DataError
+from tellapart.pixels.decode import UnreadableImage, decode, open_upright
+from tellapart.pixels.preprocessing import Preprocessing
 
 RULE = Preprocessing(16, 16)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tellapart.data.groups import find_groups, frames_note, join_groups, with_groups
-from tellapart.data.table import ImageTable, read_table
+from tellapart.data.reading import read_table
+from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
 
 PATHS = ["cat/p1_a.jpg", "cat/p2_a.jpg", "dog/p1_b.jpg", "dog/other.jpg"]

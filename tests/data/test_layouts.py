@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tellapart.data.listing import natural_key
-from tellapart.data.table import ImageTable, read_table
+from tellapart.data.reading import read_table
+from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tellapart.data import pixels
-from tellapart.data.decode import decode
 from tellapart.data.pixels import load_pixels
-from tellapart.data.preprocessing import Preprocessing
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
+from tellapart.pixels.decode import decode
+from tellapart.pixels.preprocessing import Preprocessing
 
 RULE = Preprocessing(16, 20)
 
@@ -111,7 +111,7 @@ def test_a_killed_run_leaves_no_array_that_looks_whole(image_folder, fresh_cache
     program = (
         "import os, signal, sys\n"
         "from tellapart.data import pixels\n"
-        "from tellapart.data.preprocessing import Preprocessing\n"
+        "from tellapart.pixels.preprocessing import Preprocessing\n"
         "from tellapart.data.table import read_table\n"
         "real, count = pixels.decode, []\n"
         "def slow(source, rule):\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tellapart.data.reading import read_table
 from tellapart.data.subset import subset
-from tellapart.data.table import read_table
 from tellapart.errors import DataError
 
 

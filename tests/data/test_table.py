@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tellapart.data.table import ImageTable, Problem, read_table, read_unlabelled
+from tellapart.data.reading import read_table, read_unlabelled
+from tellapart.data.table import ImageTable, Problem
 from tellapart.errors import DataError
 
 

@@ -8,7 +8,6 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RunError
 from tellapart.explanation.embedding import embed
 from tellapart.explanation.feature_maps import feature_maps, most_varied
@@ -17,6 +16,7 @@ from tellapart.explanation.kernels import first_kernels, signed_parts
 from tellapart.explanation.layers import layer_named, layer_to_show, map_layers
 from tellapart.explanation.neighbours import nearest
 from tellapart.models.network import Network, build_network
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel, ScratchModel
 
 

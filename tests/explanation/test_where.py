@@ -10,7 +10,6 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RunError
 from tellapart.explanation.gradcam import grad_cam
 from tellapart.explanation.layers import evidence_layer, map_layers
@@ -18,6 +17,7 @@ from tellapart.explanation.occlusion import log_odds, occlusion
 from tellapart.models.head import build_head
 from tellapart.models.network import Network, Normalise, build_network, probabilities
 from tellapart.models.scratch import NETWORKS
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel, HeadLayer, ScratchModel
 
 SIDE, SQUARE = 32, 8

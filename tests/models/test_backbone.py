@@ -9,18 +9,9 @@ import torch
 from torch import nn
 
 from tellapart.errors import RecipeError
-from tellapart.models.backbone import (
-    backbone_info,
-    build_backbone,
-    create_network_without_memory,
-    describe_trainable,
-    freeze,
-    layers,
-    list_backbones,
-    select_trainable,
-    stages,
-)
-from tellapart.models.pretrained import Backbone, feature_shape
+from tellapart.models.backbone import Backbone, build_backbone, feature_shape
+from tellapart.models.catalogue import backbone_info, create_network_without_memory, list_backbones
+from tellapart.models.freezing import describe_trainable, freeze, layers, select_trainable, stages
 from tellapart.recipe import Trainable
 
 SMALL = "mobilenetv3_small_050"

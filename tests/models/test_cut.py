@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tellapart.models.backbone import build_backbone, freeze
+from tellapart.models.backbone import build_backbone
 from tellapart.models.cut import Tail, cut_backbone, cut_point
 from tellapart.models.folding import find_pairs
+from tellapart.models.freezing import freeze
 from tellapart.models.head import build_head
 from tellapart.recipe import Trainable
 

@@ -8,12 +8,12 @@ import pytest
 import timm
 import torch
 
-from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RecipeError
-from tellapart.models.backbone import backbone_info
+from tellapart.models.catalogue import backbone_info
 from tellapart.models.cut import Tail, cut_backbone, cut_point
 from tellapart.models.freezing import freeze, stages
 from tellapart.models.network import build_network
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel, HeadLayer, Stage, Trainable
 from tellapart.training.optimizers import parameter_groups
 

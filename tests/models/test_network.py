@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RecipeError
 from tellapart.models.network import (
     Network,
@@ -17,6 +16,7 @@ from tellapart.models.network import (
     l2_penalty,
     probabilities,
 )
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel, HeadLayer, ScratchModel
 
 

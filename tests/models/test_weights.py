@@ -16,7 +16,8 @@ from torch import nn
 
 from tellapart.errors import RecipeError, WeightsError
 from tellapart.models import weights
-from tellapart.models.backbone import backbone_info, imagenet_labels, load_imagenet_network
+from tellapart.models.backbone import load_imagenet_network
+from tellapart.models.catalogue import backbone_info, imagenet_labels
 
 LITES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 SMALL = "mobilenetv3_small_050"
@@ -140,7 +141,7 @@ def test_entries_are_matched_by_order_and_refused_when_a_shape_differs(tmp_path:
 def test_finding_the_default_weights_needs_no_torch_and_no_timm() -> None:
     code = (
         "import sys\n"
-        "from tellapart.models.backbone import backbone_info\n"
+        "from tellapart.models.catalogue import backbone_info\n"
         "from tellapart.models.weights import fetch_weights, weights_digest\n"
         "backbone_info('tf_efficientnet_lite0'); backbone_info('vgg16')\n"
         "weights_digest(fetch_weights('tf_efficientnet_lite0'))\n"

@@ -15,12 +15,9 @@ from made_reports import (
     stamped,
 )
 
-from tellapart.report.comparison import render_comparison_report
 from tellapart.report.content import RunReport
-from tellapart.report.data import render_data_report
-from tellapart.report.explanation import render_explanation_report
 from tellapart.report.page import write_report
-from tellapart.report.run import render_run_report
+from tellapart.report.render import render_report
 
 LONG = [
     HOSTILE,
@@ -30,7 +27,7 @@ LONG = [
 
 def run_page(folder: Path, report: RunReport) -> Path:
     page = folder / "report.html"
-    write_report(render_run_report(report), page)
+    write_report(render_report(report), page)
     return page
 
 
@@ -38,11 +35,11 @@ def run_page(folder: Path, report: RunReport) -> Path:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     texts = {
-        "run": render_run_report(run_report((HOSTILE, "bee"))),
-        "many": render_run_report(run_report(LONG)),
-        "comparison": render_comparison_report(comparison_report(HOSTILE)),
-        "data": render_data_report(data_report(HOSTILE)),
-        "explanation": render_explanation_report(explanation_report(HOSTILE)),
+        "run": render_report(run_report((HOSTILE, "bee"))),
+        "many": render_report(run_report(LONG)),
+        "comparison": render_report(comparison_report(HOSTILE)),
+        "data": render_report(data_report(HOSTILE)),
+        "explanation": render_report(explanation_report(HOSTILE)),
     }
     for name, text in texts.items():
         write_report(text, folder / f"{name}.html")

@@ -25,7 +25,6 @@ from made_reports import (
     stamped,
 )
 
-from tellapart.report.comparison import render_comparison_report
 from tellapart.report.content import (
     Column,
     ComparisonReport,
@@ -39,10 +38,8 @@ from tellapart.report.content import (
     RunReport,
     Table,
 )
-from tellapart.report.data import render_data_report
-from tellapart.report.explanation import render_explanation_report
 from tellapart.report.page import data_uri, figure_uri, limit_galleries, write_report
-from tellapart.report.run import render_run_report
+from tellapart.report.render import render_report
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -99,10 +96,10 @@ def every_element(element: Element) -> list[Element]:
 
 def pages(name: str) -> dict[str, str]:
     return {
-        "run": render_run_report(run_report((name, "bee"))),
-        "comparison": render_comparison_report(comparison_report(name)),
-        "data": render_data_report(data_report(name)),
-        "explanation": render_explanation_report(explanation_report(name)),
+        "run": render_report(run_report((name, "bee"))),
+        "comparison": render_report(comparison_report(name)),
+        "data": render_report(data_report(name)),
+        "explanation": render_report(explanation_report(name)),
     }
 
 
@@ -111,7 +108,7 @@ KINDS = ("run", "comparison", "data", "explanation")
 
 def test_each_caption_stands_under_its_own_picture() -> None:
     wrong = [stamped(number, f"true {number}", f"said {number}") for number in (901, 17, 512, 300)]
-    page = parse(render_run_report(run_report(mistakes=wrong)))
+    page = parse(render_report(run_report(mistakes=wrong)))
     (gallery,) = (e for e in page.all("div") if e.attributes.get("id") == "gallery-mistakes")
     seen = []
     for figure in gallery.all("figure"):
@@ -186,13 +183,13 @@ def test_a_page_can_be_read_without_seeing_it(kind: str) -> None:
 
 
 def test_every_number_comes_with_its_interval_or_the_reason_why_there_is_none() -> None:
-    words = parse(render_run_report(run_report())).words()
+    words = parse(render_report(run_report())).words()
     assert "90.0\u2009%" in words and "85.0–94.0\u2009%" in words
     assert "only ant is there" in words
 
 
 def test_the_best_of_a_column_is_marked_at_its_right_end() -> None:
-    page = parse(render_comparison_report(comparison_report("first")))
+    page = parse(render_report(comparison_report("first")))
     best = [
         cell.words().split()[0]
         for cell in page.all("td")
@@ -203,7 +200,7 @@ def test_the_best_of_a_column_is_marked_at_its_right_end() -> None:
 
 def test_confusion_matrix_keeps_rows_true_and_columns_predicted() -> None:
     report = run_report(("ant", "bee", "cow"))
-    page = parse(render_run_report(report))
+    page = parse(render_report(report))
     (matrix,) = (t for t in page.all("table") if "matrix" in (t.attributes["class"] or ""))
     heads = [head.attributes["title"] for head in matrix.all("thead")[0].all("th")[1:]]
     assert heads == ["ant", "bee", "cow"]
@@ -222,7 +219,7 @@ def test_a_hundred_classes_and_thousands_of_pictures_stay_under_20_megabytes() -
     counts = [[k % 7 for k in range(100)] for _ in range(100)]
     assert report.confusion is not None
     report = replace(report, confusion=replace(report.confusion, counts=counts))
-    text = render_run_report(report)
+    text = render_report(report)
     assert len(text.encode()) < 20_000_000
     page = parse(text)
     (gallery,) = (e for e in page.all("div") if e.attributes.get("id") == "gallery-mistakes")
@@ -243,29 +240,29 @@ def test_galleries_over_budget_lose_their_last_pictures_and_say_how_many_there_w
 def test_long_tables_are_cut_and_say_so() -> None:
     rows = [[f"file {k}"] for k in range(2500)]
     report = replace(data_report(), problems=Table("Left out", [Column("File")], rows))
-    words = parse(render_data_report(report)).words()
+    words = parse(render_report(report)).words()
     assert "file 999" in words and "file 1000 " not in words
     assert "The first 1,000 of 2,500 rows." in words
 
 
 def test_what_is_empty_says_so_instead_of_leaving_a_hole() -> None:
-    words = parse(render_run_report(run_report())).words()
+    words = parse(render_report(run_report())).words()
     assert "There is nothing to show." in words
     nothing = DataReport("t", Table("Counts", [Column("Class")], [], empty="No class at all."))
-    words = parse(render_data_report(nothing)).words()
+    words = parse(render_report(nothing)).words()
     assert "No class at all." in words and "Nothing stands out" in words
 
 
 def test_pages_with_the_least_content() -> None:
     nothing = Table("", [Column("Run")], [])
     for text in (
-        render_run_report(RunReport("t", Headline("Accuracy", Number(None, reason="no image")))),
-        render_comparison_report(ComparisonReport("t", nothing)),
-        render_explanation_report(ExplanationReport("t")),
+        render_report(RunReport("t", Headline("Accuracy", Number(None, reason="no image")))),
+        render_report(ComparisonReport("t", nothing)),
+        render_report(ExplanationReport("t")),
     ):
         page = parse(text)
         assert page.all("h1")[0].text == "t"
-    assert "no image" in render_run_report(
+    assert "no image" in render_report(
         RunReport("t", Headline("Accuracy", Number(None, reason="no image")))
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
 from tellapart.recipe_reading import apply_settings, load_recipe
 from tellapart.training.auto import settle_image_size
 

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import NUM_CLASSES, Listener, TinyNetwork, tiny_arrays, tiny_network
 
 from tellapart import recipe
-from tellapart.data.augment import build_augmentation
-from tellapart.data.preprocessing import Preprocessing
 from tellapart.errors import RecipeError, TrainingError
 from tellapart.models.folding import find_pairs
 from tellapart.models.network import build_network
+from tellapart.pixels.augmentation import build_augmentation
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel, EarlyStopping, ReduceOnPlateau, Stage
 from tellapart.training import batches as batches_module
 from tellapart.training import parts as parts_module

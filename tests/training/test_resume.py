@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import NUM_CLASSES, tiny_arrays, tiny_network
 
 from tellapart import recipe
-from tellapart.data.augment import build_augmentation
 from tellapart.errors import RunError
+from tellapart.pixels.augmentation import build_augmentation
 from tellapart.recipe import EarlyStopping, ReduceOnPlateau, Stage
 from tellapart.training.checkpoint import FILE_NAME
 from tellapart.training.fit import FitResult, fit

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from trained import quick_run
 
 from tellapart.errors import DataError, RunError
-from tellapart.models import classifier as classifier_module
+from tellapart.prediction import classifier as classifier_module
 from tellapart.run import Run
 from tellapart.verbs.evaluate import Evaluation, evaluate
 from tellapart.verbs.predict import predict, write_answers

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 import tellapart as ta
 from made_images import write_image
 from tellapart.cli import app
+from tellapart.engines.parity import difference
 from tellapart.errors import DataError, RunError
 from tellapart.evaluation.predictions import load_predictions
 from tellapart.explanation.vectors import vectors_of
-from tellapart.models.classifier import load_classifier
-from tellapart.models.engine import difference
 from tellapart.models.network import features
+from tellapart.prediction.classifier import load_classifier
 from tellapart.run import Run
 from tellapart.verbs.explain import explain
 from tellapart.verbs.train import train

@@ -48,7 +48,7 @@ def test_the_probabilities_are_those_of_timms_own_evaluation(pictures: Path) -> 
     import torch
     from timm.data import create_transform
 
-    from tellapart.models.backbone import backbone_info, imagenet_labels
+    from tellapart.models.catalogue import backbone_info, imagenet_labels
 
     info = backbone_info("tf_efficientnet_lite0")
     transform = create_transform(

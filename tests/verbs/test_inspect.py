@@ -187,7 +187,7 @@ def test_audit_writes_lists_that_training_understands(
     def mean_colours(model, preprocessing, pixels, **_):  # type: ignore[no-untyped-def]
         return pixels.pixels.reshape(1, len(pixels), -1, 3).mean(2).astype(np.float32)
 
-    monkeypatch.setattr("tellapart.training.features.extract_features", mean_colours)
+    monkeypatch.setattr("tellapart.engines.features.extract_features", mean_colours)
     root = image_folder(parts={"train": 15, "test": 8}, size=(120, 100))
     shutil.copyfile(root / "train/red/0001.jpg", root / "test/red/leak.jpg")
     Image.new("RGB", (120, 100), (9, 9, 9)).save(root / "train/blue/blank.jpg")
@@ -221,9 +221,9 @@ def test_augmented_sheet_shows_the_picture_and_eight_versions(
     image_folder: ImageFolder, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch")
-    from tellapart.data.decode import decode
-    from tellapart.data.preprocessing import Preprocessing
-    from tellapart.data.table import read_table
+    from tellapart.data.reading import read_table
+    from tellapart.pixels.decode import decode
+    from tellapart.pixels.preprocessing import Preprocessing
     from tellapart.recipe_reading import load_recipe
     from tellapart.report.augmented import augmented_samples, augmented_sheet
 

@@ -11,7 +11,7 @@ import pytest
 
 import tellapart as ta
 from tellapart import cli
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
 
 Run = Callable[..., tuple[int, str, str]]
 

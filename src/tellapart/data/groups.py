@@ -6,16 +6,13 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tellapart.data.listing import listed, normal_name, plural, shown
+from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
-
-if TYPE_CHECKING:
-    from tellapart.data.table import ImageTable
 
 _NUMBERED = re.compile(r"(.*?)([0-9]+)")
 _FRAME_WORDS = re.compile(

@@ -27,16 +27,16 @@ import PIL
 from numpy.typing import NDArray
 
 from tellapart import cache
-from tellapart.data.decode import (
+from tellapart.data.table import ImageTable, Problem
+from tellapart.errors import DataError
+from tellapart.pixels.decode import (
     DECODER_VERSION,
     UnreadableImage,
     decode,
     num_decoding_threads,
     read_image_file,
 )
-from tellapart.data.preprocessing import Preprocessing
-from tellapart.data.table import ImageTable, Problem
-from tellapart.errors import DataError
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import percent
 

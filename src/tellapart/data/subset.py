@@ -24,7 +24,8 @@ from tellapart.data.listing import (
     plural,
     shown,
 )
-from tellapart.data.table import PARTS, read_table
+from tellapart.data.reading import read_table
+from tellapart.data.table import PARTS
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress
 

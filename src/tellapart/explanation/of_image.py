@@ -12,8 +12,8 @@ from tellapart.errors import RunError
 from tellapart.explanation.gradcam import grad_cam
 from tellapart.explanation.layers import MapLayer, evidence_layer, map_layers
 from tellapart.explanation.occlusion import Occlusion, log_odds, occlusion
-from tellapart.models.classifier import Classifier
 from tellapart.models.network import Network
+from tellapart.prediction.classifier import Classifier
 from tellapart.progress import SILENT, Progress
 
 Pixels = NDArray[np.uint8]

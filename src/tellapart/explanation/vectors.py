@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tellapart import cache as store
 from tellapart.data.pixels import PixelCache
+from tellapart.engines.choice import ENGINE_VERSION, build_engine
+from tellapart.engines.engine import Engine
 from tellapart.machine import processor_name, resolve_device
-from tellapart.models.classifier import Classifier
-from tellapart.models.engine import ENGINE_VERSION, Engine, build_engine
+from tellapart.prediction.classifier import Classifier
 from tellapart.progress import SILENT, Progress
 
 if TYPE_CHECKING:

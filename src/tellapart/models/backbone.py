@@ -1,181 +1,106 @@
-"""Pretrained networks by one interface: features, stages, what moves, what they expect."""
+"""Backbone: a pretrained timm network cut where its features leave."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import warnings
+from typing import Any, Literal
 
-from tellapart.errors import RecipeError, WeightsError
-from tellapart.models.freezing import (
-    describe_trainable,
-    freeze,
-    layers,
-    select_trainable,
-    stages,
-)
-from tellapart.models.known import KNOWN
-from tellapart.models.weights import (
-    cached_names,
-    canonical_name,
-    create_network,
-    load_pretrained,
-    locate_weights,
-    pretrained_configuration,
-)
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from tellapart.models.pretrained import Backbone
-
-__all__ = [
-    "BackboneInfo",
-    "BackboneRow",
-    "backbone_info",
-    "build_backbone",
-    "describe_trainable",
-    "freeze",
-    "imagenet_labels",
-    "layers",
-    "list_backbones",
-    "load_imagenet_network",
-    "select_trainable",
-    "stages",
-]
-
-Channels = tuple[float, float, float]
+from tellapart.errors import RecipeError
+from tellapart.models.weights import load_pretrained
 
 
-@dataclass(frozen=True)
-class BackboneInfo:
-    """What a pretrained network is and expects.
+class Backbone(nn.Module):
+    """Normalised float images (N, 3, H, W) -> features.
 
-    ``parameters`` counts the layers up to the features as Keras does (BatchNorm statistics
-    included); ``feature_size`` is the length of the pooled vector; ``size`` the height and
-    width of its pretraining; ``mean`` and ``std`` are of pixels scaled to 0..1.
+    Pooled features are what the network's own classifier reads, (N, D); for VGG, whose
+    classifier sits on two huge dense layers, they are the average of the map. The map is
+    (N, D, h, w). Layers above the features are removed.
+
+    A frozen part stays in inference mode whatever ``train()`` is called on it or on a
+    network around it: ``frozen`` does it for the whole backbone, ``batch_norm_frozen``
+    for its BatchNorm layers. :func:`tellapart.models.freezing.freeze` sets both.
     """
 
-    name: str
-    parameters: int
-    feature_size: int
-    size: int
-    interpolation: str
-    mean: Channels
-    std: Channels
-    licence: str
-    weights_source: str
+    def __init__(self, network: nn.Module, features: Literal["pooled", "map"]) -> None:
+        super().__init__()
+        net: Any = network
+        self.name: str = net.pretrained_cfg.get("architecture", type(network).__name__)
+        self.features = features
+        self.frozen = False
+        self.batch_norm_frozen = False
+        self.channels_last_map = getattr(net, "output_fmt", "NCHW") == "NHWC"
+        self.average_map = type(network).__name__ == "VGG"
+        if self.average_map:
+            net.pre_logits, net.head = nn.Identity(), nn.Identity()
+            self.feature_size: int = net.num_features
+        else:
+            self._remove_classifier(net)
+            self.feature_size = (
+                net.num_features if features == "map" else net.head_hidden_size or net.num_features
+            )
+        self.network = network
+        if features == "map":
+            self._refuse_without_map()
 
+    def forward(self, images: Tensor) -> Tensor:
+        net: Any = self.network
+        map_: Tensor = net.forward_features(images)
+        if self.features == "pooled" and not self.average_map:
+            pooled: Tensor = net.forward_head(map_, pre_logits=True)
+            return pooled
+        if self.channels_last_map:
+            map_ = map_.permute(0, 3, 1, 2)
+        return map_ if self.features == "map" else map_.mean((2, 3))
 
-@dataclass(frozen=True)
-class BackboneRow:
-    """One line of ``tellapart backbones``; ``parameters`` is None where it was not counted."""
+    def train(self, mode: bool = True) -> Backbone:
+        super().train(mode and not self.frozen)
+        if self.batch_norm_frozen:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
-    name: str
-    parameters: int | None
-    size: int
-    licence: str
-    where: str
-    source: str
+    def set_image_size(self, height: int, width: int) -> None:
+        """Make a network with a position for each patch take images of another size.
 
+        Its position embeddings are interpolated, by timm. Networks that take any size stay
+        as they are, and so do those that take no other.
 
-def backbone_info(name: str, weights: str = "auto") -> BackboneInfo:
-    """Describe a backbone with the weights that would be used.
-
-    Normalisation and size come from the weights themselves, not from the architecture:
-    the same network trained elsewhere may expect other numbers. PyTorch is not needed for
-    the networks of :data:`tellapart.models.known.KNOWN`.
-
-    Raises:
-        RecipeError: there is no such network.
-        WeightsError: the weights file does not exist.
-    """
-    name = canonical_name(name)
-    source = locate_weights(name, weights)
-    row = source.package
-    known = KNOWN.get(name)
-    if known is None and row is not None:
-        known = KNOWN[name.removesuffix(".in1k")]
-    if known is None:
-        from tellapart.models.pretrained import Backbone
-
-        network = create_network_without_memory(name)
-        cut = Backbone(network, "pooled")
-        configuration = pretrained_configuration(name)
-        return BackboneInfo(
-            name=name,
-            parameters=_count(cut),
-            feature_size=cut.feature_size,
-            size=configuration.input_size[-1],
-            interpolation=configuration.interpolation,
-            mean=tuple(configuration.mean),
-            std=tuple(configuration.std),
-            licence=configuration.license or "unknown",
-            weights_source=source.description,
-        )
-    return BackboneInfo(
-        name=name,
-        parameters=known.parameters,
-        feature_size=known.feature_size,
-        size=row.size if row else known.size,
-        interpolation=row.interpolation if row else known.interpolation,
-        mean=row.mean if row else known.mean,
-        std=row.std if row else known.std,
-        licence=row.licence if row else known.licence,
-        weights_source=source.description,
-    )
-
-
-def list_backbones(name_filter: str = "", *, count_up_to: int = 60) -> list[BackboneRow]:
-    """Networks that can be a backbone, those whose weights are here first.
-
-    Args:
-        name_filter: a part of the name, or a pattern (``vit*patch16*``; ``*`` is all of timm).
-            Empty: the best known ones, and those in the hub cache.
-        count_up_to: parameters of less known networks are counted when no more than this many
-            networks are listed (about 0.05 s each), and are None otherwise.
-
-    Raises:
-        RecipeError: no network with pretrained weights has such a name.
-    """
-    if not name_filter:
-        names = [*KNOWN, *(name for name in cached_names() if name not in KNOWN)]
-    else:
-        import timm
-
-        pattern = name_filter if any(c in name_filter for c in "*?[") else f"*{name_filter}*"
-        names = timm.list_models(pattern)
-        alias = canonical_name(name_filter)
-        names += [alias] if alias in KNOWN and alias not in names else []
-    rows = []
-    for name in names:
+        Raises:
+            RecipeError: the images are too small for its patches or windows.
+        """
+        net: Any = self.network
+        own = tuple(net.pretrained_cfg.get("input_size", (3, 0, 0))[1:])
+        if (height, width) == own or not hasattr(net, "set_input_size"):
+            return
         try:
-            rows.append(_row(name, count=len(names) <= count_up_to))
-        except WeightsError:
-            continue  # nobody offers weights for it
-    if not rows:
-        raise RecipeError(
-            f"No network with pretrained weights has '{name_filter}' in its name; 'tellapart "
-            f"backbones' lists the best known, 'tellapart backbones \"*\"' all."
-        )
-    order = ("package", "cache", "hub")
-    return sorted(rows, key=lambda row: (order.index(row.where), row.name))
+            with warnings.catch_warnings():  # about timm's own way to interpolate
+                warnings.filterwarnings("ignore", module=r"timm\.layers")
+                net.set_input_size(img_size=(height, width))
+        except (RuntimeError, AssertionError, ValueError, ZeroDivisionError) as error:
+            raise _bad_size(self, height, width, error) from error
 
+    def _remove_classifier(self, net: Any) -> None:
+        """Drop the classifier; where only the map is asked for, its own layers as well."""
+        net.reset_classifier(0)
+        if getattr(net, "head_hidden_size", None) is None:
+            net.head_hidden_size = net.num_features
 
-def _row(name: str, *, count: bool) -> BackboneRow:
-    source = locate_weights(name)
-    if name in KNOWN:
-        info = backbone_info(name)
-        parameters: int | None = info.parameters
-        size, licence = info.size, info.licence
-    else:
-        from tellapart.models.pretrained import Backbone
-
-        configuration = pretrained_configuration(name)
-        size, licence = configuration.input_size[-1], configuration.license or "unknown"
-        parameters = (
-            _count(Backbone(create_network_without_memory(name), "pooled")) if count else None
-        )
-    return BackboneRow(name, parameters, size, licence, source.where, source.description)
+    def _refuse_without_map(self) -> None:
+        """Say so at once where the features are a sequence of tokens, not a map."""
+        net: Any = self.network
+        configuration = net.pretrained_cfg
+        tokens = hasattr(net, "pos_embed") and hasattr(net, "patch_embed")
+        if tokens and not self.channels_last_map and not hasattr(net, "stages"):
+            raise RecipeError(
+                f"The backbone '{configuration.get('architecture', self.name)}' gives a sequence "
+                f"of tokens, not a spatial map: set model.features=pooled, or choose a "
+                f"convolutional network."
+            )
 
 
 def build_backbone(
@@ -203,8 +128,6 @@ def build_backbone(
             images of this size.
         WeightsError: weights are missing, damaged or of another network.
     """
-    from tellapart.models.pretrained import Backbone, feature_shape
-
     backbone = Backbone(load_pretrained(name, weights), features)
     if image_size is not None:
         backbone.set_image_size(*image_size)
@@ -232,31 +155,38 @@ def load_imagenet_network(name: str, weights: str = "auto") -> nn.Module:
     return network.eval()
 
 
-def imagenet_labels() -> list[tuple[str, str]]:
-    """WordNet id and description of each of the 1000 ImageNet classes, in class order."""
-    from timm.data.imagenet_info import ImageNetInfo
+def feature_shape(backbone: Backbone, height: int, width: int) -> tuple[int, ...]:
+    """Shape of one image's features, (D,) or (D, h, w), at an image size.
 
-    info: Any = ImageNetInfo()
-    return [
-        (info.index_to_label_name(i), info.index_to_description(i))
-        for i in range(info.num_classes())
-    ]
+    Raises:
+        RecipeError: the backbone cannot work on images of this size; the message says why.
+    """
+    parameter = next(backbone.parameters())
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            example = torch.zeros(1, 3, height, width, device=parameter.device)
+            features: Any = backbone(example.to(parameter.dtype))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise _bad_size(backbone, height, width, error) from error
+    finally:
+        backbone.train(was_training)
+    # Networks of several branches end in a list of maps.
+    shape = tuple(features.shape[1:]) if isinstance(features, Tensor) else ()
+    if not shape or 0 in shape or (backbone.features == "map" and len(shape) != 3):
+        found = f"features of shape {shape}" if shape else "but several"
+        raise RecipeError(
+            f"The backbone '{backbone.name}' gives no spatial map at {height} x {width} pixels "
+            f"({found}): use larger images, or set model.features=pooled."
+        )
+    return shape
 
 
-def create_network_without_memory(name: str) -> nn.Module:
-    """A network on the meta device: shapes and counts, no numbers."""
-    import torch
-
-    with torch.device("meta"):
-        return create_network(name)
-
-
-
-def _count(module: nn.Module) -> int:
-    """Parameters and BatchNorm statistics, as Keras counts."""
-    statistics = (
-        buffer.numel()
-        for name, buffer in module.named_buffers()
-        if name.endswith(("running_mean", "running_var"))
+def _bad_size(backbone: Backbone, height: int, width: int, error: Exception) -> RecipeError:
+    reason = str(error).strip().splitlines()
+    return RecipeError(
+        f"The backbone '{backbone.name}' cannot take images of {height} x {width} pixels "
+        f"({reason[0] if reason else type(error).__name__}): set data.image_size to the size "
+        f"of its pretraining, which 'tellapart backbones {backbone.name}' tells."
     )
-    return sum(p.numel() for p in module.parameters()) + sum(statistics)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from tellapart.models.pretrained import Backbone
+from tellapart.models.backbone import Backbone
 from tellapart.recipe import Trainable
 
 #: What networks raise whose units do not follow one another, where one of them is left out.

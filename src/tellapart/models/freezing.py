@@ -137,7 +137,7 @@ def freeze(network: nn.Module, trainable: Trainable) -> None:
     Raises:
         RecipeError: the choice names modules or layers that do not exist.
     """
-    from tellapart.models.pretrained import Backbone
+    from tellapart.models.backbone import Backbone
 
     for parameter in network.parameters():
         parameter.requires_grad_(True)

@@ -5,7 +5,7 @@ Needs no PyTorch for backbones, so that a run on cached features starts quickly.
 
 from __future__ import annotations
 
-from tellapart.data.preprocessing import Preprocessing
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel, DataSettings, ScratchModel
 
 
@@ -25,7 +25,7 @@ def preprocessing_for(model: ScratchModel | BackboneModel, data: DataSettings) -
         row = scratch_network(model.network)
         size, interpolation, mean, std = row.image_size, "bilinear", row.mean, row.std
     else:
-        from tellapart.models.backbone import backbone_info
+        from tellapart.models.catalogue import backbone_info
 
         info = backbone_info(model.backbone, model.weights)
         size, interpolation, mean, std = info.size, info.interpolation, info.mean, info.std

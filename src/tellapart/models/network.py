@@ -18,7 +18,7 @@ from tellapart.models.scratch import build_scratch
 from tellapart.recipe import BackboneModel, ScratchModel
 
 if TYPE_CHECKING:
-    from tellapart.data.preprocessing import Preprocessing
+    from tellapart.pixels.preprocessing import Preprocessing
 
 Output = Literal["softmax", "sigmoid"]
 
@@ -98,8 +98,7 @@ def build_network(
             model.network, num_outputs=num_outputs, image_size=size, options=model.options
         )
     else:
-        from tellapart.models.backbone import build_backbone
-        from tellapart.models.pretrained import feature_shape
+        from tellapart.models.backbone import build_backbone, feature_shape
 
         weights = "none" if random_weights else model.weights
         backbone = build_backbone(model.backbone, weights, features=model.features)

@@ -29,15 +29,8 @@ from tellapart.models.head import (
     initialise,
 )
 from tellapart.models.scratch_fast import fast_resnet
+from tellapart.models.scratch_parts import ImageSize, Options, Parts
 from tellapart.recipe import HeadLayer
-
-Option = float | int | bool | str
-Options = Mapping[str, Option]
-#: Height and width in pixels.
-ImageSize = tuple[int, int]
-#: A backbone on normalised float images (N, 3, H, W), and the layers between it and the output.
-Parts = tuple[nn.Module, list[HeadLayer]]
-
 
 # --- building blocks -----------------------------------------------------------------------
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from tellapart.models.scratch_parts import ImageSize, Options, Parts
 from tellapart.recipe import HeadLayer
-
-if TYPE_CHECKING:
-    from tellapart.models.scratch import ImageSize, Options, Parts
 
 #: Height and width the body works at; larger images are halved by the stem until near it.
 BODY_SIZE = 32

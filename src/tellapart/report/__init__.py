@@ -3,10 +3,10 @@
 Each page is described by plain dataclasses (:mod:`tellapart.report.content`) and built
 from them by one function that needs nothing but Jinja2:
 
-- :func:`tellapart.report.run.render_run_report`
-- :func:`tellapart.report.comparison.render_comparison_report`
-- :func:`tellapart.report.data.render_data_report`
-- :func:`tellapart.report.explanation.render_explanation_report`
+- :func:`tellapart.report.run.render_report`
+- :func:`tellapart.report.comparison.render_report`
+- :func:`tellapart.report.data.render_report`
+- :func:`tellapart.report.explanation.render_report`
 
 :func:`tellapart.report.page.write_report` puts the text where it belongs, and
 :func:`tellapart.report.thumbnails.make_thumbnail` makes the small pictures.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.decode import UnreadableImage, decode
-from tellapart.data.preprocessing import Preprocessing
 from tellapart.data.table import ImageTable
+from tellapart.pixels.decode import UnreadableImage, decode
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import AugmentationStep
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def augmented_samples(
     """
     import torch
 
-    from tellapart.data.augment import build_augmentation
+    from tellapart.pixels.augmentation import build_augmentation
 
     augmentation = build_augmentation(steps)
     generator = torch.Generator().manual_seed(seed)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tellapart.audit.statistics import CROP_LOSS, SIDE, counted, mode_name
+from tellapart.audit.survey import Survey, class_counts
 from tellapart.data.listing import shown
-from tellapart.data.statistics import CROP_LOSS, SIDE, counted, mode_name
-from tellapart.data.survey import Survey, class_counts
 from tellapart.report.content import DataReport, Facts, Figure, Finding, KeyNumber, Number
-from tellapart.report.data import render_data_report
 from tellapart.report.of_data_pictures import (
     audit_galleries,
     extreme_galleries,
@@ -28,6 +27,7 @@ from tellapart.report.of_data_tables import (
     tables_of_looks,
 )
 from tellapart.report.page import write_report
+from tellapart.report.render import render_report
 from tellapart.wording import percent
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def write_data_report(
         footer=f"tellapart {version}".strip() + ".",
     )
     path = folder / "report.html"
-    write_report(render_data_report(report), path)
+    write_report(render_report(report), path)
     return path
 
 

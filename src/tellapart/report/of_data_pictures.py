@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.audit_summary import KINDS
-from tellapart.data.decode import UnreadableImage
+from tellapart.audit.observations import Observation
+from tellapart.audit.statistics import CROP_LOSS
+from tellapart.audit.summary import KINDS
+from tellapart.audit.survey import Survey
 from tellapart.data.listing import shown
-from tellapart.data.observations import Observation
-from tellapart.data.statistics import CROP_LOSS
-from tellapart.data.survey import Survey
 from tellapart.data.table import ImageTable
+from tellapart.pixels.decode import UnreadableImage
 from tellapart.report.content import Gallery, Picture
 from tellapart.report.thumbnails import make_thumbnail
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tellapart.data.audit_summary import TOLD_ELSEWHERE
+from tellapart.audit.statistics import CROP_LOSS, SIDE
+from tellapart.audit.summary import TOLD_ELSEWHERE
+from tellapart.audit.survey import Survey, class_counts, common_sizes
 from tellapart.data.listing import listed, shown
-from tellapart.data.statistics import CROP_LOSS, SIDE
-from tellapart.data.survey import Survey, class_counts, common_sizes
 from tellapart.data.table import ImageTable
 from tellapart.report.content import Column, Table
 

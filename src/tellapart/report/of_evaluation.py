@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.decode import UnreadableImage
 from tellapart.evaluation.calibration import coverage_table, threshold_table, with_temperature
 from tellapart.evaluation.findings import describe_figures, findings
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, save_figure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.pixels.decode import UnreadableImage
 from tellapart.report.content import (
     Column,
     Confusion,

@@ -25,8 +25,8 @@ from tellapart.report.content import (
     Finding,
     Picture,
 )
-from tellapart.report.explanation import render_explanation_report
 from tellapart.report.page import write_report
+from tellapart.report.render import render_report
 from tellapart.report.thumbnails import make_thumbnail
 from tellapart.wording import percent
 
@@ -77,7 +77,7 @@ def write_explanation_report(
         notes=notes,
         footer=footer,
     )
-    write_report(render_explanation_report(report), folder / "report.html")
+    write_report(render_report(report), folder / "report.html")
     return files
 
 

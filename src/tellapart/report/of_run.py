@@ -38,7 +38,7 @@ from tellapart.report.of_evaluation import (
     tables_of,
 )
 from tellapart.report.page import write_report
-from tellapart.report.run import render_run_report
+from tellapart.report.render import render_report
 from tellapart.report.thumbnails import make_thumbnail
 from tellapart.run import Run
 
@@ -111,7 +111,7 @@ def write_run_report(
         footer=f"tellapart {run.info['tellapart']}",
         **content,
     )
-    write_report(render_run_report(report), run.report)
+    write_report(render_report(report), run.report)
 
 
 def write_evaluation_report(
@@ -176,7 +176,7 @@ def write_evaluation_report(
         footer=f"tellapart {run.info['tellapart']}",
     )
     path = folder / "report.html"
-    write_report(render_run_report(report), path)
+    write_report(render_report(report), path)
     return path
 
 

@@ -19,12 +19,12 @@ def make_thumbnail(source: Path | NDArray[np.uint8] | Any, *, size: int = THUMBN
     ``source`` is a file (read upright, as everywhere), a uint8 array (H, W, 3) or (H, W),
     or a Pillow image.
 
-    Raises ``tellapart.data.decode.UnreadableImage`` where a file cannot be read.
+    Raises ``tellapart.pixels.decode.UnreadableImage`` where a file cannot be read.
     """
     from PIL import Image
 
     if isinstance(source, Path):
-        from tellapart.data.decode import open_upright
+        from tellapart.pixels.decode import open_upright
 
         picture = open_upright(source)
     elif isinstance(source, np.ndarray):

@@ -35,7 +35,7 @@ def settle_image_size(recipe: Recipe, table: ImageTable) -> Recipe:
     """
     if recipe.data.image_size is not None or not isinstance(recipe.model, BackboneModel):
         return recipe
-    from tellapart.models.backbone import backbone_info
+    from tellapart.models.catalogue import backbone_info
 
     own = backbone_info(recipe.model.backbone, recipe.model.weights).size
     sides = _shorter_sides(table)

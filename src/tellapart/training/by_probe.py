@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.preprocessing import Preprocessing
+from tellapart.engines.features import backbone_key, extract_features
 from tellapart.errors import RecipeError
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel
-from tellapart.training.features import backbone_key, extract_features
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.probe import fit_probe
 

@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from tellapart.data.augment import Augmentation
 from tellapart.machine import keep_memory
 from tellapart.models.network import l2_penalty
+from tellapart.pixels.augmentation import Augmentation
 from tellapart.progress import SILENT, Progress
 from tellapart.progress import Stage as ProgressStage
 from tellapart.recipe import Stage

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.pixels import PixelCache
-from tellapart.data.preprocessing import Preprocessing
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
 

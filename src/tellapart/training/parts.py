@@ -14,13 +14,13 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Generator, Tensor, nn
 
-from tellapart.data.augment import Augmentation
 from tellapart.errors import RunError, TrainingError
 from tellapart.machine import resolve_device
 from tellapart.models.depthwise import QuickDepthwise, has_slow_gradients
 from tellapart.models.folding import find_pairs, folded
 from tellapart.models.freezing import freeze
 from tellapart.models.network import l2_penalty
+from tellapart.pixels.augmentation import Augmentation
 from tellapart.recipe import Stage
 from tellapart.training.averaging import WeightAverage
 from tellapart.training.batch_norm import quicken_batch_norm

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tellapart.data.table import PARTS
 from tellapart.errors import RunError
 from tellapart.evaluation.unknown import UnknownDetector, fit_unknown
-from tellapart.models.classifier import Classifier
+from tellapart.prediction.classifier import Classifier
 from tellapart.run import write_text
 from tellapart.training.outcome import Task, Trained
 

@@ -16,7 +16,7 @@ def backbones(filter: str = "") -> list[dict[str, Any]]:
     Raises:
         RecipeError: no network has such a name.
     """
-    from tellapart.models.backbone import list_backbones
+    from tellapart.models.catalogue import list_backbones
 
     return [asdict(row) for row in list_backbones(filter)]
 

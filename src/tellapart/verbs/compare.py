@@ -281,7 +281,7 @@ def _facts_of(run: Run, metrics: Mapping[str, Any], device: str) -> dict[str, An
 
 def _milliseconds_per_image(run: Run, device: str) -> float:
     from tellapart.machine import keep_memory, resolve_device
-    from tellapart.models.classifier import load_classifier
+    from tellapart.prediction.classifier import load_classifier
 
     keep_memory()
     classifier = load_classifier(run.model_file, device=resolve_device(device))

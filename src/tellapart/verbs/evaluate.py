@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.table import PARTS, ImageTable, read_table, read_unlabelled
+from tellapart.data.reading import read_table, read_unlabelled
+from tellapart.data.table import PARTS, ImageTable
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.evaluation.unknown import load_unknown
 from tellapart.machine import keep_memory, resolve_device
-from tellapart.models.classifier import load_classifier
+from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import Run, open_run, write_json
 from tellapart.training.remember import load_images

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.decode import UnreadableImage, decode
+from tellapart.data.given import Given, files_of
 from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.table import read_table
+from tellapart.data.reading import read_table
 from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.explanation.embedding import embed
@@ -31,10 +31,10 @@ from tellapart.explanation.of_image import (
 )
 from tellapart.explanation.vectors import vectors_of, vectors_of_all
 from tellapart.machine import keep_memory, resolve_device
-from tellapart.models.classifier import Classifier, load_classifier
+from tellapart.pixels.decode import UnreadableImage, decode
+from tellapart.prediction.classifier import Classifier, load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.report.content import Facts, Figure
-from tellapart.report.explanation import MAXIMUM_EXPLANATIONS
 from tellapart.report.of_explanation import (
     facts_of_network,
     feature_map_figure,
@@ -43,9 +43,9 @@ from tellapart.report.of_explanation import (
     map_figure,
     write_explanation_report,
 )
+from tellapart.report.render import MAXIMUM_EXPLANATIONS
 from tellapart.run import Run, open_run
 from tellapart.training.remember import load_images
-from tellapart.verbs.given_images import Given, files_of
 from tellapart.wording import percent
 
 #: Training images shown beside each explained one.

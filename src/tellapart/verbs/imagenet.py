@@ -12,19 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart import cache as store
-from tellapart.data.decode import UnreadableImage, decode
-from tellapart.data.preprocessing import Preprocessing
+from tellapart.data.given import Given, files_of
+from tellapart.engines.choice import build_engine
+from tellapart.engines.engine import Engine
 from tellapart.machine import keep_memory, resolve_device
-from tellapart.models.backbone import backbone_info, imagenet_labels, load_imagenet_network
-from tellapart.models.engine import Engine, build_engine
+from tellapart.models.backbone import load_imagenet_network
+from tellapart.models.catalogue import backbone_info, imagenet_labels
 from tellapart.models.weights import (
     canonical_name,
     fetch_weights,
     pretrained_configuration,
     weights_digest,
 )
+from tellapart.pixels.decode import UnreadableImage, decode
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
-from tellapart.verbs.given_images import Given, files_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tellapart.audit.statistics import CROP_LOSS, SIDE, counted, mode_name
+from tellapart.audit.survey import Survey, class_counts, survey
 from tellapart.data.listing import listed, shown
 from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.preprocessing import Preprocessing
-from tellapart.data.statistics import CROP_LOSS, SIDE, counted, mode_name
-from tellapart.data.survey import Survey, class_counts, survey
-from tellapart.data.table import ImageTable, read_table
+from tellapart.data.reading import read_table
+from tellapart.data.table import ImageTable
 from tellapart.errors import DataError, RecipeError
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
@@ -30,7 +31,7 @@ from tellapart.wording import percent
 if TYPE_CHECKING:
     from PIL import Image
 
-    from tellapart.data.audit import AuditReport
+    from tellapart.audit.checks import AuditReport
 
 #: Pixels a side at which the audit's network looks at the images, multiples of ``SIDE``. On
 #: Dogs vs. Cats small with 40 wrong labels, 192 names as many of them as 128, with 20 % instead
@@ -198,8 +199,8 @@ def _small_preprocessing(side: int) -> Preprocessing:
 
 
 def _audit(pixels: PixelCache, device: str, progress: Progress) -> AuditReport:
-    from tellapart.data.audit import audit
-    from tellapart.training.features import extract_features
+    from tellapart.audit.checks import audit
+    from tellapart.engines.features import extract_features
 
     rule = _small_preprocessing(pixels.pixels.shape[1])
     features = extract_features(

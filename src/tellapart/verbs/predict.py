@@ -11,13 +11,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from tellapart.data.given import files_of
 from tellapart.errors import DataError
 from tellapart.evaluation.unknown import UnknownDetector, load_unknown
 from tellapart.machine import keep_memory, resolve_device
-from tellapart.models.classifier import Classifier, load_classifier
+from tellapart.prediction.classifier import Classifier, load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import open_run
-from tellapart.verbs.given_images import files_of
 from tellapart.wording import percent
 
 #: The prediction for an image unlike the training ones, where that was asked for.

@@ -46,7 +46,7 @@ def _summary(recipe: Recipe) -> dict[str, Any]:
 
 
 def _count(recipe: Recipe) -> tuple[int, int]:
-    from tellapart.models.backbone import freeze
+    from tellapart.models.freezing import freeze
     from tellapart.models.inputs import preprocessing_for
     from tellapart.models.network import build_network, count_parameters
 

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.audit_brief import BriefAudit, without_leaks
+from tellapart.audit.brief import BriefAudit, without_leaks
 from tellapart.data.split import Splits
 from tellapart.evaluation.predictions import Predictions
 from tellapart.machine import peak_memory_bytes
-from tellapart.models.classifier import (
+from tellapart.pixels.views import TEST_TIME_VIEWS
+from tellapart.prediction.classifier import (
     Classifier,
     Description,
     load_classifier,
     save_classifier,
     to_probabilities,
 )
-from tellapart.models.views import TEST_TIME_VIEWS
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.run import COMPLETE, INTERRUPTED, Run, write_json, write_text

@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.data.audit_brief import BriefAudit, brief_audit
+from tellapart.audit.brief import BriefAudit, brief_audit
 from tellapart.data.groups import with_groups
 from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.preprocessing import Preprocessing
+from tellapart.data.reading import read_table
 from tellapart.data.split import Splits, split
-from tellapart.data.table import PARTS, ImageTable, read_table
+from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import RunError, TellapartError
 from tellapart.machine import describe_machine, keep_memory, resolve_device
-from tellapart.models.classifier import load_classifier
 from tellapart.models.inputs import preprocessing_for
+from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import apply_settings, load_recipe
@@ -191,7 +192,7 @@ def _prepare(
     with watch.stage("Decode images"):
         cache = load_pixels(table, preprocessing, progress=progress)
         if source.group_by == NEAR_DUPLICATES:
-            from tellapart.data.audit import near_duplicate_groups
+            from tellapart.audit.checks import near_duplicate_groups
 
             groups = near_duplicate_groups(cache, progress=progress)
             cache = replace(cache, table=with_groups(cache.table, groups))

@@ -1,0 +1,1 @@
+"""What is in a set of images, and what is wrong with it."""

@@ -1,0 +1,185 @@
+"""What is wrong with a set of images: every check, put together.
+
+Images are only read. What the audit finds goes into a list that ``--exclude`` understands.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.audit.copies import find_copies
+from tellapart.audit.finding import Finding
+from tellapart.audit.labels import (
+    find_outliers,
+    find_wrong_labels,
+    out_of_fold_probabilities,
+)
+from tellapart.audit.measures import measure
+from tellapart.audit.quality import (
+    blank_rows,
+    find_odd_sizes,
+    find_poor_pictures,
+    find_shortcuts,
+)
+from tellapart.audit.statistics import read_headers
+from tellapart.audit.summary import KINDS
+from tellapart.data.pixels import PixelCache
+from tellapart.data.table import Problem
+from tellapart.pixels.similarity import Floats, find_similar, group_pairs, principal_directions
+from tellapart.progress import SILENT, Progress
+
+__all__ = ["AuditReport", "Finding", "audit", "near_duplicate_groups"]
+
+_COLUMNS = ("path", "kind", "reason", "label", "suggested_label", "score")
+#: Fewer labelled images than this say nothing about labels.
+_FEWEST_FOR_LABELS = 20
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What the audit found: the worst kind first, the clearest of each kind first."""
+
+    findings: tuple[Finding, ...]
+    num_images: int
+
+    def counts(self) -> dict[str, int]:
+        """Findings of each kind, in their order."""
+        return dict(Counter(finding.kind for finding in self.findings))
+
+    def excluded(self) -> tuple[str, ...]:
+        """Paths of the images to leave out, each once, in the order of the findings."""
+        return tuple(dict.fromkeys(p for finding in self.findings for p in finding.exclude))
+
+    def fix_list(self) -> str:
+        """CSV text that ``train --exclude`` reads: an image a row, and why.
+
+        A person may delete rows from it, or move images by its column suggested_label.
+        """
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        seen: set[str] = set()
+        for found in self.findings:
+            label_of = dict(zip(found.paths, found.classes, strict=True))
+            for path in found.exclude:
+                if path not in seen:
+                    row = (path, found.kind, found.sentence, label_of[path], found.suggested)
+                    writer.writerow((*row, f"{found.score:.4f}"))
+                seen.add(path)
+        return text.getvalue()
+
+    def write_fix_list(self, file: Path) -> None:
+        """Write :meth:`fix_list` to a file, whole or not at all."""
+        temporary = file.with_name(f".{file.name}.tmp")
+        temporary.write_text(self.fix_list(), "utf-8", newline="")
+        temporary.replace(file)
+
+
+def audit(
+    cache: PixelCache,
+    features: Floats | None = None,
+    *,
+    probabilities: NDArray[np.float64] | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> AuditReport:
+    """Look for everything that is often wrong with a set of images.
+
+    Args:
+        cache: the images.
+        features: float32 (N, D) of a network, row i of image i. Without them wrong labels and
+            outliers are not looked for, and near duplicates only where they are hardly cropped.
+        probabilities: float64 (N, num_classes), for each image by a model that was not trained
+            on it; None: from a logistic regression on ``features``.
+        seed: of the folds of that regression.
+
+    Raises:
+        ValueError: features or probabilities do not have one row for each image.
+    """
+    table = cache.table
+    for name, given in (("features", features), ("probabilities", probabilities)):
+        if given is not None and len(given) != len(table):
+            raise ValueError(f"{name} has {len(given)} rows for {len(table)} images")
+    measures = measure(cache.pixels, progress=progress)
+    headers = read_headers(cache, progress=progress)
+    principal = None if features is None else principal_directions(features)
+    similar = find_similar(measures.grey(), principal, progress=progress)
+    seen = ~blank_rows(measures)
+    findings = [
+        *_left_out(table.problems),
+        *find_copies(table, cache.digests, similar),
+        *find_poor_pictures(table, measures),
+        *find_odd_sizes(table, headers),
+        *find_shortcuts(table, headers, measures),
+    ]
+    labelled = np.flatnonzero(seen & (table.labels >= 0))
+    groups = group_pairs(len(table), similar.first, similar.second)
+    if probabilities is None and principal is not None:
+        probabilities = np.zeros((len(table), len(table.classes)))
+        if len(labelled) >= _FEWEST_FOR_LABELS:
+            probabilities[labelled] = out_of_fold_probabilities(
+                principal[labelled],
+                table.labels[labelled],
+                len(table.classes),
+                groups=groups[labelled],
+                seed=seed,
+            )
+    wrong: list[Finding] = []
+    if probabilities is not None and len(labelled) >= _FEWEST_FOR_LABELS:
+        wrong = find_wrong_labels(table, [int(i) for i in labelled], probabilities[labelled])
+    if principal is not None:
+        told = {path for finding in wrong for path in finding.paths}
+        rows = [int(i) for i in np.flatnonzero(seen) if table.paths[i] not in told]
+        findings += find_outliers(table, rows, principal[rows])
+    return AuditReport(_ordered([*findings, *wrong]), len(table))
+
+
+def near_duplicate_groups(
+    cache: PixelCache, features: Floats | None = None, *, progress: Progress = SILENT
+) -> NDArray[np.int64]:
+    """Number the groups of images that show the same picture: int64 (N,), for ``--group-by``.
+
+    An image that is like no other is a group of its own. ``features`` as in :func:`audit`.
+    """
+    measures = measure(cache.pixels, progress=progress)
+    principal = None if features is None else principal_directions(features)
+    similar = find_similar(measures.grey(), principal, progress=progress)
+    numbers = {digest: row for row, digest in reversed(list(enumerate(cache.digests)))}
+    rows = np.arange(len(cache))
+    first = np.array([numbers[digest] for digest in cache.digests], np.int64)
+    again = first != rows
+    return group_pairs(
+        len(cache),
+        np.concatenate([similar.first, first[again]]),
+        np.concatenate([similar.second, rows[again]]),
+    )
+
+
+def _left_out(problems: Sequence[Problem]) -> list[Finding]:
+    """A finding for each file that could not be read."""
+    return [
+        Finding(
+            kind=problem.kind,
+            paths=(problem.path,),
+            classes=("",),
+            parts=("",),
+            score=1.0,
+            sentence=f"{problem.path}: {problem.reason}",
+            advice="It is left out already; replace it by a good copy if there is one.",
+        )
+        for problem in problems
+    ]
+
+
+def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Kinds in the order of ``KINDS``, files left out first; then by score, then by path."""
+    ranks = {kind: rank for rank, kind in enumerate(KINDS)}
+    return tuple(sorted(findings, key=lambda f: (ranks.get(f.kind, -1), f.kind, -f.score, f.paths)))

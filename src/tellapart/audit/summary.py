@@ -1,0 +1,71 @@
+"""The audit's findings in short: one sentence a kind, with the clearest example."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from tellapart.audit.observations import Level, Observation
+from tellapart.data.listing import shown
+
+
+class AuditFinding(Protocol):
+    """What the summary needs to know of a finding."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def paths(self) -> Sequence[str]: ...
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def advice(self) -> str: ...
+
+
+#: kind -> (how bad it is, what several of them are called).
+KINDS: dict[str, tuple[Level, str]] = {
+    "leak": ("problem", "pictures are in two parts"),
+    "two_labels": ("problem", "pictures are there under two labels"),
+    "wrong_label": ("warning", "labels are probably wrong"),
+    "exact_duplicate": ("warning", "pictures are there more than once, byte for byte"),
+    "near_duplicate": ("warning", "pictures are there more than once, slightly changed"),
+    "shortcut": ("warning", "properties could give classes away"),
+    "blank": ("warning", "images are blank"),
+    "outlier": ("note", "images are unlike all others of their class"),
+    "dark": ("note", "images are very dark"),
+    "bright": ("note", "images are very bright"),
+    "blurry": ("note", "images are blurred"),
+    "odd_size": ("note", "images have an unusual size or shape"),
+}
+#: Files that were left out are told by the table itself.
+TOLD_ELSEWHERE = frozenset({"unreadable", "truncated", "not_an_image", "empty", "too_large"})
+#: Kinds in which every finding says something of its own.
+_EACH_ITS_OWN = frozenset({"shortcut"})
+
+
+def summarise(findings: Iterable[AuditFinding]) -> list[Observation]:
+    """One observation a kind; each shortcut is told by itself."""
+    by_kind: dict[str, list[AuditFinding]] = defaultdict(list)
+    for finding in findings:
+        if finding.kind not in TOLD_ELSEWHERE:
+            by_kind[finding.kind].append(finding)
+    result: list[Observation] = []
+    for kind, found in by_kind.items():
+        level, name = KINDS.get(kind, ("note", f"findings of the kind {kind.replace('_', ' ')}"))
+        if kind in _EACH_ITS_OWN or len(found) == 1:
+            result += [
+                Observation(level, kind, shown(f.sentence), shown(f.advice), tuple(f.paths))
+                for f in found
+            ]
+            continue
+        result.append(
+            Observation(
+                level,
+                kind,
+                f"{len(found):,} {name}. The clearest: {shown(found[0].sentence)}",
+                shown(found[0].advice),
+                tuple(path for f in found for path in f.paths),
+            )
+        )
+    return result

@@ -1,0 +1,354 @@
+"""Find images and their labels in every layout: a source in, an ImageTable out."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from tellapart.data.groups import find_groups, frames_note
+from tellapart.data.layouts import Parts, list_folder
+from tellapart.data.listing import (
+    Listing,
+    Problem,
+    inside,
+    listed,
+    normal_name,
+    plural,
+    scan,
+    shown,
+    visible_folders,
+)
+from tellapart.data.manifests import (
+    has_path_and_label,
+    is_manifest,
+    list_manifest,
+    read_path_list,
+)
+from tellapart.data.table import ImageTable
+from tellapart.errors import DataError
+from tellapart.progress import SILENT, Progress, Stage
+
+
+def read_table(
+    source: Path | str,
+    *,
+    classes: Sequence[str] = (),
+    train: Sequence[str] = (),
+    validation: Sequence[str] = (),
+    test: Sequence[str] = (),
+    group_by: str | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    root: Path | str | None = None,
+    exclude: Path | str | None = None,
+    ignore_unknown: bool = False,
+    progress: Progress = SILENT,
+) -> ImageTable:
+    r"""Find the images of a folder, a table or a zip, and their labels. Decodes nothing.
+
+    Args:
+        source: a folder of class folders, with or without train, validation and test folders
+            above them; a CSV, TSV, JSON or Parquet file with a path and a label column (and
+            perhaps a split column); or a zip of any of these.
+        classes: the class order, patterns with ``*`` allowed; empty: alphabetical.
+        train, validation, test: folders (or tables) relative to ``source`` that make up each
+            part, patterns with ``*`` allowed; empty: found by name.
+        group_by: what belongs together and stays in one part: a column, "folder", or a
+            regular expression with one (group); see :func:`tellapart.data.groups.find_groups`.
+        path_column, label_column: columns of the table; None: found by their usual names.
+        root: the folder that a table's paths are relative to; None: the table's own.
+        exclude: a CSV with a ``path`` column, or a list, of images to leave out.
+        ignore_unknown: leave out images of classes that the train part (or ``classes``) lacks,
+            instead of stopping.
+        progress: told about the listing and every note.
+
+    Returns:
+        The table, in order of path. Files that are no images are in ``problems``.
+
+    Raises:
+        DataError: there is nothing to read, or it contradicts itself; says what to do.
+    """
+    place = Path(source)
+    named = Parts(_texts(train), _texts(validation), _texts(test))
+    if not place.exists():
+        raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
+    folder = place
+    if place.is_file() and place.suffix.lower() == ".zip":
+        from tellapart.data.archives import extract
+
+        with progress.stage("Opening the archive", None, "files") as stage:
+            folder = extract(place, stage)
+    with progress.stage("Listing files", None, "images") as stage:
+        listing = _list(folder, named, path_column, label_column, root, stage)
+    if exclude is not None:
+        _exclude(listing, Path(exclude))
+    _require_images(listing, place)
+    class_map = _class_map(listing, _texts(classes), place)
+    known = _known_rows(listing, class_map, bool(classes), ignore_unknown)
+    table = _to_table(listing, class_map, known)
+    table = _with_groups_and_notes(table, listing, known, group_by)
+    for note in table.notes:
+        progress.note(note)
+    return table
+
+
+def read_unlabelled(source: Path | str, progress: Progress = SILENT) -> ImageTable:
+    """Every image in a folder and below, or one image file, without labels (all -1).
+
+    Raises:
+        DataError: there is no such folder or file, or no image in it.
+    """
+    place = Path(source)
+    if place.is_file():
+        listing = Listing(place.parent, [place.name], [""], [""])
+    elif place.is_dir():
+        with progress.stage("Listing files", None, "images") as stage:
+            found = scan(place, "", stage)
+        blank = [""] * len(found.paths)
+        listing = Listing(place, found.paths, blank, blank, found.problems)
+        _require_images(listing, place)
+    else:
+        raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
+    by_path = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
+    return _to_table(listing, (), by_path)
+
+
+def _texts(values: Sequence[str]) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+# --- which layout -------------------------------------------------------------------------
+
+
+def _list(
+    place: Path,
+    named: Parts,
+    path_column: str | None,
+    label_column: str | None,
+    root: Path | str | None,
+    stage: Stage,
+) -> Listing:
+    columns = {"path_column": path_column, "label_column": label_column}
+    if place.is_file():
+        if is_manifest(place):
+            below = Path(root) if root is not None else None
+            return list_manifest(place, stage, root=below, **columns)
+        raise DataError(
+            f"{shown(place)} is a file; give a folder of class folders, a zip of one, or a "
+            "table (CSV, TSV, JSON, Parquet) with a path and a label column."
+        )
+    tables = _named_tables(place, named)
+    if tables:
+        return _list_tables(tables, place if root is None else Path(root), columns, stage)
+    listing = list_folder(place, named, stage)
+    if len(set(listing.names)) < 2 and not any(names for _, names in named.items()):
+        only = _only_table(place)
+        if only is not None:
+            listing = list_manifest(only, stage, root=place if only.parent == place else None)
+            listing.notes.append(f"Read as the table {shown(only.name)} says.")
+            return _move_root(listing, place)
+    return listing
+
+
+def _named_tables(place: Path, named: Parts) -> list[tuple[str, Path]]:
+    """Tables given as parts: ``train=("train.csv",)``; all parts must then be tables."""
+    given = [(part, name) for part, names in named.items() for name in names]
+    tables = [(p, place / inside(n, place, f"--{p} {n}")) for p, n in given if is_manifest(Path(n))]
+    if tables and len(tables) != len(given):
+        raise DataError("--train, --validation and --test must all be folders or all be tables.")
+    for part, path in tables:
+        if not path.is_file():
+            raise DataError(f"There is no table '{shown(path)}' for the {part} part.")
+    return tables
+
+
+def _list_tables(
+    tables: Sequence[tuple[str, Path]], root: Path, columns: dict[str, str | None], stage: Stage
+) -> Listing:
+    whole = Listing(root)
+    lists = [list_manifest(path, stage, root=root, part=p, **columns) for p, path in tables]
+    shared = set.intersection(*(set(one.columns) for one in lists))
+    for one in lists:
+        whole.paths += one.paths
+        whole.names += one.names
+        whole.parts += one.parts
+        whole.problems += one.problems
+        for name in shared:
+            whole.columns.setdefault(name, []).extend(one.columns[name])
+    twice = [path for path, count in Counter(whole.paths).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"More than one table names {plural(len(twice), 'image')}, for example "
+            f"'{shown(twice[0])}'; each image belongs to one part."
+        )
+    return whole
+
+
+def _only_table(place: Path) -> Path | None:
+    """The one table with paths and labels at the top of a folder that has no class folders."""
+    folders = [place, *(place / name for name in visible_folders(place)[:1])]
+    for folder in folders:
+        tables = [p for p in folder.iterdir() if p.is_file() and is_manifest(p)]
+        if len(tables) == 1 and has_path_and_label(tables[0]):
+            return tables[0]
+    return None
+
+
+def _move_root(listing: Listing, root: Path) -> Listing:
+    """The same rows with paths relative to a folder above."""
+    prefix = listing.root.relative_to(root).as_posix()
+    if prefix == ".":
+        return listing
+    return replace(
+        listing,
+        root=root,
+        paths=[f"{prefix}/{path}" for path in listing.paths],
+        problems=[replace(p, path=f"{prefix}/{p.path}") for p in listing.problems],
+    )
+
+
+# --- from rows to a table -----------------------------------------------------------------
+
+
+def _exclude(listing: Listing, source: Path) -> None:
+    """Move the rows that a list names to the problems."""
+    if not source.is_file():
+        raise DataError(f"There is no list {shown(source)} of images to leave out.")
+    wanted = {inside(text, listing.root, where): where for text, where in read_path_list(source)}
+    out = [path for path in listing.paths if path in wanted]
+    keep = [i for i, path in enumerate(listing.paths) if path not in wanted]
+    strangers = sorted(wanted.keys() - set(out) - {p.path for p in listing.problems})
+    for rows in (listing.paths, listing.names, listing.parts, *listing.columns.values()):
+        rows[:] = [rows[i] for i in keep]
+    listing.problems += [Problem(p, "excluded", f"Left out by {wanted[p]}.") for p in out]
+    if strangers:
+        listing.notes.append(
+            f"{shown(source.name)} leaves out {plural(len(strangers), 'path')} that no image "
+            f"has: {listed(strangers, 3)}."
+        )
+
+
+def _require_images(listing: Listing, place: Path) -> None:
+    if listing.paths:
+        return
+    loose = [p.path for p in listing.problems if p.kind == "no_class"]
+    others = [p.path for p in listing.problems]
+    if loose:
+        hint = ""
+        if all(len(p.rpartition("/")[2].split(".")) >= 3 for p in loose):
+            hint = "; for files named class.number.jpg, 'tellapart subset' sorts them"
+        raise DataError(
+            f"{shown(place)} holds {plural(len(loose), 'image')} but no class folders with "
+            f"images; put the images of each class into a folder named after it{hint}."
+        )
+    if others:
+        raise DataError(
+            f"{shown(place)} holds no images that can be used; {plural(len(others), 'file')} "
+            f"left out, for example '{shown(others[0])}': {listing.problems[0].reason}"
+        )
+    folders = visible_folders(place) if place.is_dir() else []
+    where = f" in its folders ({listed(folders)})" if folders else ""
+    raise DataError(
+        f"{shown(place)} holds no images{where}; it needs one folder of images for each class."
+    )
+
+
+def _class_map(listing: Listing, wanted: tuple[str, ...], place: Path) -> tuple[str, ...]:
+    """The classes of the train part in alphabetical order, or those asked for in theirs."""
+    in_train = zip(listing.names, listing.parts, strict=True)
+    found = sorted({name for name, part in in_train if part in {"", "train"}})
+    everywhere = sorted(set(listing.names))
+    if not wanted:
+        if not found:
+            raise DataError(
+                f"{shown(place)} has {' and '.join(sorted(set(listing.parts)))} images but none "
+                "to train on; it needs a folder named train, or one named with --train."
+            )
+        if len(found) == 1:
+            raise DataError(
+                f"{shown(place)} holds images of one class only ('{shown(found[0])}'); telling "
+                "apart needs at least two, each in a folder of its own."
+            )
+        return tuple(found)
+    order: list[str] = []
+    for name in map(normal_name, wanted):
+        is_pattern = name not in everywhere and any(c in name for c in "*?[")
+        matches = [f for f in everywhere if fnmatchcase(f, name)] if is_pattern else [name]
+        if is_pattern and not matches:
+            raise DataError(f"No class matches '{shown(name)}'; classes: {listed(everywhere)}.")
+        order += [m for m in matches if m not in order]
+    absent = [name for name in order if name not in everywhere]
+    for name in absent:
+        near = difflib.get_close_matches(name, [f for f in everywhere if f not in order], n=1)
+        if near or len(absent) == len(order):
+            hint = f" Did you mean '{shown(near[0])}'?" if near else ""
+            raise DataError(
+                f"There are no images of class '{shown(name)}' in {shown(place)}; classes there: "
+                f"{listed(everywhere)}.{hint}"
+            )
+    if len(order) < 2:
+        raise DataError(f"Telling apart needs at least two classes; received {listed(order)}.")
+    return tuple(order)
+
+
+def _known_rows(
+    listing: Listing, classes: tuple[str, ...], given: bool, ignore_unknown: bool
+) -> list[int]:
+    """Rows whose class is in the map, by path; notes classes that a part lacks."""
+    known = set(classes)
+    order = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
+    unknown = Counter(
+        (listing.names[i], listing.parts[i]) for i in order if listing.names[i] not in known
+    )
+    if unknown:
+        counts = "; ".join(
+            f"'{shown(name)}' ({plural(count, 'image')}{f' in {part}' if part else ''})"
+            for (name, part), count in sorted(unknown.items())[:5]
+        )
+        where = "not among the classes given" if given else "not in the train part"
+        if not ignore_unknown:
+            raise DataError(
+                f"{'Class' if len(unknown) == 1 else 'Classes'} {where}: {counts}. Correct the "
+                f"names, or leave these images out with --ignore-unknown; "
+                f"classes: {listed(classes)}."
+            )
+        listing.notes.append(f"Left out, {where}: {counts}.")
+    rows = [i for i in order if listing.names[i] in known]
+    for part in sorted(set(listing.parts)):
+        there = {listing.names[i] for i in rows if listing.parts[i] == part}
+        lacking = [name for name in classes if name not in there]
+        if lacking:
+            listing.notes.append(
+                f"No images of {listed(lacking)} in {f'the {part} part' if part else 'the folder'}."
+            )
+    return rows
+
+
+def _to_table(listing: Listing, classes: tuple[str, ...], rows: Sequence[int]) -> ImageTable:
+    number = {name: i for i, name in enumerate(classes)}
+    return ImageTable(
+        root=listing.root,
+        paths=tuple(listing.paths[i] for i in rows),
+        labels=np.array([number.get(listing.names[i], -1) for i in rows], dtype=np.int64),
+        parts=np.array([listing.parts[i] for i in rows], dtype="<U10"),
+        classes=classes,
+        problems=tuple(sorted(listing.problems, key=lambda p: (p.path, p.kind))),
+        notes=tuple(listing.notes),
+    )
+
+
+def _with_groups_and_notes(
+    table: ImageTable, listing: Listing, rows: Sequence[int], group_by: str | None
+) -> ImageTable:
+    if group_by is None:
+        note = frames_note(table.paths, table.labels, table.classes)
+        return table if note is None else replace(table, notes=(*table.notes, note))
+    columns = {name: [values[i] for i in rows] for name, values in listing.columns.items()}
+    groups, notes = find_groups(table.paths, group_by, columns)
+    return replace(table, groups=groups, notes=table.notes + notes)

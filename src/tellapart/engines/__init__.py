@@ -1,0 +1,1 @@
+"""Run a network forward, as fast as this machine can."""
