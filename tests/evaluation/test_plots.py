@@ -47,6 +47,27 @@ def test_confusion_matrix_writes_counts_and_shares() -> None:
         assert expected in words
 
 
+def test_figures_of_a_thousand_classes_are_bounded_and_show_where_the_mistakes_are() -> None:
+    names = [f"kind{i:03d}" for i in range(1000)]
+    matrix = np.diag(np.full(1000, 3))
+    matrix[700, 701] = matrix[701, 702] = 9  # the only mistakes
+    figure = plots.confusion_matrix(matrix, names, "test")
+    words = texts(figure)
+    assert "60 most confused of 1,000 classes: test, 3,018 images" in words
+    assert {"kind700", "kind701", "kind702"} <= set(words.split())
+    width, height = figure.get_size_inches()
+    assert width < 15 and height < 15
+    recall = {
+        name: {"support": 3, "recall": {"value": i / 1000, "low": 0.0, "high": 1.0}}
+        for i, name in enumerate(names)
+    }
+    words = texts(plots.per_class_bars(recall, "test"))
+    assert "80 worst of 1,000 classes" in words
+    assert "kind079" in words and "kind080" not in words
+    counts = plots.class_counts({"train": list(range(1, 1001))}, names)
+    assert "80 smallest of 1,000 classes" in texts(counts) and "kind080" not in texts(counts)
+
+
 def test_a_class_may_be_called_anything() -> None:
     names = ["<img src=x onerror=alert(1)>", "$x_1^$", "a\\b%{", "名前"]
     with warnings.catch_warnings():

@@ -64,8 +64,20 @@ def test_views_are_averaged_and_share_their_image_s_fold() -> None:
 def test_a_class_with_one_image_is_said() -> None:
     train, y = clouds(9, 2, seed=6)
     y = np.array([0] * 8 + [1])
-    with pytest.raises(DataError, match="fewer than two training images"):
+    with pytest.raises(DataError, match="one training image"):
         fit_probe(train[None], y, train[None, :0], y[:0], ProbeSettings(), num_classes=2)
+
+
+def test_one_training_image_a_class_is_enough_where_validation_images_choose() -> None:
+    features, labels = clouds(60, 3, seed=9)
+    first = np.array([int(np.flatnonzero(labels == label)[0]) for label in range(3)])
+    rest = np.setdiff1d(np.arange(60), first)[:12]  # fewer than cross_validate_below
+    probe = fit_probe(
+        features[None, first], labels[first], features[None, rest], labels[rest],
+        ProbeSettings(), num_classes=3,
+    )  # fmt: skip
+    assert probe.chosen_by == "validation"
+    assert (probe.logits(features[first]).argmax(axis=1) == labels[first]).all()
 
 
 def test_rare_classes_weigh_more_when_asked() -> None:

@@ -59,11 +59,13 @@ def fit_probe(
         The probe; for several views its logits are meant to be averaged over views.
 
     Raises:
-        DataError: a class has fewer than two training images.
+        DataError: a class has no training image, or only one and nothing else can choose.
     """
-    if np.bincount(train_labels, minlength=num_classes).min() < 2:
+    fewest = int(np.bincount(train_labels, minlength=num_classes).min())
+    if fewest == 0 or (fewest == 1 and not len(validation_labels)):
         raise DataError(
-            "A class has fewer than two training images; give it more, or leave the class out."
+            f"A class has {'one training image' if fewest else 'no training images'}, too few to "
+            "choose a strength; give it more, or leave the class out."
         )
     views, count, width = train_features.shape
     stacked = train_features.reshape(views * count, width)
@@ -73,7 +75,8 @@ def fit_probe(
     x = (stacked - mean) / scale
     y = np.tile(train_labels, views)
     held_out = (validation_features - mean) / scale
-    enough = len(validation_labels) >= settings.cross_validate_below
+    # Folds need two images of each class.
+    enough = len(validation_labels) >= settings.cross_validate_below or fewest == 1
 
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}

@@ -38,14 +38,25 @@ _PARTS: Mapping[str, tuple[str, str | None]] = {
 Number = Mapping[str, Any]
 
 
+#: Bars of more classes than these would make a figure longer than any page.
+MAXIMUM_BARS = 80
+
+
 def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
     """How many images of each class each part holds.
 
     Args:
         counts: for each part C counts, in the order of ``classes``.
-        classes: C names.
+        classes: C names; of more than 80 those with the fewest images are drawn.
     """
     parts = {part: np.asarray(values) for part, values in counts.items() if np.any(values)}
+    number, title = len(classes), "Images in each class: " + ", ".join(parts)
+    if number > MAXIMUM_BARS and parts:
+        totals = np.sum(list(parts.values()), axis=0)
+        chosen = np.sort(np.argsort(totals, kind="stable")[:MAXIMUM_BARS])
+        parts = {part: values[chosen] for part, values in parts.items()}
+        classes = [classes[index] for index in chosen.tolist()]
+        title = f"Images in the {MAXIMUM_BARS} smallest of {number:,} classes"
     with style():
         figure, axes_grid = new_figure(WIDTH, _height(len(classes)))
         axes: Axes = axes_grid[0, 0]
@@ -60,7 +71,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
             axes.annotate(f"{total:,}", (total, row), (4, 0), textcoords="offset points",
                           va="center", fontsize=_font(len(classes)))
         _name_rows(axes, classes)
-        set_title(figure, "Images in each class: " + ", ".join(parts))
+        set_title(figure, title)
         axes.set_xlabel("images")
         axes.set_xlim(0, 1.1 * max(int(left.max(initial=0)), 1))
         grid(axes, "x")
@@ -74,7 +85,8 @@ def per_class_bars(
     """One metric of each class with its interval, the worst class on top.
 
     Args:
-        per_class: as in ``metrics.json``; classes where the metric is undefined are left out.
+        per_class: as in ``metrics.json``; classes where the metric is undefined are left out,
+            and of more than 80 all but the worst.
         part: for the title.
         metric: "recall", "precision", "f1", "roc_auc" or "average_precision".
     """
@@ -82,6 +94,7 @@ def per_class_bars(
         (name, row) for name, row in per_class.items() if row[metric]["value"] is not None
     ]
     known.sort(key=lambda item: float(item[1][metric]["value"]))
+    number, known = len(known), known[:MAXIMUM_BARS]
     words = {"recall": "Recall", "precision": "Precision", "f1": "F1", "roc_auc": "ROC AUC",
              "average_precision": "Average precision"}
     with style():
@@ -93,7 +106,9 @@ def per_class_bars(
         size = 6.0 if len(known) <= 30 else 3.5
         axes.plot(value, rows, "o", color=BLUE, markersize=size, markeredgecolor="white")
         _name_rows(axes, [f"{shorten(name)}  ({row['support']:,})" for name, row in known], 40)
-        set_title(figure, title_with_part(f"{words[metric]} of each class", part))
+        set_title(figure, title_with_part(
+            f"{words[metric]} of each class" if number == len(known)
+            else f"{words[metric]} of the {len(known)} worst of {number:,} classes", part))
         axes.set_xlabel(f"{words[metric][:1].lower() if metric == 'recall' else words[metric][:1]}"
                         f"{words[metric][1:]} with 95 % interval (images of the class)")
         lowest = float(np.nanmin(value - errors[0])) if len(known) else 0.0

@@ -39,6 +39,8 @@ from tellapart.wording import percent
 
 #: Up to so many classes each has its own colour; of more, the worst three are coloured.
 _COLOURED = 8
+#: So many of the other classes are drawn in grey; the lowest of them.
+_GREY = 60
 
 _Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -271,9 +273,13 @@ def _draw(
         chosen = sorted(curves, key=lambda curve: curve[1])[:3]
         worst = {name for name, *_ in chosen}
         rest = [curve for curve in curves if curve[0] not in worst]
-        for i, (_, _, curve) in enumerate(rest):
+        drawn = sorted(rest, key=lambda curve: curve[1])[:_GREY] if len(rest) > _GREY else rest
+        others = f"the other {len(rest)} classes" if drawn is rest else (
+            f"the next {len(drawn)} of {len(rest):,} others"
+        )
+        for i, (_, _, curve) in enumerate(drawn):
             axes.plot(*thin(*curve, 60), color="#aeb6bd", linewidth=0.7, alpha=0.8,
-                      label=f"the other {len(rest)} classes" if i == 0 else None)
+                      label=others if i == 0 else None)
     for (name, area, curve), line in zip(chosen, line_styles(len(chosen)), strict=True):
         label = f"{shorten(name)}  {area:.3f}"
         axes.plot(*thin(*curve), label=label, **line)

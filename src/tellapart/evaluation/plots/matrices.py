@@ -1,4 +1,4 @@
-"""The confusion matrix, from 2 to 100 classes."""
+"""The confusion matrix: of up to 100 classes whole, of more the part where the mistakes are."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from tellapart.wording import percent
 
 #: Up to here a cell shows count and share, up to the next one the share alone.
 _BOTH, _ONE = 10, 25
+#: Up to here all classes are drawn; of more, this many of those with the most mistakes.
+_WHOLE, _MOST_CONFUSED = 100, 60
 
 
 def confusion_matrix(
@@ -32,7 +34,8 @@ def confusion_matrix(
     """Counts and shares of each true class (rows) by prediction (columns).
 
     Blue is right, orange wrong; the darker, the larger the share of the true class. With
-    more than 25 classes the colour alone speaks.
+    more than 25 classes the colour alone speaks. Of more than 100 classes the 60 with the most
+    mistakes are drawn, which bounds the memory that the figure takes.
 
     Args:
         matrix: int (C, C), row true, column predicted.
@@ -40,8 +43,14 @@ def confusion_matrix(
         part: the part it was counted on, for the title.
     """
     counts = np.asarray(matrix, dtype=np.int64)
-    size = len(classes)
+    images, what = int(counts.sum()), "Confusion matrix"
     totals = counts.sum(axis=1, keepdims=True)
+    if len(classes) > _WHOLE:
+        chosen = most_confused(counts, _MOST_CONFUSED)
+        what += f": the {len(chosen)} most confused of {len(classes):,} classes"
+        counts, totals = counts[np.ix_(chosen, chosen)], totals[chosen]
+        classes = [classes[index] for index in chosen.tolist()]
+    size = len(classes)
     shares = counts / np.maximum(totals, 1)
     longest = 26 if size <= _ONE else 20
     names = [shorten(name, longest) for name in classes]
@@ -54,7 +63,7 @@ def confusion_matrix(
         )
         axes: Axes = grid[0, 0]
         axes.imshow(_colours(shares), interpolation="none", aspect="equal")
-        set_title(figure, title_with_part("Confusion matrix", part, int(counts.sum())))
+        set_title(figure, title_with_part(what, part, images))
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         font = 9.0 if size <= _BOTH else 7.5 if size <= _ONE else 5.5
@@ -74,6 +83,19 @@ def confusion_matrix(
         if size <= _ONE:
             _write_cells(axes, counts, shares, both=size <= _BOTH)
     return figure
+
+
+def most_confused(counts: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+    """Indices, ascending, of the classes with the most mistakes in their row and column.
+
+    >>> most_confused(np.array([[5, 0, 0], [0, 3, 2], [0, 1, 4]]), 2)
+    array([1, 2])
+    """
+    wrong = counts - np.diag(np.diag(counts))
+    mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)
+    order = np.argsort(-mistakes, kind="stable")[:number]
+    chosen: NDArray[np.int64] = np.sort(order)
+    return chosen
 
 
 def _colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
