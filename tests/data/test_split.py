@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -212,3 +215,64 @@ def test_groups_torn_by_the_given_parts_are_said() -> None:
     assert notes == (
         "The parts, as they were given, tear 2 groups apart; scores on them may be too good.",
     )
+
+
+def test_three_large_groups_of_each_class_give_every_part_one() -> None:
+    labels, groups = np.repeat([0, 1], 300), np.repeat(np.arange(6), 100)
+    done = split(table(labels, groups=groups)).table
+    assert counts(done) == {part: [100, 100] for part in ("train", "validation", "test")}
+
+
+#: Groups as tuples of how many images of each of three classes they hold.
+GROUPS = st.lists(
+    st.tuples(*[st.sampled_from([0, 0, 1, 2, 5, 40])] * 3).filter(any), min_size=3, max_size=7
+)
+
+
+def feasible(groups: list[tuple[int, ...]]) -> bool:
+    """By trying all: can three parts each hold a group of every class?"""
+    classes = [i for i in range(3) if any(group[i] for group in groups)]
+    return any(
+        all(
+            any(group[c] for group, place in zip(groups, places, strict=True) if place == part)
+            for part in range(3)
+            for c in classes
+        )
+        for places in product(range(3), repeat=len(groups))
+    )
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(GROUPS, st.integers(0, 5))
+def test_no_part_lacks_a_class_where_whole_groups_allow_it(
+    groups: list[tuple[int, ...]], seed: int
+) -> None:
+    present = [i for i in range(3) if any(group[i] for group in groups)]
+    rows = [
+        (present.index(c), g)
+        for g, group in enumerate(groups)
+        for c in present
+        for _ in range(group[c])
+    ]
+    labels, members = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    images = np.bincount(labels)
+    if images.min() < 3:
+        return  # refused before groups are looked at
+    targets = np.maximum(1, np.round(np.outer([0.7, 0.15, 0.15], images))).astype(np.int64)
+    assigned = split_groups(labels, members, targets, seed)
+    cells = np.zeros((3, len(present)), dtype=np.int64)
+    np.add.at(cells, (assigned, labels), 1)
+    for g in range(len(groups)):
+        assert len(np.unique(assigned[members == g])) <= 1
+    assert (cells > 0).all() == feasible(groups)
+
+
+def test_a_class_that_no_whole_group_can_bring_is_said() -> None:
+    """Groups of classes ab, ac, bc and abc: whichever way, one of three parts lacks a class."""
+    labels = np.array([0, 1] * 5 + [0, 2] * 5 + [1, 2] * 5 + [0, 1, 2] * 5)
+    groups = np.repeat([0, 1, 2, 3], [10, 10, 10, 15])
+    try:
+        notes = split(table(labels, groups=groups)).table.notes
+    except DataError as error:
+        notes = (str(error),)
+    assert any("Whole groups leave no images of" in note for note in notes)

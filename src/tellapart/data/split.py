@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -15,6 +15,15 @@ from tellapart.errors import DataError
 
 #: How often the grouped split is tried in another order, and how many groups that may take.
 _TRIES, _GROUPS_IN_ALL = 32, 50_000
+#: Up to so many groups a placement that leaves no class out is looked for exactly, in so many
+#: steps of branch and bound.
+_EXACT_GROUPS, _EXACT_NODES = 400, 2_000
+
+#: What a class that a part lacks adds to the error of a placement: more than all else.
+_LACKING = 1e12
+
+#: The classes of a group's images, and how many it has of each.
+_Members = list[tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,9 @@ def split_groups(
 
     Large groups first, each where it lowers the sum of (images - target)^2 / target over
     classes and parts most, in several random orders, the best of which is improved by moving
-    single groups; images that stand alone fill up at the end.
+    single groups; images that stand alone fill up at the end. Where that leaves a part without
+    a class, the groups that every part needs are placed first, and where that fails too, a
+    placement is looked for exactly, as a small integer program.
 
     Args:
         labels, groups: int64 (N,).
@@ -193,18 +204,129 @@ def split_groups(
         for a, b in pairwise(starts)
     ]
     together = np.flatnonzero(size > 1)
-    best: tuple[float, NDArray[np.int64]] | None = None
-    for attempt in range(int(np.clip(_GROUPS_IN_ALL // max(len(together), 1), 1, _TRIES))):
-        random = np.random.default_rng([seed, attempt])
-        part = _place(members, size, together, targets, random)
-        error = _error(part[group], labels, targets)
-        if best is None or error < best[0]:
-            best = error, part
-    return best[1][group] if best is not None else np.zeros(len(labels), dtype=np.int64)
+    tries = int(np.clip(_GROUPS_IN_ALL // max(len(together), 1), 1, _TRIES))
+
+    def best_of(place: Callable[[np.random.Generator], NDArray[np.int64]]) -> _Placement:
+        found = (place(np.random.default_rng([seed, attempt])) for attempt in range(tries))
+        return min(
+            (_Placement(_error(part[group], labels, targets), part) for part in found),
+            key=lambda placement: placement.error,
+        )
+
+    best = best_of(lambda random: _place(members, size, together, targets, random))
+    if best.lacks_a_class:
+        best = best_of(lambda random: _place_needed_first(members, targets, random))
+    if best.lacks_a_class and len(size) <= _EXACT_GROUPS:
+        exact = _place_exactly(members, targets)
+        best = best if exact is None else _Placement(0.0, exact)
+    return best.part[group]
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """The part of each group, and how far that is from what was asked."""
+
+    error: float
+    part: NDArray[np.int64]
+
+    @property
+    def lacks_a_class(self) -> bool:
+        return self.error >= _LACKING
+
+
+def _place_needed_first(
+    members: _Members, targets: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """One greedy placement in which every part gets a group of every class before the rest.
+
+    The rarest classes (by groups) come first; among the groups that hold a class the one is
+    taken that leaves the part nearest to its targets.
+    """
+    parts, classes = targets.shape
+    over, weight = -targets.astype(np.float64), 1.0 / targets
+    groups_in = np.zeros((parts, classes), dtype=np.int64)
+    part = np.full(len(members), -1, dtype=np.int64)
+    holders: list[list[int]] = [[] for _ in range(classes)]
+    for g in random.permutation(len(members)).tolist():
+        for label in members[g][0]:
+            holders[label].append(g)
+
+    def cost(g: int) -> NDArray[np.float64]:
+        labels, counts = members[g]
+        summed: NDArray[np.float64] = (
+            (2 * over[:, labels] * counts + counts**2) * weight[:, labels]
+        ).sum(axis=1)
+        return summed
+
+    def put(g: int, place: int, sign: int = 1) -> None:
+        labels, counts = members[g]
+        part[g] = place
+        over[place, labels] += sign * counts
+        groups_in[place, labels] += sign
+
+    for label in sorted(range(classes), key=lambda label: len(holders[label])):
+        for place in np.argsort(targets[:, label], kind="stable").tolist():
+            free = [g for g in holders[label] if part[g] < 0]
+            if groups_in[place, label] == 0 and free:
+                put(min(free, key=lambda g: float(cost(g)[place])), place)
+    largest_first = sorted(
+        np.flatnonzero(part < 0).tolist(), key=lambda g: -float(members[g][1].sum())
+    )
+    for g in largest_first:
+        put(g, int(np.argmin(cost(g))))
+    for g in largest_first[::-1]:  # second thoughts, which take no part its last group of a class
+        if (groups_in[part[g], members[g][0]] > 1).all():
+            put(g, int(part[g]), sign=-1)
+            put(g, int(np.argmin(cost(g))))
+    return part
+
+
+def _place_exactly(members: _Members, targets: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The placement nearest to the targets in which no part lacks a class; None: there is none.
+
+    An integer program: one variable says whether a group lies in a part; deviations from the
+    targets, as shares of them, are minimised.
+    """
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array, csr_array, eye_array, hstack, kron
+
+    parts, classes = targets.shape
+    number = len(members)
+    label = np.concatenate([labels for labels, _ in members])
+    group = np.repeat(np.arange(number), [len(labels) for labels, _ in members])
+    count = np.concatenate([counts for _, counts in members])
+    has = coo_array((np.ones(len(label)), (label, group)), shape=(classes, number))
+    counts = coo_array((count, (label, group)), shape=(classes, number))
+    each_part = eye_array(parts)
+    cells = parts * classes
+    nothing = coo_array((number, cells))
+    once = hstack([kron(np.ones((1, parts)), eye_array(number)), nothing])
+    covered = hstack([kron(each_part, has), coo_array((cells, cells))])
+    images = kron(each_part, counts)
+    below = hstack([images, eye_array(cells)])  # images + deviation >= target
+    above = hstack([images, -eye_array(cells)])  # images - deviation <= target
+    wanted = targets.reshape(-1).astype(np.float64)
+    result = milp(
+        np.concatenate([np.zeros(parts * number), 1.0 / wanted]),
+        integrality=np.concatenate([np.ones(parts * number), np.zeros(cells)]),
+        bounds=Bounds(0, np.concatenate([np.ones(parts * number), np.full(cells, np.inf)])),
+        constraints=[
+            LinearConstraint(csr_array(once), 1, 1),
+            LinearConstraint(csr_array(covered), 1, np.inf),
+            LinearConstraint(csr_array(below), wanted, np.inf),
+            LinearConstraint(csr_array(above), -np.inf, wanted),
+        ],
+        options={"node_limit": _EXACT_NODES},  # by nodes, not seconds: the same on any machine,
+    )
+    if result.x is None:
+        return None
+    chosen = result.x[: parts * number].reshape(parts, number)
+    found: NDArray[np.int64] = chosen.argmax(axis=0).astype(np.int64)
+    return found
 
 
 def _place(
-    members: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
+    members: _Members,
     size: NDArray[np.int64],
     together: NDArray[np.int64],
     targets: NDArray[np.int64],
@@ -253,7 +375,7 @@ def _error(
     counts = np.zeros_like(targets)
     np.add.at(counts, (part, labels), 1)
     chi_squared = float(((counts - targets) ** 2 / targets).sum())
-    return chi_squared + 1e9 * int((counts == 0).sum())
+    return chi_squared + _LACKING * int((counts == 0).sum())
 
 
 def _check_grouped(
@@ -278,9 +400,9 @@ def _check_grouped(
     for place, part in enumerate(names):
         there = np.bincount(labels[assigned == place], minlength=len(table.classes))
         lacking = [table.classes[i] for i in np.flatnonzero(there == 0)]
-        if lacking and part == "train":
+        if lacking and (part == "train" or not there.any()):
             raise DataError(
-                f"Whole groups leave no images of {listed(lacking)} to train on; group by "
+                f"Whole groups leave no images of {listed(lacking)} for {part}; group by "
                 "something finer, or make the parts by hand."
             )
         if lacking:
