@@ -363,6 +363,11 @@ class Recipe(Section):
     training: Stage = Stage()
     #: A second stage that starts from the best weights of the first.
     fine_tuning: Stage | None = None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of a training in epochs, in the order in which they run."""
+        return (self.training, *([self.fine_tuning] if self.fine_tuning else []))
     probe: ProbeSettings = ProbeSettings()
     #: Views averaged in prediction.
     test_time: Literal["none", "flip", "flip_and_shifts", "flips_and_turns"] = "none"

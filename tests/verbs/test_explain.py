@@ -123,7 +123,7 @@ def test_without_its_images_a_run_still_explains_given_ones(
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     info = json.loads((copy / "run.json").read_text())
-    info["data"]["source"] = str(tmp_path / "gone")
+    info["source"]["folder"] = str(tmp_path / "gone")
     (copy / "run.json").write_text(json.dumps(info))
     image = write_image(tmp_path / "a.png", seed=5)
     explained = explain(copy, image)

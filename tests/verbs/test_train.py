@@ -48,9 +48,9 @@ def test_a_run_holds_all_that_is_promised(probe_run: Run) -> None:
     modes = {file.stat().st_mode for file in probe_run.path.iterdir() if file.is_file()}
     assert len(modes) == 1  # whoever may read the report may use the model
     info = probe_run.info
-    assert info["status"] == "complete"
-    assert info["test_evaluations"] == 1
-    assert info["machine"] and info["data"]["fingerprint"] and info["seconds"]["total"] > 0
+    assert info.status == "complete"
+    assert info.test_evaluations == 1
+    assert info.machine.processor and info.data.fingerprint and info.seconds["total"] > 0
     assert probe_run.metrics["test"]["accuracy"]["value"] > 0.8  # the made classes are easy
 
 
@@ -146,7 +146,7 @@ def test_a_run_of_changed_images_is_not_resumed(
 def test_a_network_can_start_from_an_earlier_run(photos: Path, tmp_path: Path) -> None:
     first = train(photos, runs=tmp_path, **SCRATCH)
     second = train(photos, runs=tmp_path, from_run=first.path, **SCRATCH)
-    assert second.info["parent"] == str(first.path)
+    assert second.info.parent == str(first.path)
     assert second.history()[0]["loss"] < first.history()[0]["loss"]
 
 
@@ -170,7 +170,7 @@ def test_leaked_test_images_are_said_and_scored_without(
     source = sorted((folder / "train" / "red").iterdir())[0]
     shutil.copy(source, folder / "test" / "red" / "again.jpg")
     run = train(folder, runs=tmp_path, **PROBE)
-    assert any("also in train" in sentence for sentence in run.info["data"]["audit"])
+    assert any("also in train" in sentence for sentence in run.info.data.audit)
     assert run.metrics["test"]["images"] == 17
     assert run.metrics["test_without_leaked"]["images"] == 16
 
@@ -220,8 +220,8 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(
 def test_many_train_images_are_predicted_by_a_sample(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tellapart.verbs.scoring._TRAIN_VIEWS", 20)
-    monkeypatch.setattr("tellapart.verbs.scoring._LEAST_TRAIN_IMAGES", 15)
+    monkeypatch.setattr("tellapart.training.scoring._TRAIN_VIEWS", 20)
+    monkeypatch.setattr("tellapart.training.scoring._LEAST_TRAIN_IMAGES", 15)
     folder = image_folder(per_class=40)
     settings = [*SCRATCH["settings"], "training.epochs=1", "test_time=flip"]
     run = train(folder, runs=tmp_path, recipe=SCRATCH["recipe"], settings=settings)

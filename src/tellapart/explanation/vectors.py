@@ -54,7 +54,7 @@ def vectors_of_all(
 def _network_key(classifier: Classifier) -> str:
     """A frozen backbone has its own name; a probe on it has no hidden layers to add to it."""
     frozen = classifier.description.frozen_backbone
-    return frozen or f"vectors-{store.file_digest(classifier.file)}"
+    return frozen or f"vectors-{store.file_digest(classifier.stored_file)}"
 
 
 def _engine(classifier: Classifier, expected_images: int) -> Engine:

@@ -148,6 +148,7 @@ def fit(
             "device": str(accelerator.device),
             "precision": "bf16" if parts.bf16 else "float32",
             "processes": accelerator.num_processes,
+            "target_epochs": at.target_epochs,
             "images_per_second": parts.train.size * at.epoch / at.seconds,
         },
     )

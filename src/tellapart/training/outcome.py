@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Task:
     cache: PixelCache
     labels: NDArray[np.int64]
     rows: Mapping[str, NDArray[np.int64]]
-    num_classes: int
+    classes: tuple[str, ...]
     preprocessing: Preprocessing
     device: str = "auto"
     progress: Progress = SILENT
@@ -39,6 +39,14 @@ class Task:
     start_state: Mapping[str, NDArray[Any]] | None = None
     #: Epochs to add to a finished training.
     extend: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def without_test(self) -> Task:
+        """The same task, which cannot look at the test part: as training and choosing get it."""
+        return replace(self, rows={k: rows for k, rows in self.rows.items() if k != "test"})
 
     def labels_of(self, part: str) -> NDArray[np.int64]:
         return self.labels[self.rows[part]]
@@ -59,6 +67,8 @@ class Trained:
     #: What the output layer sees (len(rows), D) of rows of the pixel cache; None: ask the
     #: classifier.
     features: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None
+    #: The name of the engine that computed these features; "" where that is not known.
+    engine: str = ""
     history: Sequence[Mapping[str, float]] = ()
     #: The recipe as it was in the end (method auto settles what it left open).
     recipe: Recipe | None = None
