@@ -25,6 +25,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -235,7 +236,8 @@ def main() -> int:
                 row = measure(name, size, features, arguments.seconds, Path(folder))
                 results.append(row)
                 print(json.dumps(row, indent=2), flush=True)
-    content = {"pass_mark": PASS_MARK, "machine": describe_machine("cpu"), "results": results}
+    machine = asdict(describe_machine("cpu"))
+    content = {"pass_mark": PASS_MARK, "machine": machine, "results": results}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     return int(any(row["share_of_fastest_peer"] < PASS_MARK for row in results))

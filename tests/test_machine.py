@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,21 @@ from tellapart.errors import TellapartError
 
 
 def test_the_description_is_plain_data() -> None:
-    facts = machine.describe_machine()
+    facts = asdict(machine.describe_machine("cpu"))
     assert json.loads(json.dumps(facts)) == facts
     assert facts["cores"] >= 1
     assert facts["memory_bytes"] > 100 * 2**20
     assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
     assert facts["packages"]["numpy"] == __import__("numpy").__version__
+
+
+def test_an_accelerator_is_named_by_its_maker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine of a run on a GPU is that GPU, whether or not PyTorch was loaded before."""
+    names = {"cuda": "NVIDIA H100", "cuda:1": "NVIDIA L4"}
+    monkeypatch.setattr("torch.cuda.get_device_name", names.__getitem__)
+    assert machine.describe_machine("cuda").device_name == "NVIDIA H100"
+    assert machine.describe_machine("cuda:1").device_name == "NVIDIA L4"
+    assert machine.describe_machine("cpu").device_name == machine.processor_name()
 
 
 def test_describing_and_choosing_do_not_import_torch() -> None:

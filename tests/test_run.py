@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import pytest
 
 from tellapart.errors import RunError
+from tellapart.machine import describe_machine
+from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe
-from tellapart.run import COMPLETE, create_run, new_run_path, open_run, write_json
+from tellapart.run import (
+    COMPLETE,
+    FORMAT,
+    INTERRUPTED,
+    RUNNING,
+    DataInfo,
+    Run,
+    RunInfo,
+    claim_folder,
+    create_run,
+    open_run,
+    run_name,
+    write_folder,
+    write_json,
+)
 
-INFO = {"classes": ["a", "b"], "seed": 0}
+INFO = RunInfo(
+    format=FORMAT,
+    status=RUNNING,
+    tellapart="0.1.0",
+    created="2026-11-27T12:00:00+00:00",
+    command="tellapart train photos",
+    classes=("a", "b"),
+    preprocessing={},
+    source={"folder": "/photos"},
+    data=DataInfo(root="/photos", fingerprint="f" * 32, images=4, counts={"train": {"a": 2}}),
+    seed=0,
+    device="cpu",
+    machine=describe_machine("cpu"),
+)
 
 
 def make(folder: Path) -> Path:
@@ -22,8 +56,9 @@ def make(folder: Path) -> Path:
 def test_a_run_opens_with_what_was_saved(tmp_path: Path) -> None:
     run = open_run(make(tmp_path / "run"))
     assert run.classes == ("a", "b")
-    assert run.status == "complete"
+    assert run.info == replace(INFO, status=COMPLETE)
     assert run.recipe == load_recipe("auto")
+    assert open_run(run).info == run.info
 
 
 def test_a_run_that_was_killed_says_so(tmp_path: Path) -> None:
@@ -38,6 +73,18 @@ def test_a_full_folder_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not empty"):
         create_run(tmp_path, load_recipe("auto"), INFO)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_cannot_be_written_leaves_no_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(recipe: Recipe) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tellapart.run.recipe_to_yaml", full_disk)
+    with pytest.raises(RunError, match="No space left on device"):
+        create_run(tmp_path / "run", load_recipe("auto"), INFO)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -60,13 +107,131 @@ def test_what_is_no_run_is_refused(tmp_path: Path, content: str | None, message:
         open_run(folder)
 
 
-def test_names_of_runs_do_not_collide_and_are_safe_paths(tmp_path: Path) -> None:
+def changed(run: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    content = json.loads((run / "run.json").read_text("utf-8"))
+    change(content)
+    (run / "run.json").write_text(json.dumps(content), "utf-8")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("seed"), "'seed' is missing"),
+        (lambda c: c["data"].pop("images"), "'data.images' is missing"),
+        (lambda c: c.update(seed="0"), "'seed' is wrong"),
+        (lambda c: c.update(status="done"), "'status' is wrong"),
+        (lambda c: c["machine"].update(cores=2.5), "'machine.cores' is wrong"),
+        (lambda c: c.update(classes="ab"), "'classes' is wrong"),
+    ],
+)
+def test_a_wrong_key_is_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(RunError, match=message):
+        open_run(changed(make(tmp_path / "run"), change))
+
+
+def test_keys_of_a_newer_version_are_passed_over_and_kept(tmp_path: Path) -> None:
+    run = open_run(changed(make(tmp_path / "run"), lambda c: c.update(weather="rain")))
+    run.update(temperature=2.0)
+    content = json.loads((run.path / "run.json").read_text("utf-8"))
+    assert content["weather"] == "rain" and content["temperature"] == 2.0
+
+
+def with_stages(run: Run, *stages: dict[str, object], stopped: str = "") -> Run:
+    facts = {"stages": [{"stopped": "", "device": "cpu", **stage} for stage in stages]}
+    return run.update(facts=facts, stopped=stopped, status=INTERRUPTED if stopped else COMPLETE)
+
+
+def test_the_kept_epoch_is_the_last_stages_best(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", load_recipe("finetune"), INFO)
+    assert run.kept_epoch is None
+    run = with_stages(run, {"best_epoch": 3, "last_epoch": 5})
+    assert run.kept_epoch == 3
+    run = with_stages(
+        run, {"best_epoch": 3, "last_epoch": 5}, {"best_epoch": 2, "last_epoch": 4}
+    )
+    assert run.kept_epoch == 7
+
+
+def test_an_interrupted_run_says_where_and_how_it_goes_on(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", load_recipe("cifar-baseline-sgd"), INFO)
+    stage = {"best_epoch": 1, "last_epoch": 2}
+    assert with_stages(run, stage | {"target_epochs": 30}).interruption == ""
+    stopped = with_stages(run, stage | {"target_epochs": 30}, stopped="interrupted")
+    assert stopped.interruption == (
+        f"stopped at epoch 2 of 30; go on with 'tellapart train --resume {run.path}'"
+    )
+    older = with_stages(run, stage, stopped="interrupted")
+    assert f"epoch 2 of {run.recipe.training.epochs};" in older.interruption
+
+    two = create_run(tmp_path / "two", load_recipe("finetune"), INFO)
+    text = with_stages(two, stage | {"target_epochs": 9}, stopped="interrupted").interruption
+    assert text.startswith("stopped at epoch 2 of 9 in stage 1 of 2;")
+
+
+def test_names_of_runs_are_safe_paths() -> None:
     now = datetime(2026, 11, 22, 15, 30)
-    first = new_run_path(tmp_path, "../my photos!", "auto", now)
-    assert first.parent == tmp_path
-    assert first.name == "2026-11-22-1530-my-photos-auto"
-    first.mkdir()
-    assert new_run_path(tmp_path, "../my photos!", "auto", now).name == first.name + "-2"
+    assert run_name("../my photos!", "auto", now) == "2026-11-22-1530-my-photos-auto"
+
+
+def at_once(number: int, make: Callable[[], Path]) -> list[Path | RunError]:
+    """The outcomes of as many threads that call ``make`` in the same moment."""
+    together = Barrier(number)
+
+    def one(_: int) -> Path | RunError:
+        together.wait()
+        try:
+            return make()
+        except RunError as error:
+            return error
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(one, range(number)))
+
+
+def test_of_several_at_once_each_claims_a_folder_of_its_own(tmp_path: Path) -> None:
+    claimed = at_once(8, lambda: claim_folder(tmp_path / "runs" / "x"))
+    names = {path.name for path in claimed if isinstance(path, Path)}
+    assert names == {"x", *(f"x-{number}" for number in range(2, 9))}
+
+
+def test_of_several_that_name_one_folder_one_gets_it(tmp_path: Path) -> None:
+    recipe = load_recipe("auto")
+    made = at_once(8, lambda: create_run(tmp_path / "run", recipe, INFO).path)
+    assert sum(isinstance(one, Path) for one in made) == 1
+    assert open_run(tmp_path / "run", complete=False).info == INFO
+
+
+def test_results_replace_only_those_about_the_same(tmp_path: Path) -> None:
+    def write(text: str) -> Callable[[Path], None]:
+        return lambda folder: (folder / "text").write_text(text) and None
+
+    wanted = tmp_path / "run" / "test"
+    assert write_folder(wanted, {"source": "/a/test"}, write("a")) == wanted
+    other = write_folder(wanted, {"source": "/b/test"}, write("b"))
+    assert other.name == "test-2"
+    assert write_folder(wanted, {"source": "/a/test"}, write("a again")) == wanted
+    assert (wanted / "text").read_text() == "a again"
+    assert (other / "text").read_text() == "b"
+
+    def fail(folder: Path) -> None:
+        write("half")(folder)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunError, match="No space left"):
+        write_folder(wanted, {"source": "/a/test"}, fail)
+    assert (wanted / "text").read_text() == "a again"
+    assert sorted(p.name for p in wanted.parent.iterdir()) == ["test", "test-2"]
+    write_folder(wanted, {"name": "mine"}, write("any"), replace_any=True)
+    assert (wanted / "text").read_text() == "any"
+
+
+def test_a_file_in_the_way_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "evaluations").write_text("in the way")
+    with pytest.raises(RunError, match="evaluations cannot be written"):
+        write_folder(tmp_path / "evaluations" / "test", {}, lambda folder: None)
 
 
 def test_numbers_that_are_none_never_reach_a_file(tmp_path: Path) -> None:

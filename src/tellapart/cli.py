@@ -107,6 +107,8 @@ def train(
         _print_json(verb.result_of(made))
     else:
         _print_run(made)
+    if made.interruption:
+        raise typer.Exit(130)
 
 
 @app.command()
@@ -202,6 +204,8 @@ def demo(
         _print_json(result_of(made))
     else:
         _print_run(made)
+    if made.interruption:
+        raise typer.Exit(130)
 
 
 @app.command()
@@ -440,5 +444,7 @@ def _print_run(run: Run) -> None:
                 f"{part:<10}  accuracy {percent(accuracy['value'], 2)}  "
                 f"(95 %: {percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)})"
             )
+    if run.interruption:
+        typer.echo(f"training    {run.interruption}")
     typer.echo(f"report      {run.report}")
     typer.echo(f"{run.path}")

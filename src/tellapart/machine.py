@@ -10,10 +10,11 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from tellapart.errors import TellapartError
 
@@ -34,19 +35,44 @@ PACKAGES = (
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
-def describe_machine(device: str = "cpu") -> dict[str, Any]:
-    """What a run writes down about where it ran; plain data for JSON."""
-    return {
-        "processor": processor_name(),
-        "cores": num_cores(),
-        "memory_bytes": memory_bytes(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "device": device,
-        "device_name": _device_name(device),
-        "bf16": has_bf16(),
-        "packages": package_versions(),
-    }
+@dataclass(frozen=True)
+class Machine:
+    """Where something was computed."""
+
+    processor: str
+    cores: int
+    #: That this process may use; 0: unknown.
+    memory_bytes: int
+    system: str
+    python: str
+    #: "cpu", "cuda", ...
+    device: str
+    #: What the maker calls the device: the processor's name, or the accelerator's.
+    device_name: str
+    #: Whether the processor multiplies bfloat16 in hardware.
+    bf16: bool
+    #: Versions of the packages that can change a number.
+    packages: Mapping[str, str]
+
+
+def describe_machine(device: str) -> Machine:
+    """What a run writes down about where it ran.
+
+    Args:
+        device: what it computes on, as :func:`resolve_device` gave it. PyTorch is asked for
+            the name of any but the CPU.
+    """
+    return Machine(
+        processor=processor_name(),
+        cores=num_cores(),
+        memory_bytes=memory_bytes(),
+        system=platform.platform(),
+        python=platform.python_version(),
+        device=device,
+        device_name=_device_name(device),
+        bf16=has_bf16(),
+        packages=package_versions(),
+    )
 
 
 def package_versions() -> dict[str, str]:
@@ -231,8 +257,12 @@ def _has_number(name: str) -> bool:
 
 
 def _device_name(device: str) -> str:
-    """What the maker calls a device; asked only of a PyTorch that is loaded already."""
-    torch = sys.modules.get("torch")
-    if device.startswith("cuda") and torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(device))
-    return processor_name() if device == "cpu" else device
+    """What the maker calls a device."""
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return processor_name()
+    if kind in ("cuda", "xpu"):
+        import torch
+
+        return str(getattr(torch, kind).get_device_name(device))
+    return device

@@ -11,14 +11,20 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import count
 from pathlib import Path
-from typing import Any
+from tempfile import mkdtemp
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from tellapart.errors import RunError
+from tellapart.machine import Machine
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
 from tellapart.wording import percent
@@ -26,7 +32,10 @@ from tellapart.wording import percent
 #: Raised when the meaning of a run folder's files changes.
 FORMAT = 1
 
-RUNNING, COMPLETE, INTERRUPTED = "running", "complete", "interrupted"
+Status = Literal["running", "complete", "interrupted"]
+RUNNING: Status = "running"
+COMPLETE: Status = "complete"
+INTERRUPTED: Status = "interrupted"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,6 +54,170 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+# --- run.json -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that was left out, and why."""
+
+    path: str
+    reason: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """The images that a run was made with."""
+
+    #: Where the paths of the images start from.
+    root: str
+    #: Of their contents and the resize rule; equal fingerprints mean equal pixels.
+    fingerprint: str
+    images: int
+    #: Images of each class, by part.
+    counts: Mapping[str, Mapping[str, int]]
+    notes: tuple[str, ...] = ()
+    #: The first thousand of those left out; how many there are in all is ``num_left_out``.
+    left_out: tuple[LeftOut, ...] = ()
+    num_left_out: int = 0
+    #: What the audit before training found, in sentences.
+    audit: tuple[str, ...] = ()
+    #: Only in older runs, whose ``source.folder`` may be relative: its absolute path.
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Numbers of weights; of those that were trained in the last stage."""
+
+    total: int = 0
+    trainable: int = 0
+
+
+@dataclass(frozen=True)
+class PredictionInfo:
+    """What computed the stored predictions."""
+
+    #: For people: "OpenVINO", "PyTorch (cuda)".
+    engine: str
+    #: "bf16", "f16" or "f32".
+    precision: str
+
+
+@dataclass(frozen=True)
+class TrainedStage:
+    """How far one stage of a training in epochs came."""
+
+    #: The epoch whose weights were kept, counted within the stage.
+    best_epoch: int
+    last_epoch: int
+    #: "" or why it ended early.
+    stopped: str = ""
+    #: The epoch that it was to end with; 0 in older runs, which do not say.
+    target_epochs: int = 0
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What ``run.json`` says, each fact by whoever knows it."""
+
+    format: int
+    status: Status
+    #: The version that made the run.
+    tellapart: str
+    created: str
+    command: str
+    #: In the order of every probability row.
+    classes: tuple[str, ...]
+    #: As ``Preprocessing.from_dict`` reads it.
+    preprocessing: Mapping[str, Any]
+    #: As ``Source.of_run`` reads it.
+    source: Mapping[str, Any]
+    data: DataInfo
+    seed: int
+    device: str
+    machine: Machine
+    #: The run whose weights training started from.
+    parent: str | None = None
+    # What follows is not known before training has ended.
+    parameters: Parameters = field(default_factory=Parameters)
+    #: Logits are divided by it.
+    temperature: float = 1.0
+    #: What the way of training has to say of itself.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    #: "" or why training ended before its time, unless the recipe itself asked for that.
+    stopped: str = ""
+    #: How often the test part was scored.
+    test_evaluations: int = 0
+    #: None where that was not written down: in runs of older versions.
+    prediction: PredictionInfo | None = None
+    #: By step of the last training, in the order in which they ran, and "total".
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_bytes: int = 0
+
+    @property
+    def stages(self) -> tuple[TrainedStage, ...]:
+        """The stages of a training in epochs; empty for any other."""
+        return _of_stages().validate_python(self.facts.get("stages", ()))
+
+
+@cache
+def _of_info() -> TypeAdapter[RunInfo]:
+    return TypeAdapter(RunInfo)
+
+
+@cache
+def _of_stages() -> TypeAdapter[tuple[TrainedStage, ...]]:
+    return TypeAdapter(tuple[TrainedStage, ...])
+
+
+def read_info(file: Path) -> RunInfo:
+    """Read and check a ``run.json``; keys that this version does not know are passed over.
+
+    Raises:
+        RunError: it is missing or damaged, or comes from a newer version.
+    """
+    content = _json_of(file)
+    if "format" not in content or "classes" not in content:
+        raise RunError(f"{file} was not written by tellapart.")
+    if not isinstance(content["format"], int) or content["format"] > FORMAT:
+        raise RunError(f"{file.parent} was made by a newer tellapart; update this one to open it.")
+    try:
+        # As JSON, so that only what JSON cannot tell apart (list and tuple) is converted.
+        return _of_info().validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        wrong = "is missing" if first["type"] in _MISSING else f"is wrong ({first['msg']})"
+        raise RunError(
+            f"{file} is damaged or was changed: its key '{key}' {wrong}; put back a copy of the "
+            "file, or train again."
+        ) from error
+
+
+#: What pydantic calls a key that is not there.
+_MISSING = ("missing", "missing_argument")
+
+
+def _json_of(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{file.parent} is no run folder: it has no run.json.") from None
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{file} is damaged: {error}.") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{file} was not written by tellapart.")
+    return content
+
+
+# --- the folder -----------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder, opened for reading."""
@@ -52,10 +225,13 @@ class Run:
     path: Path
 
     @cached_property
-    def info(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
-        content: dict[str, Any] = json.loads((self.path / "run.json").read_text("utf-8"))
-        return content
+    def info(self) -> RunInfo:
+        """What ``run.json`` says.
+
+        Raises:
+            RunError: see :func:`read_info`.
+        """
+        return read_info(self.path / "run.json")
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -73,14 +249,44 @@ class Run:
         return self.path.name
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """``running``, ``complete`` or ``interrupted``."""
-        return str(self.info["status"])
+        return self.info.status
+
+    @property
+    def interruption(self) -> str:
+        """Where an interrupted training stopped and how it goes on, else "".
+
+        For example "stopped at epoch 2 of 30; go on with 'tellapart train --resume runs/x'".
+        """
+        if not self.info.stopped:
+            return ""
+        stages, settings = self.info.stages, self.recipe.stages
+        where = ""
+        if stages:
+            last, number = stages[-1], len(stages)
+            target = last.target_epochs or settings[number - 1].epochs
+            of_stage = f" in stage {number} of {len(settings)}" if len(settings) > 1 else ""
+            where = f" at epoch {last.last_epoch} of {target}{of_stage}"
+        why = "" if self.info.stopped == INTERRUPTED else f" ({self.info.stopped})"
+        return f"stopped{where}{why}; go on with 'tellapart train --resume {self.path}'"
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights were kept, counted over all stages; None without epochs.
+
+        Each stage goes on from its own best epoch, so it is the last stage's that was kept.
+        """
+        # A stage that was interrupted before its first epoch has nothing to keep.
+        stages = [stage for stage in self.info.stages if stage.best_epoch]
+        if not stages:
+            return None
+        return sum(stage.last_epoch for stage in stages[:-1]) + stages[-1].best_epoch
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of every probability row."""
-        return tuple(self.info["classes"])
+        return self.info.classes
 
     @property
     def model_file(self) -> Path:
@@ -131,8 +337,18 @@ class Run:
             ]
 
     def update(self, **changes: Any) -> Run:
-        """Write ``run.json`` with these entries changed, and return the run reread."""
-        write_json(self.path / "run.json", {**self.info, **changes})
+        """Write ``run.json`` with these facts changed, and return the run reread."""
+        return self.with_info(replace(self.info, **changes))
+
+    def with_info(self, info: RunInfo) -> Run:
+        """Write ``run.json`` anew, and return the run reread.
+
+        Keys that a newer version wrote and this one does not know stay.
+        """
+        file = self.path / "run.json"
+        known = asdict(info)
+        others = {k: v for k, v in _json_of(file).items() if k not in known}
+        write_json(file, known | others)
         return Run(self.path)
 
     def _repr_html_(self) -> str:
@@ -150,6 +366,7 @@ class Run:
         figure = self.path / "figures" / "confusion_matrix.svg"
         return card(
             f"{self.name}: {', '.join(self.classes[:5])}{' ...' if len(self.classes) > 5 else ''}",
+            sentences=[f"Training {self.interruption}."] if self.interruption else [],
             headline=f"{accuracy} accuracy on {part} (95 %: {limits})",
             table=[("part", "images", "accuracy", "95 %"), *rows],
             figure=figure.read_text("utf-8") if figure.is_file() else "",
@@ -157,64 +374,153 @@ class Run:
         )
 
 
-def create_run(
-    folder: Path, recipe: Recipe, info: Mapping[str, Any], *, replace: bool = False
-) -> Run:
-    """Make a run folder with its recipe and a ``run.json`` of status ``running``.
+def create_run(folder: Path, recipe: Recipe, info: RunInfo) -> Run:
+    """Make a run folder with its recipe and a ``run.json``: all of it, or nothing.
+
+    Of several that ask for one folder at a time, one gets it.
 
     Raises:
         RunError: the folder holds something already, or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]) and not replace:
+    was_there = folder.is_dir()
+    if was_there and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is not empty; give --run another path.")
     try:
-        (folder / "predictions").mkdir(parents=True, exist_ok=True)
-        (folder / "figures").mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "predictions").mkdir()  # which only one can
+    except FileExistsError:
+        raise RunError(
+            f"{folder} exists already, or somebody else makes it now; give --run another path."
+        ) from None
     except OSError as error:
         raise RunError(
             f"The run folder {folder} cannot be made: {error.strerror}; choose another with --runs."
         ) from error
-    write_text(folder / "recipe.yaml", recipe_to_yaml(recipe))
-    write_json(folder / "run.json", {"format": FORMAT, "status": RUNNING, **info})
+    try:
+        (folder / "figures").mkdir()
+        write_text(folder / "recipe.yaml", recipe_to_yaml(recipe))
+        write_json(folder / "run.json", asdict(info))
+    except BaseException as error:
+        remove_run(Run(folder))
+        if isinstance(error, OSError):
+            raise RunError(
+                f"The run folder {folder} cannot be written: {error.strerror}; choose another "
+                "with --runs."
+            ) from error
+        raise
     return Run(folder)
 
 
-def open_run(path: str | Path, *, complete: bool = True) -> Run:
-    """Open a run folder.
+def open_run(run: Run | str | Path, *, complete: bool = True) -> Run:
+    """Open a run folder; a run that is open already is read anew.
 
     Raises:
-        RunError: it is no run folder, comes from a newer version, or (with ``complete``)
-            did not finish.
+        RunError: it is no run folder, is damaged, comes from a newer version, or (with
+            ``complete``) did not finish.
     """
-    run = Run(Path(path))
-    if not run.path.is_dir():
-        raise RunError(f"There is no run folder {run.path}; 'tellapart train' makes one.")
-    try:
-        info = run.info
-    except FileNotFoundError:
-        raise RunError(f"{run.path} is no run folder: it has no run.json.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{run.path / 'run.json'} is damaged: {error}.") from error
-    if not isinstance(info, dict) or "format" not in info or "classes" not in info:
-        raise RunError(f"{run.path / 'run.json'} was not written by tellapart.")
-    if info["format"] > FORMAT:
-        raise RunError(f"{run.path} was made by a newer tellapart; update this one to open it.")
-    if complete and run.status == RUNNING:
+    opened = Run(run.path if isinstance(run, Run) else Path(run))
+    if not opened.path.is_dir():
+        raise RunError(f"There is no run folder {opened.path}; 'tellapart train' makes one.")
+    if opened.status == RUNNING and complete:
         raise RunError(
-            f"{run.path} did not finish; 'tellapart train --resume {run.path}' goes on with it."
+            f"{opened.path} did not finish; 'tellapart train --resume {opened.path}' goes on with "
+            "it."
         )
-    return run
+    return opened
 
 
-def new_run_path(runs: Path, data_name: str, recipe_name: str, now: datetime) -> Path:
-    """A path under ``runs`` that does not exist: date, data, recipe, and a number if taken."""
-    words = f"{data_name}-{recipe_name}"
-    safe = re.sub(r"[^\w.]+", "-", words).strip("-.")[:80] or "run"
-    base = runs / f"{now:%Y-%m-%d-%H%M}-{safe}"
-    path, number = base, 2
-    while path.exists():
-        path, number = base.with_name(f"{base.name}-{number}"), number + 1
-    return path
+def run_name(data_name: str, recipe_name: str, now: datetime) -> str:
+    """The name of a run's folder: date, data and recipe, fit for every file system."""
+    safe = re.sub(r"[^\w.]+", "-", f"{data_name}-{recipe_name}").strip("-.")[:80] or "run"
+    return f"{now:%Y-%m-%d-%H%M}-{safe}"
+
+
+def claim_folder(wanted: Path) -> Path:
+    """Make ``wanted``, or where it is taken ``wanted-2`` and so on: a folder of one's own.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise RunError(
+            f"The folder {wanted} cannot be made: {error.strerror}; choose another place."
+        ) from error
+    raise AssertionError("counting ended")
+
+
+#: The file in a folder of results that says what they are of.
+_OF = "about.json"
+
+
+def write_folder(
+    wanted: Path,
+    about: Mapping[str, Any],
+    write: Callable[[Path], None],
+    *,
+    replace_any: bool = False,
+) -> Path:
+    """Fill a folder of results inside a run: all of it, or nothing.
+
+    Results about the same thing replace those that were there; where the name is taken by
+    others, a number is put behind it.
+
+    Args:
+        wanted: the folder.
+        about: what the results are of, plain data for JSON; kept with them.
+        write: writes them into the folder that it is given, which is renamed in the end.
+        replace_any: replace what is there, whatever it is about.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(prefix=".unfinished-", dir=wanted.parent))
+        try:
+            unfinished.chmod(wanted.parent.stat().st_mode)  # mkdtemp lets only the owner read
+            write(unfinished)
+            write_json(unfinished / _OF, about)
+            if replace_any:
+                shutil.rmtree(wanted, ignore_errors=True)
+            return _put_in_place(unfinished, wanted, about)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise RunError(
+            f"The folder {wanted.parent} cannot be written: {error.strerror}; is the run "
+            "read-only, or the disk full?"
+        ) from error
+
+
+def _put_in_place(unfinished: Path, wanted: Path, about: Mapping[str, Any]) -> Path:
+    for number in count(1):
+        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        if _about(path) == about:
+            shutil.rmtree(path)
+        if not path.exists():
+            try:
+                return unfinished.rename(path)
+            except OSError:
+                if not path.exists():
+                    raise  # else another process was quicker
+    raise AssertionError("counting ended")
+
+
+def _about(folder: Path) -> Any:
+    try:
+        return json.loads((folder / _OF).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def remove_run(run: Run) -> None:

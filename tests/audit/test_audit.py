@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from tellapart.audit.checks import AuditReport, audit, near_duplicate_groups
+from tellapart.audit.checks import AuditReport, audit
 from tellapart.audit.finding import Finding
 from tellapart.audit.labels import _folds, out_of_fold_probabilities, wrong_labels
 from tellapart.data.pixels import PixelCache, load_pixels
@@ -127,16 +127,6 @@ def test_many_look_alikes_are_told_once_and_nothing_is_claimed_of_them(root: Pat
     # The equal files among them are a leak all the same.
     assert found(report, "leak") == [("test/cat/copy.png", "train/cat/cell02.png")]
     assert found(report, "two_labels") == []
-
-
-def test_groups_of_near_duplicates(root: Path) -> None:
-    (root / "train/cat/copy.jpg").write_bytes((root / "train/cat/00.jpg").read_bytes())
-    save(scene(0).crop((2, 1, 95, 94)), root / "test/cat/near.jpg")
-    cache = load(root)
-    groups = near_duplicate_groups(cache)
-    of = dict(zip(cache.table.paths, groups.tolist(), strict=True))
-    assert of["train/cat/00.jpg"] == of["train/cat/copy.jpg"] == of["test/cat/near.jpg"]
-    assert len(set(groups.tolist())) == len(cache) - 2
 
 
 def test_files_that_were_left_out_are_findings(root: Path) -> None:

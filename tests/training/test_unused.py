@@ -68,5 +68,5 @@ def test_the_user_is_told_and_the_run_remembers(image_folder, tmp_path) -> None:
         image_folder(), recipe="probe", settings=["training.epochs=50"], run=tmp_path / "run"
     )
     sentence = "training.epochs=50 has no effect: a probe is not trained in epochs."
-    assert sentence in run.info["notes"]
+    assert sentence in run.info.notes
     assert sentence in run.report.read_text(encoding="utf-8")

@@ -169,3 +169,28 @@ def test_images_without_a_label(run: Run, images: Path, tmp_path: Path) -> None:
 def test_other_classes_are_refused(run: Run, image_folder) -> None:
     with pytest.raises(DataError, match="no images of class 'blue'"):
         evaluate(run.path, image_folder(classes=("green", "yellow"), per_class=3))
+
+
+def test_folders_of_one_name_are_kept_apart(image_folder, run: Run, tmp_path: Path) -> None:
+    """And the same folder replaces what was said of it before."""
+    copy = Run(shutil.copytree(run.path, tmp_path / "run"))
+    shutil.rmtree(copy.path / "evaluations", ignore_errors=True)
+    places = []
+    for number in (3, 5):
+        folder = image_folder(per_class=number, seed=number)
+        places.append(evaluate(copy, folder).report.parent)
+        assert evaluate(copy, folder).report.parent == places[-1]
+    assert [place.name for place in places] == ["photos", "photos-2"]
+    rows = [len((place / "predictions.csv").read_text().splitlines()) - 1 for place in places]
+    assert rows == [6, 10]
+    assert len(list((copy.path / "evaluations").iterdir())) == 2
+
+
+def test_a_run_that_cannot_be_written_is_a_sentence(
+    run: Run, images: Path, tmp_path: Path
+) -> None:
+    copy = Run(shutil.copytree(run.path, tmp_path / "run"))
+    shutil.rmtree(copy.path / "evaluations", ignore_errors=True)
+    (copy.path / "evaluations").write_text("in the way")
+    with pytest.raises(RunError, match="evaluations cannot be written"):
+        evaluate(copy, images / "test")

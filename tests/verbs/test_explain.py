@@ -117,13 +117,21 @@ def test_the_page_of_the_same_name_is_replaced(run: Run, photos: Path) -> None:
     assert left == {"01-0000-occlusion.png"}
 
 
+def test_images_of_one_name_get_a_page_each(run: Run, photos: Path, tmp_path: Path) -> None:
+    other = write_image(tmp_path / "0000.jpg", seed=7)
+    own = sorted((photos / "blue").iterdir())[0]
+    reports = [explain(run, image).report for image in (own, other, own)]
+    assert reports[0] == reports[2] != reports[1]
+    assert str(other) in reports[1].read_text("utf-8")
+
+
 def test_without_its_images_a_run_still_explains_given_ones(
     run: Run, photos: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     info = json.loads((copy / "run.json").read_text())
-    info["data"]["source"] = str(tmp_path / "gone")
+    info["source"]["folder"] = str(tmp_path / "gone")
     (copy / "run.json").write_text(json.dumps(info))
     image = write_image(tmp_path / "a.png", seed=5)
     explained = explain(copy, image)

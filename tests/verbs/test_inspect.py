@@ -420,3 +420,16 @@ def test_a_cache_that_cannot_be_written(
     monkeypatch.setenv("TELLAPART_CACHE_DIR", str(tmp_path / "file/cache"))
     code, _, _ = run("inspect", image_folder(per_class=4), "--out", tmp_path / "out")
     assert code == 0
+
+
+def test_two_folders_of_one_name_get_a_report_each(
+    image_folder: ImageFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = image_folder(per_class=4), image_folder(per_class=5)
+    monkeypatch.chdir(tmp_path)
+    places = [ta.inspect(folder).folder for folder in (first, second, first)]
+    assert [str(place) for place in places] == [
+        "runs/inspect-photos", "runs/inspect-photos-2", "runs/inspect-photos",
+    ]
+    texts = [place.joinpath("inspection.json").read_text("utf-8") for place in places]
+    assert texts[0] == texts[2] != texts[1]

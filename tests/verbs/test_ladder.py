@@ -44,7 +44,7 @@ def test_four_rungs_on_one_split(climbed: Comparison) -> None:
         for part in ("test",)
     }
     assert len(splits) == 1
-    assert {open_run(place / rung).info["seed"] for rung in RUNGS} == {3}
+    assert {open_run(place / rung).info.seed for rung in RUNGS} == {3}
     assert open_run(place / "2-augmented").recipe.augmentation
     first, second = (open_run(place / rung).recipe for rung in RUNGS[:2])
     assert (first.model, first.training) == (second.model, second.training)

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,17 @@ from PIL import Image
 
 import tellapart as ta
 from tellapart.errors import DataError, RecipeError, RunError, TellapartError
+from tellapart.prediction.classifier import (
+    Description,
+    classifier_in_memory,
+    load_classifier,
+    save_classifier,
+)
+from tellapart.progress import SilentProgress
 from tellapart.run import Run
+from tellapart.training.outcome import Task, Trained
+from tellapart.training.scoring import Scored, score_validation
+from tellapart.training.ways import train_task
 from tellapart.verbs.train import resume, train
 
 PROBE = {"recipe": "probe", "settings": ["data.image_size=64"]}
@@ -48,9 +59,9 @@ def test_a_run_holds_all_that_is_promised(probe_run: Run) -> None:
     modes = {file.stat().st_mode for file in probe_run.path.iterdir() if file.is_file()}
     assert len(modes) == 1  # whoever may read the report may use the model
     info = probe_run.info
-    assert info["status"] == "complete"
-    assert info["test_evaluations"] == 1
-    assert info["machine"] and info["data"]["fingerprint"] and info["seconds"]["total"] > 0
+    assert info.status == "complete"
+    assert info.test_evaluations == 1
+    assert info.machine.processor and info.data.fingerprint and info.seconds["total"] > 0
     assert probe_run.metrics["test"]["accuracy"]["value"] > 0.8  # the made classes are easy
 
 
@@ -133,6 +144,45 @@ def test_scratch_training_resumes_and_extends(photos: Path, tmp_path: Path) -> N
     assert longer.history()[:3] == before
 
 
+def test_an_extension_that_dies_leaves_the_finished_run_as_it_was(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tellapart.training import fit as fit_module
+
+    run = train(photos, runs=tmp_path, **SCRATCH)
+    before = {f.name: f.read_bytes() for f in (run.model_file, run.path / "metrics.json")}
+    take_epoch = fit_module.train_epoch
+    dies_in = 4
+
+    def dying(plan, step, course, epoch, *others):
+        if epoch == dies_in:
+            raise SystemExit  # nothing catches it, as nothing catches a kill
+        return take_epoch(plan, step, course, epoch, *others)
+
+    monkeypatch.setattr(fit_module, "train_epoch", dying)
+    with pytest.raises(SystemExit):
+        resume(run.path, extend=2)
+    with pytest.raises(RunError, match="is finished"):  # nothing was added yet
+        resume(run.path)
+    dies_in = 5
+    with pytest.raises(SystemExit):
+        resume(run.path, extend=2)
+    left = ta.open_run(run.path)
+    assert left.status == "complete" and [r["epoch"] for r in left.history()] == [1, 2, 3, 4]
+    assert {f: (run.path / f).read_bytes() for f in before} == before
+    assert ta.predict(run.path, [next(photos.rglob("*.jpg"))])[0].probabilities
+    dies_in = 0
+    longer = resume(run.path)  # one of two epochs is left
+    assert longer.status == "complete"
+    assert [row["epoch"] for row in longer.history()] == [1, 2, 3, 4, 5]
+
+
+def test_a_probe_begins_from_no_run(photos: Path, probe_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="method 'probe' trains no network; leave --from out"):
+        train(photos, runs=tmp_path, from_run=probe_run.path, **PROBE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_of_changed_images_is_not_resumed(
     image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -146,7 +196,7 @@ def test_a_run_of_changed_images_is_not_resumed(
 def test_a_network_can_start_from_an_earlier_run(photos: Path, tmp_path: Path) -> None:
     first = train(photos, runs=tmp_path, **SCRATCH)
     second = train(photos, runs=tmp_path, from_run=first.path, **SCRATCH)
-    assert second.info["parent"] == str(first.path)
+    assert second.info.parent == str(first.path)
     assert second.history()[0]["loss"] < first.history()[0]["loss"]
 
 
@@ -170,7 +220,7 @@ def test_leaked_test_images_are_said_and_scored_without(
     source = sorted((folder / "train" / "red").iterdir())[0]
     shutil.copy(source, folder / "test" / "red" / "again.jpg")
     run = train(folder, runs=tmp_path, **PROBE)
-    assert any("also in train" in sentence for sentence in run.info["data"]["audit"])
+    assert any("also in train" in sentence for sentence in run.info.data.audit)
     assert run.metrics["test"]["images"] == 17
     assert run.metrics["test_without_leaked"]["images"] == 16
 
@@ -183,6 +233,8 @@ def test_pictures_of_the_same_are_kept_in_one_part(
         with Image.open(source) as image:  # another file of the same picture
             image.resize((80, 80)).save(source.with_name(f"{source.stem}-small.jpg"), quality=80)
     run = train(folder, runs=tmp_path, group_by="near-duplicates", **PROBE)
+    assert ta.explain(run, count=1).images
+    assert ta.inspect(folder, group_by="near-duplicates", out=tmp_path / "look").report.is_file()
     parts: dict[str, set[str]] = {}
     for part in ("train", "validation", "test"):
         with run.predictions_file(part).open(newline="") as file:
@@ -220,8 +272,8 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(
 def test_many_train_images_are_predicted_by_a_sample(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tellapart.verbs.scoring._TRAIN_VIEWS", 20)
-    monkeypatch.setattr("tellapart.verbs.scoring._LEAST_TRAIN_IMAGES", 15)
+    monkeypatch.setattr("tellapart.training.scoring._TRAIN_VIEWS", 20)
+    monkeypatch.setattr("tellapart.training.scoring._LEAST_TRAIN_IMAGES", 15)
     folder = image_folder(per_class=40)
     settings = [*SCRATCH["settings"], "training.epochs=1", "test_time=flip"]
     run = train(folder, runs=tmp_path, recipe=SCRATCH["recipe"], settings=settings)
@@ -237,3 +289,165 @@ def test_json_metrics_have_no_nan(probe_run: Run) -> None:
     text = (probe_run.path / "metrics.json").read_text("utf-8")
     assert json.loads(text, parse_constant=constants.append)["test"]["images"] > 0
     assert constants == []
+
+
+# --- what a run says of itself, and what is left where something goes wrong -----------------------
+
+
+@pytest.fixture(scope="module")
+def scratch_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(photos, runs=tmp_path_factory.mktemp("runs"), **SCRATCH)
+
+
+@pytest.fixture
+def copy(scratch_run: Run, tmp_path: Path) -> Run:
+    return Run(shutil.copytree(scratch_run.path, tmp_path / "copy"))
+
+
+class Stopping(SilentProgress):
+    """Ctrl-C after an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def note(self, text: str) -> None:
+        if text.startswith(f"epoch {self._epoch}:"):
+            raise KeyboardInterrupt
+
+
+def test_each_reading_of_the_test_part_is_counted(copy: Run) -> None:
+    assert copy.info.test_evaluations == 1
+    longer = resume(copy, extend=1)
+    assert longer.info.test_evaluations == 2
+    page = longer.report.read_text("utf-8")
+    assert "2 times" in page and "read once" not in page
+
+
+def test_the_machine_and_the_engine_that_predicted_are_written_down(scratch_run: Run) -> None:
+    assert scratch_run.info.device == scratch_run.info.machine.device == "cpu"
+    predicted = scratch_run.info.prediction
+    assert predicted is not None
+    assert predicted.engine in ("OpenVINO", "PyTorch")
+    assert predicted.precision in ("bf16", "f32")
+    assert f"{predicted.engine} {predicted.precision}" in scratch_run.report.read_text("utf-8")
+
+
+def test_an_interrupted_training_says_so_and_goes_on(
+    photos: Path, scratch_run: Run, tmp_path: Path
+) -> None:
+    run = train(photos, runs=tmp_path, progress=Stopping(2), **SCRATCH)
+    assert run.status == "interrupted"
+    assert run.interruption == (
+        f"stopped at epoch 2 of 3; go on with 'tellapart train --resume {run.path}'"
+    )
+    assert "stopped at epoch 2 of 3" in run.report.read_text("utf-8")
+    whole = resume(run)
+    assert (whole.status, whole.interruption) == ("complete", "")
+    assert whole.metrics == scratch_run.metrics  # as if it had not been interrupted
+
+
+def test_relative_paths_hold_from_another_working_folder(
+    photos: Path, scratch_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.csv").write_text("path\nred/0000.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(photos)
+    shutil.copytree(scratch_run.path, tmp_path / "first")
+    run = train(
+        "photos", runs="runs", exclude="bad.csv", from_run="first", progress=Stopping(1), **SCRATCH
+    )
+    path = run.path.absolute()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(resume(path).history()) == 3
+    assert ta.explain(path, count=1).images
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_fails_before_its_first_epoch_leaves_no_run(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("tellapart.training.by_fit.build_network", fail)
+    with pytest.raises(type(failure)):
+        train(photos, run=tmp_path / "run", **SCRATCH)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_later_can_be_resumed(
+    photos: Path, scratch_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tellapart.verbs.scoring.save_classifier", fail)
+        with pytest.raises(OSError, match="No space"):
+            train(photos, run=tmp_path / "run", **SCRATCH)
+    assert resume(tmp_path / "run").metrics == scratch_run.metrics
+
+
+@pytest.mark.parametrize("lost", ["checkpoint", "parent", "training"])
+def test_a_refused_extension_leaves_the_run_as_it_was(
+    copy: Run, photos: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    if lost == "checkpoint":
+        shutil.rmtree(copy.checkpoint_folder)
+        message = "checkpoint of .* is not there"
+    elif lost == "parent":
+        copy.update(parent=str(copy.path / "gone"))
+        message = "gone.*is missing"
+    else:  # what only the training itself can refuse
+
+        def refuse(*arguments: object, **options: object) -> None:
+            raise RunError("another network")
+
+        monkeypatch.setattr("tellapart.training.by_fit.build_network", refuse)
+        message = "another network"
+    before = (copy.path / "run.json").read_bytes()
+    with pytest.raises(RunError, match=message):
+        resume(copy.path, extend=2)
+    assert (copy.path / "run.json").read_bytes() == before
+    assert ta.predict(copy, photos / "red" / "0000.jpg")[0].prediction in copy.classes
+
+
+def test_training_and_choosing_cannot_look_at_the_test_part(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the model is written once, with its temperature."""
+    given: list[Task] = []
+    saved: list[float] = []
+
+    def spy_train(task: Task) -> Trained:
+        given.append(task)
+        return train_task(task)
+
+    def spy_score(task: Task, trained: Trained) -> Scored:
+        given.append(task)
+        return score_validation(task, trained)
+
+    def spy_save(file: Path, state: Any, description: Description) -> None:
+        saved.append(description.temperature)
+        save_classifier(file, state, description)
+
+    monkeypatch.setattr("tellapart.verbs.train.train_task", spy_train)
+    monkeypatch.setattr("tellapart.verbs.train.score_validation", spy_score)
+    monkeypatch.setattr("tellapart.verbs.scoring.save_classifier", spy_save)
+    run = train(photos, runs=tmp_path, **SCRATCH)
+    assert [sorted(task.rows) for task in given] == [["train", "validation"]] * 2
+    assert saved == [load_classifier(run.model_file).description.temperature] != [1.0]
+    assert run.info.temperature == saved[0]
+
+
+def test_a_classifier_in_memory_answers_as_the_one_that_was_saved(
+    scratch_run: Run, probe_run: Run
+) -> None:
+    for run in (scratch_run, probe_run):
+        stored = load_classifier(run.model_file)
+        held = classifier_in_memory(stored.state(), stored.description)
+        size = (5, stored.preprocessing.height, stored.preprocessing.width, 3)
+        pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+        assert np.array_equal(held.logits(pixels), stored.logits(pixels))
+        assert held._weights_digest == stored._weights_digest  # one engine serves both

@@ -22,7 +22,6 @@ from tellapart.audit.labels import (
     find_wrong_labels,
     out_of_fold_probabilities,
 )
-from tellapart.audit.measures import measure
 from tellapart.audit.quality import (
     blank_rows,
     find_odd_sizes,
@@ -33,10 +32,11 @@ from tellapart.audit.statistics import read_headers
 from tellapart.audit.summary import KINDS
 from tellapart.data.pixels import PixelCache
 from tellapart.data.table import Problem
+from tellapart.pixels.measures import measure
 from tellapart.pixels.similarity import Floats, find_similar, group_pairs, principal_directions
 from tellapart.progress import SILENT, Progress
 
-__all__ = ["AuditReport", "Finding", "audit", "near_duplicate_groups"]
+__all__ = ["AuditReport", "Finding", "audit"]
 
 _COLUMNS = ("path", "kind", "reason", "label", "suggested_label", "score")
 #: Fewer labelled images than this say nothing about labels.
@@ -84,7 +84,7 @@ class AuditReport:
 
 
 def audit(
-    cache: PixelCache,
+    images: PixelCache,
     features: Floats | None = None,
     *,
     probabilities: NDArray[np.float64] | None = None,
@@ -94,7 +94,7 @@ def audit(
     """Look for everything that is often wrong with a set of images.
 
     Args:
-        cache: the images.
+        images: decoded, with their table.
         features: float32 (N, D) of a network, row i of image i. Without them wrong labels and
             outliers are not looked for, and near duplicates only where they are hardly cropped.
         probabilities: float64 (N, num_classes), for each image by a model that was not trained
@@ -104,18 +104,18 @@ def audit(
     Raises:
         ValueError: features or probabilities do not have one row for each image.
     """
-    table = cache.table
+    table = images.table
     for name, given in (("features", features), ("probabilities", probabilities)):
         if given is not None and len(given) != len(table):
             raise ValueError(f"{name} has {len(given)} rows for {len(table)} images")
-    measures = measure(cache.pixels, progress=progress)
-    headers = read_headers(cache, progress=progress)
+    measures = measure(images.pixels, progress=progress)
+    headers = read_headers(images, progress=progress)
     principal = None if features is None else principal_directions(features)
     similar = find_similar(measures.grey(), principal, progress=progress)
     seen = ~blank_rows(measures)
     findings = [
         *_left_out(table.problems),
-        *find_copies(table, cache.digests, similar),
+        *find_copies(table, images.digests, similar),
         *find_poor_pictures(table, measures),
         *find_odd_sizes(table, headers),
         *find_shortcuts(table, headers, measures),
@@ -140,27 +140,6 @@ def audit(
         rows = [int(i) for i in np.flatnonzero(seen) if table.paths[i] not in told]
         findings += find_outliers(table, rows, principal[rows])
     return AuditReport(_ordered([*findings, *wrong]), len(table))
-
-
-def near_duplicate_groups(
-    cache: PixelCache, features: Floats | None = None, *, progress: Progress = SILENT
-) -> NDArray[np.int64]:
-    """Number the groups of images that show the same picture: int64 (N,), for ``--group-by``.
-
-    An image that is like no other is a group of its own. ``features`` as in :func:`audit`.
-    """
-    measures = measure(cache.pixels, progress=progress)
-    principal = None if features is None else principal_directions(features)
-    similar = find_similar(measures.grey(), principal, progress=progress)
-    numbers = {digest: row for row, digest in reversed(list(enumerate(cache.digests)))}
-    rows = np.arange(len(cache))
-    first = np.array([numbers[digest] for digest in cache.digests], np.int64)
-    again = first != rows
-    return group_pairs(
-        len(cache),
-        np.concatenate([similar.first, first[again]]),
-        np.concatenate([similar.second, rows[again]]),
-    )
 
 
 def _left_out(problems: Sequence[Problem]) -> list[Finding]:

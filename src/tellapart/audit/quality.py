@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.audit.finding import Finding, finding_of
-from tellapart.audit.measures import Measures
 from tellapart.audit.statistics import Headers, mode_name
 from tellapart.data.table import ImageTable
+from tellapart.pixels.measures import Measures
 from tellapart.wording import percent
 
 #: Levels between the darkest and the brightest area under which nothing is to be seen.

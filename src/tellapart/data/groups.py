@@ -14,6 +14,9 @@ from tellapart.data.listing import listed, normal_name, plural, shown
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
 
+#: The value of ``group_by`` that keeps pictures together which show the same.
+NEAR_DUPLICATES = "near-duplicates"
+
 _NUMBERED = re.compile(r"(.*?)([0-9]+)")
 _FRAME_WORDS = re.compile(
     r"(?<![a-z])(videos?|vid|frames?|burst|clip|movie|scene|seq|sequence|timelapse)(?![a-z])",
@@ -75,10 +78,10 @@ def _matches(
     paths: Sequence[str], pattern: str, columns: Mapping[str, Sequence[str]] | None
 ) -> list[str | None]:
     there = f"; columns there: {listed(list(columns))}" if columns else ""
-    if pattern == "near-duplicates":
+    if pattern == NEAR_DUPLICATES:
         raise DataError(
             "Groups of near duplicates come from the pictures, not from their names: "
-            "find them with the audit and put them into the table with 'with_groups'."
+            "read the images with 'tellapart.data.source.Source', which looks at them."
         )
     try:
         expression = re.compile(pattern)
@@ -199,4 +202,4 @@ def _suggest(paths: Sequence[str], labels: NDArray[np.int64]) -> str:
         pairs = np.unique(np.stack([labels, groups]), axis=1)
         if np.unique(pairs[0], return_counts=True)[1].min() >= 3:
             return name
-    return "near-duplicates"
+    return NEAR_DUPLICATES

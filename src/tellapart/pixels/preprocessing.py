@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,11 +60,11 @@ class Preprocessing:
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Preprocessing:
+    def from_dict(cls, content: Mapping[str, Any]) -> Preprocessing:
         """The Preprocessing that :meth:`to_dict` wrote.
 
         Raises:
             TypeError, ValueError: keys or values are not those of a Preprocessing.
         """
         mean, std = (tuple(float(value) for value in content[key]) for key in ("mean", "std"))
-        return cls(**(content | {"mean": mean, "std": std}))
+        return cls(**{**content, "mean": mean, "std": std})

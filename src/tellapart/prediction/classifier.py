@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +69,25 @@ def save_classifier(
     file: Path, state: Mapping[str, NDArray[Any]], description: Description
 ) -> None:
     """Write weights and description to one file, under a temporary name first."""
-    from safetensors.numpy import save
-
     temporary = file.with_name(f".{file.name}.tmp")
-    contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
-    content = save(contiguous, metadata={HEADER: description.to_json()})
+    content = _file_content(state, description)
     temporary.write_bytes(content)  # safetensors' save_file makes files that only the owner reads
     temporary.replace(file)
+
+
+def _file_content(state: Mapping[str, NDArray[Any]], description: Description) -> bytes:
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
+    content: bytes = save(contiguous, metadata={HEADER: description.to_json()})
+    return content
+
+
+def classifier_in_memory(
+    state: Mapping[str, NDArray[Any]], description: Description, *, device: str = "auto"
+) -> Classifier:
+    """A classifier of weights that no file holds yet; answers as one that was saved and loaded."""
+    return Classifier(None, description, device, state)
 
 
 def load_classifier(file: Path, *, device: str = "auto") -> Classifier:
@@ -101,9 +114,11 @@ def load_classifier(file: Path, *, device: str = "auto") -> Classifier:
 class Classifier:
     """Images in, probabilities out."""
 
-    file: Path
+    #: Where the weights are read from when they are first needed; None: they are in memory.
+    file: Path | None
     description: Description
     device: str = "auto"
+    weights: Mapping[str, NDArray[Any]] | None = field(default=None, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -115,9 +130,16 @@ class Classifier:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All weights, by name."""
+        if self.weights is not None:
+            return dict(self.weights)
         from safetensors.numpy import load_file
 
-        return dict(load_file(self.file))
+        return dict(load_file(self.stored_file))
+
+    @property
+    def engine_name(self) -> str:
+        """What has computed the answers so far, for example "OpenVINO bf16"; "": none yet."""
+        return next((engine.name for engine in self._engines.values()), "")
 
     def network(self) -> Any:
         """The network as a ``torch.nn.Module`` in inference mode, float32, on the CPU."""
@@ -234,15 +256,17 @@ class Classifier:
 
     @cached_property
     def _linear_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if self.weights is not None:
+            return self.weights["head.output.weight"], self.weights["head.output.bias"]
         from safetensors import safe_open
 
-        with safe_open(self.file, framework="numpy") as content:
+        with safe_open(self.stored_file, framework="numpy") as content:
             return content.get_tensor("head.output.weight"), content.get_tensor("head.output.bias")
 
     @cached_property
     def _weights_digest(self) -> str:
         """Names the weights, whatever the description beside them says (the temperature)."""
-        with self.file.open("rb") as stream:
+        with self._opened_weights() as stream:
             length = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(length))
             state = hashlib.blake2b(digest_size=16)
@@ -251,6 +275,19 @@ class Classifier:
             while block := stream.read(1 << 20):
                 state.update(block)
         return state.hexdigest()
+
+    def _opened_weights(self) -> BinaryIO:
+        """The bytes of the file, also where the weights are only in memory."""
+        if self.weights is not None:
+            return BytesIO(_file_content(self.weights, self.description))
+        return self.stored_file.open("rb")
+
+    @property
+    def stored_file(self) -> Path:
+        """The file that holds the weights; for what is only done with saved classifiers."""
+        if self.file is None:
+            raise ValueError("a classifier needs a file or weights")
+        return self.file
 
     def _head(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.description.frozen_backbone:

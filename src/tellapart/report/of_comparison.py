@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.comparison import Comparison, Pair, pair_sentence, telling_pairs
+from tellapart.data.source import Source
 from tellapart.evaluation import plots
 from tellapart.evaluation.predictions import Predictions
 from tellapart.report.content import (
@@ -114,7 +115,7 @@ def write_comparison_report(
         galleries=_galleries(comparison, runs, predictions),
         facts=_facts(comparison, runs),
         notes=notes,
-        footer=f"tellapart {next(iter(runs.values())).info['tellapart']}",
+        footer=f"tellapart {next(iter(runs.values())).info.tellapart}",
     )
     write_report(render_report(report), file)
 
@@ -366,7 +367,7 @@ def _pictures(
     place = {path: row for row, path in enumerate(own.paths)}
     rows = np.array([place[path] for path in paths], dtype=np.int64)
     rows = rows[np.argsort(-own.confidence[rows], kind="stable")][:most]
-    root = Path(runs[name].info["data"]["root"])
+    root = Path(runs[name].info.data.root)
     others = {
         other: (predictions[other], {path: i for i, path in enumerate(predictions[other].paths)})
         for other in names
@@ -391,10 +392,10 @@ def _facts(comparison: Comparison, runs: Mapping[str, Run]) -> list[Facts]:
             [
                 ("Folder", str(run.path)),
                 ("Recipe", run.recipe.name),
-                ("Made", str(run.info["created"])),
-                ("Seed", str(run.info["seed"])),
-                ("Images", run.info["data"]["source"]),
-                ("Machine", str(run.info["machine"].get("processor", ""))),
+                ("Made", run.info.created),
+                ("Seed", str(run.info.seed)),
+                ("Images", str(Source.of_run(run).folder)),
+                ("Machine", run.info.machine.device_name),
             ],
         )
         for name, run in ((name, runs[name]) for name in comparison.names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from tellapart.data.pixels import PixelCache
+from tellapart.data.source import Source
 from tellapart.data.split import Splits
-from tellapart.data.table import PARTS
+from tellapart.data.table import PARTS, Problem
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.report.content import (
     Column,
@@ -40,7 +43,7 @@ from tellapart.report.of_evaluation import (
 from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 from tellapart.report.thumbnails import make_thumbnail
-from tellapart.run import Run
+from tellapart.run import LeftOut, Run
 
 #: Sample pictures in all, spread over the classes.
 SAMPLES = 48
@@ -66,19 +69,25 @@ def write_run_report(
         metrics = run.metrics[part]
         shown = predictions[part]
         figures = figures_of(
-            shown, metrics, run.path / "figures", history=history, best_epoch=_best_epoch(history)
+            shown, metrics, run.path / "figures", history=history, best_epoch=run.kept_epoch
         )
         content = {
             "key_numbers": key_numbers_of(metrics),
-            "findings": findings_of(
-                metrics, history=history, train_metrics=run.metrics.get("train")
-            ),
+            "findings": [
+                *_interrupted(run),
+                *findings_of(
+                    metrics,
+                    history=history,
+                    best_epoch=run.kept_epoch,
+                    train_metrics=run.metrics.get("train"),
+                ),
+            ],
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
             "tables": tables_of(
                 predictions.get("validation") if part == "test" else None,
                 shown,
-                temperature=run.info["temperature"],
+                temperature=run.info.temperature,
             ),
             "galleries": galleries_of(
                 shown,
@@ -92,23 +101,23 @@ def write_run_report(
     curves = [figure for figure in figures if figure.name == "learning_curves"]
     recipe = run.recipe
     report = RunReport(
-        title=f"{_name_of(run.info['data']['source'])}: {_listed(table.classes)}",
+        title=f"{Source.of_run(run).display_name}: {_listed(table.classes)}",
         subtitle=f"Recipe {recipe.name}: {recipe.title}",
         headline=headline,
-        created=str(run.info["created"]),
+        created=run.info.created,
         data_facts=_data_facts(run, splits),
         data_counts=_counts(run),
-        data_problems=_problems(run.info["data"]["left_out"]),
+        data_problems=_problems(run.info.data.left_out),
         samples=_samples(splits, cache),
         figures=[figure for figure in figures if figure not in curves],
         history_figures=curves,
         history=_history(history),
         recipe_yaml=recipe_to_yaml(recipe),
-        command=str(run.info["command"]),
+        command=run.info.command,
         run_facts=_run_facts(run),
         durations=[(name, value) for name, value in seconds.items() if name != "total"],
-        notes=[*run.info["data"]["notes"], *run.info["data"].get("audit", ()), *run.info["notes"]],
-        footer=f"tellapart {run.info['tellapart']}",
+        notes=[*run.info.data.notes, *run.info.data.audit, *run.info.notes],
+        footer=f"tellapart {run.info.tellapart}",
         **content,
     )
     write_report(render_report(report), run.report)
@@ -159,21 +168,19 @@ def write_evaluation_report(
                 ("Left out", f"{len(cache.table.problems):,}"),
             ],
         ),
-        data_problems=_problems(
-            [{"path": p.path, "reason": p.reason} for p in cache.table.problems]
-        ),
+        data_problems=_problems(cache.table.problems),
         per_class=per_class_table(metrics, predictions.part) if labelled else None,
         confusion=confusion_of(metrics) if labelled else None,
         figures=figures_of(predictions, metrics, folder / "figures"),
         tables=[
             *tables,
-            *tables_of(validation, predictions, temperature=run.info["temperature"]),
+            *tables_of(validation, predictions, temperature=run.info.temperature),
         ],
         galleries=galleries_of(
             predictions, lambda path: cache.table.root / path, "all are in the CSV beside this page"
         ),
         notes=list(cache.table.notes),
-        footer=f"tellapart {run.info['tellapart']}",
+        footer=f"tellapart {run.info.tellapart}",
     )
     path = folder / "report.html"
     write_report(render_report(report), path)
@@ -199,17 +206,6 @@ def _parts_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:
     )  # fmt: skip
 
 
-def _best_epoch(history: list[dict[str, float]]) -> int | None:
-    losses = [row["validation_loss"] for row in history if "validation_loss" in row]
-    return int(np.argmin(losses)) + 1 if losses else None
-
-
-def _name_of(source: str) -> str:
-    """A folder's name, or that of a table or archive without its ending."""
-    path = Path(source)
-    return path.stem if path.is_file() else path.name
-
-
 def _listed(names: tuple[str, ...]) -> str:
     if len(names) <= 4:
         return ", ".join(names[:-1]) + (" or " if len(names) > 1 else "") + names[-1]
@@ -217,34 +213,35 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _data_facts(run: Run, splits: Splits) -> Facts:
-    preprocessing, data = run.info["preprocessing"], run.info["data"]
+    preprocessing, data = Preprocessing.from_dict(run.info.preprocessing), run.info.data
     return Facts(
         "The images",
         [
-            ("Folder", data["source"]),
-            ("Images used", f"{data['images']:,}"),
-            ("Left out", f"{data['num_left_out']:,}"),
+            ("Folder", str(Source.of_run(run).folder)),
+            ("Images used", f"{data.images:,}"),
+            ("Left out", f"{data.num_left_out:,}"),
             ("Classes", f"{len(splits.table.classes)}"),
-            ("Size for the network", f"{preprocessing['height']} x {preprocessing['width']}"),
-            ("Pictures that are not square", preprocessing["fit"]),
-            ("Fingerprint", data["fingerprint"][:16]),
+            ("Size for the network", f"{preprocessing.height} x {preprocessing.width}"),
+            ("Pictures that are not square", preprocessing.fit),
+            ("Fingerprint", data.fingerprint[:16]),
         ],
     )
 
 
 def _counts(run: Run) -> Table:
-    counts = run.info["data"]["counts"]
+    counts = run.info.data.counts
     parts = [part for part in PARTS if any(counts[part].values())]
     return Table(
         title="Images of each class in each part",
         columns=[Column("Class"), *(Column(part.capitalize(), "count") for part in parts)],
         rows=[(name, *(counts[part][name] for part in parts)) for name in run.classes],
-        reading="Train teaches, validation chooses, test is read once, at the end.",
+        reading="Train teaches, validation chooses, test is read "
+        f"{_times(run.info.test_evaluations)}, at the end{_of_each(run)}.",
     )
 
 
-def _problems(left_out: Sequence[Mapping[str, str]]) -> Table | None:
-    rows = [(p["path"], p["reason"]) for p in left_out]
+def _problems(left_out: Sequence[LeftOut | Problem]) -> Table | None:
+    rows = [(p.path, p.reason) for p in left_out]
     if not rows:
         return None
     return Table("Files that were left out", [Column("File"), Column("Why")], rows)
@@ -291,28 +288,48 @@ def _rounded(value: float | None) -> float | int | None:
 
 def _run_facts(run: Run) -> list[Facts]:
     info = run.info
-    machine = info["machine"]
+    predicted = info.prediction
     return [
         Facts(
             "The classifier",
             [
-                ("Parameters", f"{info['parameters']['total']:,}"),
-                ("Of these trained", f"{info['parameters']['trainable']:,}"),
-                ("Temperature", f"{info['temperature']:.3f}"),
-                ("Seed", str(info["seed"])),
-                ("Test part read", f"{info['test_evaluations']} time"),
+                ("Parameters", f"{info.parameters.total:,}"),
+                ("Of these trained", f"{info.parameters.trainable:,}"),
+                ("Temperature", f"{info.temperature:.3f}"),
+                ("Seed", str(info.seed)),
+                ("Test part read", _times(info.test_evaluations)),
+                *([("Predicted by", f"{predicted.engine} {predicted.precision}")]
+                  if predicted else []),
                 *(
                     (key.replace("_", " ").capitalize(), str(value))
-                    for key, value in info["facts"].items()
+                    for key, value in info.facts.items()
                     if isinstance(value, str | int | float)
                 ),
             ],
         ),
         Facts(
             "The machine",
-            [(key.replace("_", " ").capitalize(), _fact(value)) for key, value in machine.items()],
+            [
+                (key.replace("_", " ").capitalize(), _fact(value))
+                for key, value in asdict(info.machine).items()
+            ],
         ),
     ]
+
+
+def _interrupted(run: Run) -> list[Finding]:
+    if not run.interruption:
+        return []
+    return [Finding("warning", f"Training was interrupted: it {run.interruption}.")]
+
+
+def _times(number: int) -> str:
+    return {0: "never", 1: "once"}.get(number, f"{number} times")
+
+
+def _of_each(run: Run) -> str:
+    """Said where a run was gone on with: each time its test part was read again."""
+    return " of each training" if run.info.test_evaluations > 1 else ""
 
 
 def _fact(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,22 @@ from tellapart.data.pixels import PixelCache
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
+from tellapart.training.callbacks import Callback
+from tellapart.training.position import Stopped
 
 
 @dataclass(frozen=True)
 class Task:
     """All that a way of training needs to know.
 
-    ``rows`` gives, for each part, the rows of ``cache`` that form it, in table order.
+    ``rows`` gives, for each part, the rows of ``images`` that form it, in table order.
     """
 
     recipe: Recipe
-    cache: PixelCache
+    images: PixelCache
     labels: NDArray[np.int64]
     rows: Mapping[str, NDArray[np.int64]]
-    num_classes: int
+    classes: tuple[str, ...]
     preprocessing: Preprocessing
     device: str = "auto"
     progress: Progress = SILENT
@@ -35,10 +37,20 @@ class Task:
     checkpoint_folder: Path | None = None
     history_file: Path | None = None
     tensorboard_folder: Path | None = None
+    #: Whoever else wants to know of each epoch.
+    callbacks: Sequence[Callback] = ()
     #: Weights to start from, by name; for ``--from RUN``.
     start_state: Mapping[str, NDArray[Any]] | None = None
     #: Epochs to add to a finished training.
     extend: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def without_test(self) -> Task:
+        """The same task, which cannot look at the test part: as training and choosing get it."""
+        return replace(self, rows={k: rows for k, rows in self.rows.items() if k != "test"})
 
     def labels_of(self, part: str) -> NDArray[np.int64]:
         return self.labels[self.rows[part]]
@@ -59,11 +71,13 @@ class Trained:
     #: What the output layer sees (len(rows), D) of rows of the pixel cache; None: ask the
     #: classifier.
     features: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None
+    #: The name of the engine that computed these features; "" where that is not known.
+    engine: str = ""
     history: Sequence[Mapping[str, float]] = ()
     #: The recipe as it was in the end (method auto settles what it left open).
     recipe: Recipe | None = None
     #: Facts for ``run.json``, for example the strength that a probe chose.
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    #: "" or why training ended before its time ("interrupted", ...).
-    stopped: str = ""
+    #: Where training ended before its last epoch, unless the recipe itself asked for that.
+    stopped: Stopped | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from io import StringIO
@@ -16,7 +16,7 @@ from tellapart import comparison as statistics
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.progress import SILENT, Progress
-from tellapart.run import COMPLETE, Run, open_run, write_json, write_text
+from tellapart.run import COMPLETE, Run, claim_folder, open_run, write_json, write_text
 from tellapart.wording import percent
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")
@@ -70,7 +70,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[str | Path] | str | Path,
+    runs: Sequence[Run | str | Path] | Run | str | Path,
     *,
     shared_only: bool = False,
     out: str | Path | None = None,
@@ -82,7 +82,7 @@ def compare(
     """Compare runs by what they said of the same test images, and write a page about it.
 
     Args:
-        runs: run folders, folders of runs, and patterns such as ``runs/*cats*``.
+        runs: runs, run folders, folders of runs, and patterns such as ``runs/*cats*``.
         shared_only: compare on the images that all runs share, where they differ.
         out: the page, or a folder for it; CSV and JSON go beside it. None: a new folder in
             ``runs_folder``.
@@ -93,14 +93,14 @@ def compare(
         RunError: fewer than two runs, or runs that were scored on different images.
         DataError: the runs know different classes.
     """
-    found = find_runs([runs] if isinstance(runs, str | Path) else runs)
+    found = find_runs([runs] if isinstance(runs, Run | str | Path) else runs)
     if len(found) < 2:
         names = f" (only {found[0].path})" if found else ""
         raise RunError(f"A comparison needs at least two finished runs{names}; name another one.")
     named = dict(zip(names_of(found), found, strict=True))
     return compare_runs(
         named,
-        _page_path(out, Path(runs_folder)),
+        lambda: _page_path(out, Path(runs_folder)),
         shared_only=shared_only,
         device=device,
         seed=seed,
@@ -110,7 +110,7 @@ def compare(
 
 def compare_runs(
     runs: Mapping[str, Run],
-    page: Path,
+    place: Callable[[], Path],
     *,
     title: str = "",
     shared_only: bool = False,
@@ -119,7 +119,12 @@ def compare_runs(
     lessons_of: Any = None,
     progress: Progress = SILENT,
 ) -> Comparison:
-    """Compare runs that have names already; ``lessons_of(result)`` adds sentences on top."""
+    """Compare runs that have names already.
+
+    Args:
+        place: where the page goes; asked, and its folder made, when there is something to write.
+        lessons_of: ``lessons_of(result)`` adds sentences on top.
+    """
     part, notes = _part(runs)
     predictions = {name: load_predictions(run.predictions_file(part)) for name, run in runs.items()}
     _refuse_other_images(runs, predictions, part)
@@ -134,6 +139,7 @@ def compare_runs(
     lessons = tuple(lessons_of(result)) if lessons_of is not None else ()
     from tellapart.report.of_comparison import write_comparison_report
 
+    page = place()
     with progress.stage("Writing the report", None):
         write_comparison_report(
             result, runs, predictions, page, title=title, lessons=lessons, notes=notes
@@ -147,7 +153,7 @@ def compare_runs(
 # --- which runs -----------------------------------------------------------------------------
 
 
-def find_runs(given: Sequence[str | Path]) -> list[Run]:
+def find_runs(given: Sequence[Run | str | Path]) -> list[Run]:
     """The finished runs that paths, folders of runs and patterns name, each once.
 
     A run that is named itself must be finished; of a folder or a pattern those that are.
@@ -157,7 +163,7 @@ def find_runs(given: Sequence[str | Path]) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for item in given:
-        path = Path(item)
+        path = item.path if isinstance(item, Run) else Path(item)
         if (path / "run.json").is_file():
             runs = [open_run(path)]
         elif path.is_dir():
@@ -262,11 +268,11 @@ def _facts_of(run: Run, metrics: Mapping[str, Any], device: str) -> dict[str, An
     facts: dict[str, Any] = {
         "run": str(run.path),
         "recipe": run.recipe.name,
-        "total_parameters": info["parameters"]["total"],
-        "trainable_parameters": info["parameters"]["trainable"],
+        "total_parameters": info.parameters.total,
+        "trainable_parameters": info.parameters.trainable,
         # A run that was resumed has timed its last stretch only; the epochs know the others.
         "training_seconds": max(
-            info["seconds"]["Train"], sum(epoch.get("seconds", 0.0) for epoch in run.history())
+            info.seconds["Train"], sum(epoch.get("seconds", 0.0) for epoch in run.history())
         ),
         "milliseconds_per_image": _milliseconds_per_image(run, device),
         "size_bytes": run.model_file.stat().st_size,
@@ -293,14 +299,10 @@ def _milliseconds_per_image(run: Run, device: str) -> float:
 
 def _page_path(out: str | Path | None, runs_folder: Path) -> Path:
     if out is None:
-        base = runs_folder / f"comparison-{datetime.now():%Y-%m-%d-%H%M}"
-        folder, number = base, 2
-        while folder.exists():
-            folder, number = base.with_name(f"{base.name}-{number}"), number + 1
-        page = folder / "report.html"
-    else:
-        page = Path(out)
-        page = page if page.suffix in (".html", ".htm") else page / "report.html"
+        wanted = runs_folder / f"comparison-{datetime.now():%Y-%m-%d-%H%M}"
+        return claim_folder(wanted) / "report.html"
+    page = Path(out)
+    page = page if page.suffix in (".html", ".htm") else page / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.reading import read_table, read_unlabelled
+from tellapart.data.pixels import PixelCache
+from tellapart.data.reading import read_unlabelled
+from tellapart.data.source import Source
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metrics import evaluate_predictions
@@ -20,7 +21,7 @@ from tellapart.evaluation.unknown import load_unknown
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import SILENT, Progress
-from tellapart.run import Run, open_run, write_json
+from tellapart.run import Run, open_run, write_folder, write_json
 from tellapart.training.remember import load_images
 from tellapart.wording import percent
 
@@ -91,7 +92,7 @@ class Evaluation:
 
 
 def evaluate(
-    run: str | Path,
+    run: Run | str | Path,
     folder: str | Path | None = None,
     *,
     device: str = "auto",
@@ -104,14 +105,17 @@ def evaluate(
 
     Classes are matched by name with the run's; a class of the folder that the run does not
     know stops, unless ``ignore_unknown``. Where the folder has parts, each is scored by
-    itself. The result is also written into the run folder, under ``evaluations/``.
+    itself. The result is also written into the run folder, under ``evaluations/``: a second
+    evaluation of the same folder replaces the first, another folder of the same name gets a
+    number behind it.
 
     Args:
         foreign: the images are of none of the run's classes and need no class folders; what
             counts is how many of them are called unknown.
 
     Raises:
-        RunError: the run cannot be used, or (with ``foreign``) cannot answer "unknown".
+        RunError: the run cannot be used or written, or (with ``foreign``) cannot answer
+            "unknown".
         DataError: the folder cannot be read, or its classes are not the run's.
     """
     opened = open_run(run)
@@ -125,22 +129,21 @@ def evaluate(
     detector = None
     if foreign or opened.unknown_file.is_file():
         detector = load_unknown(opened.unknown_file)
-    if foreign:
-        table = read_unlabelled(folder, progress)
-    else:
-        table = read_table(
-            folder, classes=classifier.classes, ignore_unknown=ignore_unknown, root=root,
-            progress=progress,
-        )
-    cache = load_pixels(table, classifier.preprocessing, progress=progress)
+    source = Source(
+        folder=Path(folder),
+        classes=classifier.classes,
+        root=Path(root) if root is not None else None,
+        ignore_unknown=ignore_unknown,
+    )
+    table = read_unlabelled(source.folder, progress) if foreign else source.read(progress)
+    cache = source.pixels(table, classifier.preprocessing, progress=progress)
     far: NDArray[np.bool_] | None = None
     if detector is not None:
         answers, features = classifier.probabilities_and_features(cache.pixels, progress=progress)
         far = detector.is_unknown(features)
     else:
         answers = classifier.probabilities(cache.pixels, progress=progress)
-    name = Path(folder).resolve().stem
-    rows_of = _parts_of(cache.table, name)
+    rows_of = _parts_of(cache.table, source.display_name)
     found: dict[str, Predictions] = {}
     metrics: dict[str, dict[str, Any]] = {}
     unknown: dict[str, dict[str, Any]] = {}
@@ -156,9 +159,14 @@ def evaluate(
         if far is not None:
             unknown[part] = proportion(int(far[rows].sum()), len(rows), "there are no images")
     warnings = _warnings(opened, cache, rows_of, unknown, foreign)
-    place = opened.path / "evaluations" / name
-    report = _write(opened, place, found, metrics, cache, warnings, unknown)
-    return Evaluation(opened.path, metrics, found, report, tuple(warnings), unknown)
+    place = write_folder(
+        opened.path / "evaluations" / source.display_name,
+        {"source": str(source.folder)},
+        lambda folder: _write(opened, folder, found, metrics, cache, warnings, unknown),
+    )
+    return Evaluation(
+        opened.path, metrics, found, place / "report.html", tuple(warnings), unknown
+    )
 
 
 def _parts_of(table: ImageTable, name: str) -> dict[str, NDArray[np.int64]]:
@@ -180,17 +188,16 @@ def _write(
     cache: PixelCache,
     warnings: Sequence[str],
     unknown: Mapping[str, dict[str, Any]],
-) -> Path:
+) -> None:
     """Predictions, metrics and the page, about the first part."""
     from tellapart.report.of_run import write_evaluation_report
 
-    place.mkdir(parents=True, exist_ok=True)
     for part, predictions in found.items():
         predictions.save(place / ("predictions.csv" if len(found) == 1 else f"{part}.csv"))
     content = {**metrics, **({"unknown": unknown} if unknown else {})}
     write_json(place / "metrics.json", content)
     main, *others = found
-    return write_evaluation_report(
+    write_evaluation_report(
         run, found[main], metrics[main], cache, place,
         warnings=warnings, unknown=unknown.get(main),
         others={part: metrics[part] for part in others},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.given import Given, files_of
-from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.reading import read_table
+from tellapart.data.pixels import PixelCache
+from tellapart.data.source import Source
 from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.explanation.embedding import embed
@@ -32,6 +31,7 @@ from tellapart.explanation.of_image import (
 from tellapart.explanation.vectors import vectors_of, vectors_of_all
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.pixels.decode import UnreadableImage, decode
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.classifier import Classifier, load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.report.content import Facts, Figure
@@ -44,7 +44,7 @@ from tellapart.report.of_explanation import (
     write_explanation_report,
 )
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
-from tellapart.run import Run, open_run
+from tellapart.run import Run, open_run, write_folder
 from tellapart.training.remember import load_images
 from tellapart.wording import percent
 
@@ -125,7 +125,7 @@ class Explained:
 
 
 def explain(
-    run: str | Path,
+    run: Run | str | Path,
     images: Given = (),
     *,
     count: int = 8,
@@ -138,14 +138,14 @@ def explain(
     """Show why a run gives its answers: overlays, nearest training images, kernels, maps.
 
     Args:
-        run: the run folder.
+        run: the run, or its folder.
         images: image files and folders; none: the run's most confident mistakes on its test
             part.
         count: how many mistakes to explain.
         target: the class to explain; None: the one that was answered.
         layer: the layer whose feature maps are shown, for the first image; None: a middle one.
         name: of the folder below ``RUN/explanations``, which is replaced if it is there;
-            None: made from the images.
+            None: made from the images, with a number behind it where other images have it.
 
     Raises:
         RunError: the run cannot be used, or has no such class or layer.
@@ -176,30 +176,38 @@ def explain(
     found = explain_images(classifier, inside, subjects, target=wanted, progress=progress)
     if data is not None:
         found = _with_neighbours(opened, classifier, data, found, progress)
-    folder = opened.path / "explanations" / file_part(name or place)
-    _empty_folder(folder)
-    figures = _network_figures(inside, folder)
-    if shown is not None and found:
-        first = found[0].subject
-        maps = feature_maps(inside.network, first.pixels, shown)
-        figures.append(feature_map_figure(maps, first.pixels, shown.name, first.path, folder))
-    if data is not None:
-        figures += _map(opened, classifier, data, folder, progress)
-    overlays = write_explanation_report(
-        folder,
-        found,
-        classifier.classes,
-        title=f"Why? {opened.name}",
-        summary=summary,
-        figures=figures,
-        facts=[_facts(opened, data), facts_of_network(inside)],
-        notes=[
-            *_METHODS,
-            *([inside.refusal] if inside.refusal else []),
-            *([missing] if missing else []),
-            *(f"{path} cannot be read: {reason}" for path, reason in problems),
-        ],
-        footer=f"tellapart {opened.info['tellapart']}",
+    overlays: list[dict[str, str]] = []
+
+    def write(folder: Path) -> None:
+        figures = _network_figures(inside, folder)
+        if shown is not None and found:
+            first = found[0].subject
+            maps = feature_maps(inside.network, first.pixels, shown)
+            figures.append(feature_map_figure(maps, first.pixels, shown.name, first.path, folder))
+        if data is not None:
+            figures.extend(_map(opened, classifier, data, folder, progress))
+        overlays.extend(write_explanation_report(
+            folder,
+            found,
+            classifier.classes,
+            title=f"Why? {opened.name}",
+            summary=summary,
+            figures=figures,
+            facts=[_facts(opened, data), facts_of_network(inside)],
+            notes=[
+                *_METHODS,
+                *([inside.refusal] if inside.refusal else []),
+                *([missing] if missing else []),
+                *(f"{path} cannot be read: {reason}" for path, reason in problems),
+            ],
+            footer=f"tellapart {opened.info.tellapart}",
+        ))  # fmt: skip
+
+    folder = write_folder(
+        opened.path / "explanations" / file_part(name or place),
+        {"images": [str(file.absolute()) for file in files] or place},
+        write,
+        replace_any=name is not None,
     )
     return Explained(
         opened.path, folder / "report.html", classifier.classes, tuple(found), tuple(overlays),
@@ -225,21 +233,11 @@ def _open_images(
     run: Run, classifier: Classifier, *, required: bool, progress: Progress
 ) -> tuple[_Data | None, str]:
     """The images that the run was made with, or None and a sentence on why they are missing."""
-    source, settings = run.info["source"], run.recipe.data
+    source = Source.of_run(run)
     try:
-        table = read_table(
-            run.info["data"]["source"],
-            classes=source["classes"] or settings.classes,
-            train=settings.train_folders,
-            validation=settings.validation_folders,
-            test=settings.test_folders,
-            group_by=source["group_by"],
-            root=source["root"],
-            exclude=source["exclude"],
-            ignore_unknown=source["ignore_unknown"],
-            progress=progress,
+        images = source.pixels(
+            source.read(progress), classifier.preprocessing, group=False, progress=progress
         )
-        cache = load_pixels(table, classifier.preprocessing, progress=progress)
     except TellapartError as error:
         if required:
             raise DataError(
@@ -247,16 +245,16 @@ def _open_images(
                 f"shown; give images to explain. ({error})"
             ) from error
         return None, f"Nearest images and the map are left out: {error}"
-    changed = cache.key != run.info["data"]["fingerprint"]
+    changed = images.key != run.info.data.fingerprint
     note = "The images have changed since the run was made." if changed else ""
-    return _Data(cache, {path: row for row, path in enumerate(cache.table.paths)}), note
+    return _Data(images, {path: row for row, path in enumerate(images.table.paths)}), note
 
 
 def _given(
     run: Run, classifier: Classifier, files: Sequence[Path]
 ) -> tuple[list[Subject], list[tuple[str, str]]]:
     """Decoded images, with their class where the run knows them; and what cannot be read."""
-    root = Path(run.info["data"]["root"]).resolve()
+    root = Path(run.info.data.root).resolve()
     labels = {
         path: int(label)
         for part in run.parts
@@ -381,7 +379,7 @@ def _map(
 
 
 def _facts(run: Run, data: _Data | None) -> Facts:
-    preprocessing = run.info["preprocessing"]
+    preprocessing = Preprocessing.from_dict(run.info.preprocessing)
     images = f"{len(data.cache):,}" if data else "not there any more"
     return Facts(
         "The run",
@@ -389,20 +387,9 @@ def _facts(run: Run, data: _Data | None) -> Facts:
             ("Run", run.name),
             ("Recipe", run.recipe.name),
             ("Classes", re.sub(r"^(.{160}).+$", r"\1 …", ", ".join(run.classes))),
-            ("Size for the network", f"{preprocessing['height']} x {preprocessing['width']}"),
+            ("Size for the network", f"{preprocessing.height} x {preprocessing.width}"),
             ("Images of the run", images),
             ("Hidden at a time", "a square of 22 % of the side, in the image's mean colour"),
             ("Distance", "1 - cosine of the vectors before the last layer"),
         ],
     )
-
-
-def _empty_folder(folder: Path) -> None:
-    """A new folder for this page; an earlier page of the same name goes."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise RunError(
-            f"The folder {folder} cannot be written: {error.strerror}; is the run read-only?"
-        ) from error

@@ -14,8 +14,8 @@ import numpy as np
 from tellapart.audit.statistics import CROP_LOSS, SIDE, counted, mode_name
 from tellapart.audit.survey import Survey, class_counts, survey
 from tellapart.data.listing import listed, shown
-from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.reading import read_table
+from tellapart.data.pixels import PixelCache
+from tellapart.data.source import Source
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError, RecipeError
 from tellapart.machine import keep_memory, resolve_device
@@ -24,7 +24,7 @@ from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
-from tellapart.run import write_json, write_text
+from tellapart.run import write_folder, write_json, write_text
 from tellapart.verbs.lines import aligned
 from tellapart.wording import percent
 
@@ -98,7 +98,8 @@ def inspect(
         fix: write a CSV of images to leave out, for ``train --exclude``; implies ``audit``.
         quarantine: write the same as a plain list of paths; implies ``audit``.
         classes, group_by, exclude, root, ignore_unknown: as for ``train``.
-        out: folder of the report; None: ``runs/inspect-NAME``.
+        out: folder of the report; None: ``runs/inspect-NAME``, with a number behind it where
+            another folder of that name was inspected.
         seed: of the samples' random draws.
         device: where the audit's network runs.
 
@@ -106,8 +107,16 @@ def inspect(
         TellapartError: something in the arguments or in the folder is wrong; nothing is
             written then.
     """
-    place = Path(out) if out is not None else Path("runs") / f"inspect-{_name_of(folder)}"
-    _check_out(place, Path(folder))
+    source = Source(
+        folder=Path(folder),
+        classes=tuple(classes),
+        group_by=group_by,
+        exclude=Path(exclude) if exclude is not None else None,
+        root=Path(root) if root is not None else None,
+        ignore_unknown=ignore_unknown,
+    )
+    place = Path(out) if out is not None else Path("runs") / f"inspect-{source.display_name}"
+    _check_out(place, source.folder)
     for file in (fix, quarantine):
         if file is not None:
             _check_writable(Path(file))
@@ -117,39 +126,33 @@ def inspect(
     preprocessing = preprocessing_for(recipe.model, recipe.data)
     target = resolve_device(device)
     keep_memory()
-    table = read_table(
-        folder,
-        classes=classes,
-        group_by=group_by,
-        exclude=exclude,
-        root=root,
-        ignore_unknown=ignore_unknown,
-        progress=progress,
-    )
+    table = source.read(progress)
     wants_audit = audit or fix is not None or quarantine is not None
     audit_size = AUDIT_SIZE if len(table) <= MANY else AUDIT_SIZE_OF_MANY
-    pixels = _load(folder, table, audit_size if wants_audit else SIDE, progress)
+    pixels = _load(source, table, audit_size if wants_audit else SIDE, progress)
     findings = _audit(pixels, target, progress) if wants_audit else None
     found = survey(
         pixels, network_size=preprocessing.height, audit=findings, progress=progress
     )
     samples = _augmented(recipe, found.table, preprocessing, seed) if augment else None
     try:
-        report = _write(found, place, folder, samples, progress)
+        if out is None:  # whose name another folder may have
+            place = write_folder(
+                place,
+                {"source": str(source.folder)},
+                lambda unfinished: _write(found, unfinished, source, samples, progress),
+            )
+        else:
+            _write(found, place, source, samples, progress)
         _write_lists(found, fix, quarantine)
     except OSError as error:
         raise DataError(
             f"The report cannot be written to {shown(place)}: {error.strerror or error}."
         ) from error
-    return Inspection(found, str(folder), place, report)
+    return Inspection(found, str(folder), place, place / "report.html")
 
 
 # --- before any work ------------------------------------------------------------------------------
-
-
-def _name_of(folder: str | Path) -> str:
-    path = Path(folder).resolve()
-    return (path.stem if path.is_file() else path.name) or "images"
 
 
 def _check_out(out: Path, source: Path) -> None:
@@ -179,16 +182,16 @@ def _check_writable(path: Path) -> None:
 
 
 def _load(
-    source: str | Path, table: ImageTable, side: int, progress: Progress
+    source: Source, table: ImageTable, side: int, progress: Progress
 ) -> PixelCache:
     """Small pictures of all images; unreadable ones are what this verb is there to tell."""
-    pixels = load_pixels(
-        table, _small_preprocessing(side), progress=progress, maximum_unreadable=1.0
+    pixels = source.pixels(
+        table, _small_preprocessing(side), maximum_unreadable=1.0, progress=progress
     )
     if not len(pixels):
         first = pixels.table.problems[0]
         raise DataError(
-            f"None of the {len(table):,} images in {shown(source)} can be read; for "
+            f"None of the {len(table):,} images in {shown(source.folder)} can be read; for "
             f"example {shown(first.path)}: {first.reason}"
         )
     return pixels
@@ -222,10 +225,10 @@ def _augmented(
 def _write(
     found: Survey,
     out: Path,
-    source: str | Path,
+    source: Source,
     augmented: tuple[str, Image.Image, list[str]] | None,
     progress: Progress,
-) -> Path:
+) -> None:
     from tellapart import __version__
     from tellapart.report.of_data import write_data_report
 
@@ -234,11 +237,11 @@ def _write(
         if augmented is not None:
             augmented[1].save(out / "augmented.png")
         write_json(out / "inspection.json", found.to_json())
-        return write_data_report(
+        write_data_report(
             found,
             out,
-            title=_name_of(source),
-            source=str(Path(source).resolve()),
+            title=source.display_name,
+            source=str(source.folder),
             command=" ".join(["tellapart", *sys.argv[1:]]),
             augmented=augmented,
             version=__version__,

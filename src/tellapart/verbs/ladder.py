@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart import comparison as statistics
+from tellapart.data.source import Source
 from tellapart.errors import RecipeError, RunError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import (
@@ -20,11 +21,11 @@ from tellapart.recipe import (
     Recipe,
     Rotation,
     ScratchModel,
+    TrainingStage,
     Zoom,
 )
-from tellapart.recipe import Stage as TrainingStage
 from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
-from tellapart.run import COMPLETE, Run, new_run_path, open_run, write_json, write_text
+from tellapart.run import COMPLETE, Run, claim_folder, open_run, run_name, write_json, write_text
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
@@ -93,8 +94,8 @@ def ladder(
         )
     return compare_runs(
         finished,
-        place / "report.html",
-        title=f"{Path(folder).resolve().stem}: what each step bought",
+        lambda: place / "report.html",
+        title=f"{Source(Path(folder)).display_name}: what each step bought",
         device=device,
         seed=rungs[0].recipe.seed,
         lessons_of=lambda result: list(lessons(result, rungs)),
@@ -217,11 +218,11 @@ def _place(folder: str | Path, rungs: list[Rung], runs: Path, exact: Path | None
     Raises:
         RunError: the folder given holds another ladder, or something else.
     """
+    source = Source(Path(folder))
     wanted = {
-        "source": str(Path(folder).resolve()),
+        "source": str(source.folder),
         "recipes": {rung.folder: recipe_to_yaml(rung.recipe) for rung in rungs},
     }
-    name = Path(folder).resolve().stem
     if exact is not None:
         if exact.exists() and any(exact.iterdir()) and _settings(exact) != wanted:
             raise RunError(
@@ -231,7 +232,9 @@ def _place(folder: str | Path, rungs: list[Rung], runs: Path, exact: Path | None
     else:
         begun = [path.parent for path in sorted(runs.glob(f"*-ladder*/{_SETTINGS_FILE}"))]
         same = [path for path in begun if _settings(path) == wanted]
-        place = same[-1] if same else new_run_path(runs, name, "ladder", datetime.now())
+        place = same[-1] if same else claim_folder(
+            runs / run_name(source.display_name, "ladder", datetime.now())
+        )
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -17,7 +17,7 @@ from tellapart.evaluation.unknown import UnknownDetector, load_unknown
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.prediction.classifier import Classifier, load_classifier
 from tellapart.progress import SILENT, Progress
-from tellapart.run import open_run
+from tellapart.run import Run, open_run
 from tellapart.wording import percent
 
 #: The prediction for an image unlike the training ones, where that was asked for.
@@ -48,7 +48,7 @@ class Answer:
 
 
 def predict(
-    run: str | Path,
+    run: Run | str | Path,
     images: Sequence[str | Path] | str | Path,
     *,
     device: str = "auto",

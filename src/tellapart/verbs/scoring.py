@@ -1,92 +1,56 @@
-"""What follows training: save the classifier, score validation and then test, write the report."""
+"""The last step of a training: score the test part, and write all that makes a run."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tellapart.audit.brief import BriefAudit, without_leaks
 from tellapart.data.split import Splits
 from tellapart.evaluation.predictions import Predictions
-from tellapart.machine import peak_memory_bytes
-from tellapart.pixels.views import TEST_TIME_VIEWS
-from tellapart.prediction.classifier import (
-    Classifier,
-    Description,
-    load_classifier,
-    save_classifier,
-    to_probabilities,
-)
-from tellapart.recipe import Recipe
+from tellapart.machine import describe_machine, peak_memory_bytes
+from tellapart.prediction.classifier import save_classifier
 from tellapart.recipe_reading import recipe_to_yaml
-from tellapart.run import COMPLETE, INTERRUPTED, Run, write_json, write_text
+from tellapart.run import COMPLETE, INTERRUPTED, Parameters, Run, write_json, write_text
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
+from tellapart.training.scoring import Scored, predicted_by, recipe_of, score_part
 from tellapart.training.unused import unused_settings
 
-#: So many views of train images are predicted after training in epochs, but of no fewer images.
-_TRAIN_VIEWS, _LEAST_TRAIN_IMAGES = 2_500, 300
 
-
-def finish(
+def publish(
     run: Run,
     task: Task,
     splits: Splits,
     audit: BriefAudit,
     trained: Trained,
+    scored: Scored,
     watch: Stopwatch,
 ) -> Run:
-    """Save the classifier, score validation and then test once, and write the report."""
-    from tellapart.evaluation.calibration import fit_temperature
+    """Score train and test, learn what is unknown, and write model, numbers and report.
+
+    The only step that looks at the test part, which is counted, and the only one that writes.
+
+    Args:
+        task: with its test part.
+        scored: what ``score_validation`` gave.
+    """
     from tellapart.evaluation.metrics import evaluate_predictions
     from tellapart.report.of_run import write_run_report
     from tellapart.training.remember import learn_unknown, store_images
 
-    recipe = trained.recipe or task.recipe
-    if trained.recipe is not None:
-        write_text(run.path / "recipe.yaml", recipe_to_yaml(recipe))
-    description = Description(
-        classes=splits.table.classes,
-        preprocessing=task.preprocessing,
-        model=recipe.model,
-        test_time=recipe.test_time,
-        frozen_backbone=trained.frozen_backbone,
-    )
-    with watch.stage("Save the model"):
-        save_classifier(run.model_file, trained.state, description)
-        classifier = load_classifier(run.model_file, device=task.device)
+    recipe = recipe_of(task, trained)
     predictions: dict[str, Predictions] = {}
     with watch.stage("Predict"):
-        every_one = np.arange(len(task.rows["validation"]))
-        of_validation = _logits(task, trained, classifier, "validation", every_one)
-        if len(of_validation):
-            # The validation images choose; the temperature is one more thing they choose.
-            temperature = fit_temperature(
-                _with_two_columns(of_validation, description), task.labels_of("validation")
-            )
-            description = replace(description, temperature=temperature)
-            save_classifier(run.model_file, trained.state, description)
         for part in ("train", "validation", "test"):
-            paths = splits.part(part).paths
-            chosen = np.arange(len(paths))
-            if part == "train" and trained.logits is None:
-                chosen = _sample(len(paths), recipe)
-            logits = of_validation
-            if part != "validation":
-                logits = _logits(task, trained, classifier, part, chosen)
-            if len(logits):
-                predictions[part] = Predictions(
-                    part=part,
-                    classes=splits.table.classes,
-                    paths=tuple(paths[i] for i in chosen.tolist()),
-                    labels=task.labels_of(part)[chosen],
-                    probabilities=to_probabilities(logits, description),
-                )
+            found = score_part(task, trained, scored, part)
+            if found is not None:
+                predictions[part] = found
     with watch.stage("Learn what is unknown"):
-        unknown = learn_unknown(task, trained, classifier)
+        unknown = learn_unknown(task, trained, scored.classifier)
+    with watch.stage("Save the model"):
+        if trained.recipe is not None:
+            write_text(run.path / "recipe.yaml", recipe_to_yaml(recipe))
+        save_classifier(run.model_file, trained.state, scored.description)
         if unknown is not None:
             unknown.save(run.unknown_file)
     with watch.stage("Measure"):
@@ -106,45 +70,20 @@ def finish(
         write_json(run.path / "metrics.json", metrics)
         store_images(task, splits.table.paths, run.images_file)
     run = run.update(
-        parameters={"total": trained.total_parameters, "trainable": trained.trainable_parameters},
-        temperature=description.temperature,
+        device=task.device,
+        machine=describe_machine(task.device),
+        parameters=Parameters(trained.total_parameters, trained.trainable_parameters),
+        temperature=scored.description.temperature,
         facts=dict(trained.facts),
-        notes=notes,
-        stopped=trained.stopped,
-        test_evaluations=1 if "test" in predictions else 0,
+        notes=tuple(notes),
+        stopped=trained.stopped.reason if trained.stopped else "",
+        test_evaluations=run.info.test_evaluations + ("test" in predictions),
+        prediction=predicted_by(trained, scored.classifier),
     )
     with watch.stage("Write the report"):
-        write_run_report(run, predictions, task.cache, splits, watch.rounded())
+        write_run_report(run, predictions, task.images, splits, watch.rounded())
     return run.update(
-        status=INTERRUPTED if trained.stopped == "interrupted" else COMPLETE,
+        status=INTERRUPTED if trained.stopped is not None else COMPLETE,
         seconds=watch.rounded(),
         peak_memory_bytes=peak_memory_bytes(),
     )
-
-
-def _with_two_columns(logits: np.ndarray[Any, Any], description: Description) -> Any:
-    """Logits with one column a class; a sigmoid's single logit is the second class's."""
-    if description.model.output == "sigmoid" and logits.shape[1] == 1:
-        return np.concatenate([np.zeros_like(logits), logits], axis=1)
-    return logits
-
-
-def _sample(number: int, recipe: Recipe) -> NDArray[np.int64]:
-    """Positions of the train images that are predicted: enough to say how far train is ahead.
-
-    All of them would take as long as an epoch where each is seen in several views.
-    """
-    size = max(_LEAST_TRAIN_IMAGES, _TRAIN_VIEWS // len(TEST_TIME_VIEWS[recipe.test_time]))
-    if number <= size:
-        return np.arange(number)
-    order = np.random.default_rng(recipe.seed).permutation(number)
-    return np.sort(order[:size])
-
-
-def _logits(
-    task: Task, trained: Trained, classifier: Classifier, part: str, chosen: NDArray[np.int64]
-) -> Any:
-    rows = task.rows[part][chosen]
-    if trained.logits is not None:
-        return trained.logits(rows)
-    return classifier.logits(task.cache.pixels[rows], progress=task.progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from tellapart.audit.brief import BriefAudit, brief_audit
-from tellapart.data.groups import with_groups
-from tellapart.data.pixels import PixelCache, load_pixels
-from tellapart.data.reading import read_table
+from tellapart.data.pixels import PixelCache
+from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import RunError, TellapartError
@@ -25,27 +24,27 @@ from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import apply_settings, load_recipe
-from tellapart.run import COMPLETE, RUNNING, Run, create_run, new_run_path, open_run, remove_run
+from tellapart.run import (
+    COMPLETE,
+    FORMAT,
+    RUNNING,
+    DataInfo,
+    LeftOut,
+    Run,
+    RunInfo,
+    claim_folder,
+    create_run,
+    open_run,
+    remove_run,
+    run_name,
+)
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
-from tellapart.training.outcome import Task, Trained
+from tellapart.training.outcome import Task
+from tellapart.training.scoring import score_validation
 from tellapart.training.unused import unused_settings
-from tellapart.verbs.scoring import finish
-
-#: The value of ``group_by`` that keeps pictures together which show the same.
-NEAR_DUPLICATES = "near-duplicates"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the images are and how they are read: with the recipe, all that repeats a run."""
-
-    folder: str
-    classes: tuple[str, ...] = ()
-    group_by: str | None = None
-    exclude: str | None = None
-    root: str | None = None
-    ignore_unknown: bool = False
+from tellapart.training.ways import check_trainable, train_task, way_of
+from tellapart.verbs.scoring import publish
 
 
 def train(
@@ -65,7 +64,7 @@ def train(
     exclude: str | Path | None = None,
     root: str | Path | None = None,
     ignore_unknown: bool = False,
-    from_run: str | Path | None = None,
+    from_run: Run | str | Path | None = None,
     tensorboard: bool = False,
     progress: Progress = SILENT,
 ) -> Run:
@@ -98,61 +97,101 @@ def train(
     """
     watch = Stopwatch()
     resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit)
+    check_trainable(resolved, from_run=from_run is not None)
     source = Source(
-        folder=str(folder),
-        classes=tuple(classes),
+        folder=Path(folder),
+        classes=tuple(classes) or resolved.data.classes,
+        train=resolved.data.train_folders,
+        validation=resolved.data.validation_folders,
+        test=resolved.data.test_folders,
         group_by=group_by,
-        exclude=str(exclude) if exclude is not None else None,
-        root=str(root) if root is not None else None,
+        exclude=Path(exclude) if exclude is not None else None,
+        root=Path(root) if root is not None else None,
         ignore_unknown=ignore_unknown,
     )
     parent = open_run(from_run) if from_run is not None else None
     start = load_classifier(parent.model_file).state() if parent is not None else None
     prepared = _prepare(source, resolved, resolve_device(device), watch, progress)
-    path = Path(run) if run is not None else new_run_path(
-        Path(runs), _data_name(folder), resolved.name, datetime.now()
+    info = _run_info(source, prepared, parent)
+    path = Path(run) if run is not None else claim_folder(
+        Path(runs) / run_name(source.display_name, resolved.name, datetime.now())
     )
-    info = _run_info(source, prepared)
-    info["parent"] = str(from_run) if from_run is not None else None
     made = create_run(path, prepared.recipe, info)
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
-        return _train_and_finish(made, task, prepared, watch)
-    except TellapartError:
-        remove_run(made)
+        return _train_and_publish(made, task, prepared, watch)
+    except BaseException as error:
+        # What has no epoch to go on from is worth nothing; later a user's mistake (a loss that
+        # is no number) makes it worthless, and anything else leaves what '--resume' goes on with.
+        if isinstance(error, TellapartError) or not _has_checkpoint(made):
+            remove_run(made)
+        elif isinstance(error, KeyboardInterrupt):
+            progress.note(f"Go on with 'tellapart train --resume {made.path}'.")
         raise
 
 
 def resume(
-    run: str | Path, *, extend: int = 0, device: str = "auto", progress: Progress = SILENT
+    run: Run | str | Path, *, extend: int = 0, device: str = "auto", progress: Progress = SILENT
 ) -> Run:
     """Go on with a run that was killed or interrupted, or add epochs to a finished one.
 
     Args:
-        run: the run folder.
+        run: the run, or its folder.
         extend: epochs to add to a finished training; 0: only what is left of it.
 
     Raises:
-        RunError: it is finished and nothing is to be added, or its images have changed.
+        RunError: it is finished and nothing is to be added, its images have changed, or what
+            it would go on from is gone. The run is left as it was.
     """
     watch = Stopwatch()
     opened = open_run(run, complete=False)
-    if opened.status == COMPLETE and not extend:
+    before = opened.info
+    if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
         raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
-    if extend and opened.recipe.method != "fit":
-        raise RunError(f"{opened.path} was not trained in epochs, so none can be added.")
-    given = opened.info["source"]
-    source = Source(**{**given, "classes": tuple(given["classes"])})
-    parent = opened.info.get("parent")
-    start = load_classifier(Path(parent) / "model.safetensors").state() if parent else None
+    if extend:
+        _refuse_to_extend(opened)
+    start = None
+    if before.parent:
+        start = load_classifier(Path(before.parent) / "model.safetensors").state()
+    source = Source.of_run(opened)
     prepared = _prepare(source, opened.recipe, resolve_device(device), watch, progress)
-    if prepared.cache.key != opened.info["data"]["fingerprint"]:
+    if prepared.images.key != before.data.fingerprint:
         raise RunError(
             f"The images of {opened.path} have changed since it began; train anew on them."
         )
-    opened = opened.update(status=RUNNING)
     task = _task(opened, prepared, progress, start_state=start, extend=extend)
-    return _train_and_finish(opened, task, prepared, watch)
+    return _train_and_publish(opened, task, prepared, watch)
+
+
+def _refuse_to_extend(run: Run) -> None:
+    """Epochs can be added to a training in epochs whose last checkpoint is there.
+
+    Raises:
+        RunError: they cannot.
+    """
+    if not way_of(run.recipe).trains_in_epochs:
+        raise RunError(f"{run.path} was not trained in epochs, so none can be added.")
+    from tellapart.training.checkpoint import load_checkpoint
+
+    last = f"stage-{len(run.recipe.stages)}"
+    if load_checkpoint(run.checkpoint_folder / last) is None:
+        raise RunError(
+            f"The checkpoint of {run.path} is not there ({run.checkpoint_folder / last}), so no "
+            "epochs can be added; train from the beginning with that many more epochs."
+        )
+
+
+def _has_checkpoint(run: Run) -> bool:
+    return any(run.checkpoint_folder.rglob("*.safetensors"))
+
+
+def _is_being_extended(run: Run) -> bool:
+    """Whether epochs were added to a finished run and are not all done."""
+    if not way_of(run.recipe).trains_in_epochs:
+        return False
+    from tellapart.training.by_fit import is_unfinished
+
+    return is_unfinished(run.recipe, run.checkpoint_folder)
 
 
 @dataclass(frozen=True)
@@ -161,7 +200,7 @@ class _Prepared:
 
     recipe: Recipe
     splits: Splits
-    cache: PixelCache
+    images: PixelCache
     preprocessing: Preprocessing
     device: str
     audit: BriefAudit
@@ -173,35 +212,19 @@ def _prepare(
     """Read the folder, decode its images and split them."""
     keep_memory()
     with watch.stage("Find images"):
-        table = read_table(
-            source.folder,
-            classes=source.classes or recipe.data.classes,
-            train=recipe.data.train_folders,
-            validation=recipe.data.validation_folders,
-            test=recipe.data.test_folders,
-            group_by=None if source.group_by == NEAR_DUPLICATES else source.group_by,
-            root=source.root,
-            exclude=source.exclude,
-            ignore_unknown=source.ignore_unknown,
-            progress=progress,
-        )
+        table = source.read(progress)
         _split(table, recipe)  # what cannot be split is said before any image is decoded
     if recipe.method == "auto":
         recipe = settle_image_size(recipe, table)
     preprocessing = preprocessing_for(recipe.model, recipe.data)
     with watch.stage("Decode images"):
-        cache = load_pixels(table, preprocessing, progress=progress)
-        if source.group_by == NEAR_DUPLICATES:
-            from tellapart.audit.checks import near_duplicate_groups
-
-            groups = near_duplicate_groups(cache, progress=progress)
-            cache = replace(cache, table=with_groups(cache.table, groups))
-        splits = _split(cache.table, recipe)
-    audit = brief_audit(splits.table, cache.digests)
+        images = source.pixels(table, preprocessing, progress=progress)
+        splits = _split(images.table, recipe)
+    audit = brief_audit(splits.table, images.digests)
     unused = unused_settings(recipe)
     for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
         progress.note(sentence)
-    return _Prepared(recipe, splits, cache, preprocessing, device, audit)
+    return _Prepared(recipe, splits, images, preprocessing, device, audit)
 
 
 def _resolve_recipe(
@@ -226,52 +249,41 @@ def _split(table: ImageTable, recipe: Recipe) -> Splits:
     )
 
 
-def _data_name(folder: str | Path) -> str:
-    path = Path(folder).resolve()
-    return path.stem if path.is_file() else path.name
-
-
-def _run_info(source: Source, prepared: _Prepared) -> dict[str, Any]:
-    """What ``run.json`` says from the start."""
+def _run_info(source: Source, prepared: _Prepared, parent: Run | None) -> RunInfo:
+    """What is known of a run from the start."""
     from tellapart import __version__
 
-    table, cache = prepared.splits.table, prepared.cache
-    counts = {
-        part: dict(
-            zip(
-                table.classes,
-                np.bincount(
-                    table.labels[table.parts == part], minlength=len(table.classes)
-                ).tolist(),
-                strict=True,
-            )
-        )
-        for part in PARTS
-    }
-    return {
-        "tellapart": __version__,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": " ".join(["tellapart", *sys.argv[1:]]),
-        "classes": list(table.classes),
-        "preprocessing": prepared.preprocessing.to_dict(),
-        "source": asdict(source),
-        "data": {
-            "source": str(Path(source.folder).resolve()),
-            "root": str(table.root),
-            "fingerprint": cache.key,
-            "images": len(table),
-            "counts": counts,
-            "notes": list(table.notes),
-            "left_out": [
-                {"path": p.path, "kind": p.kind, "reason": p.reason} for p in table.problems[:1000]
-            ],
-            "num_left_out": len(table.problems),
-            "audit": list(prepared.audit.sentences),
-        },
-        "seed": prepared.recipe.seed,
-        "device": prepared.device,
-        "machine": describe_machine(),
-    }
+    table = prepared.splits.table
+    return RunInfo(
+        format=FORMAT,
+        status=RUNNING,
+        tellapart=__version__,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=" ".join(["tellapart", *sys.argv[1:]]),
+        classes=table.classes,
+        preprocessing=prepared.preprocessing.to_dict(),
+        source=source.to_dict(),
+        data=DataInfo(
+            root=str(table.root),
+            fingerprint=prepared.images.key,
+            images=len(table),
+            counts={part: _class_counts(table, part) for part in PARTS},
+            notes=table.notes,
+            left_out=tuple(LeftOut(p.path, p.reason, p.kind) for p in table.problems[:1000]),
+            num_left_out=len(table.problems),
+            audit=tuple(prepared.audit.sentences),
+        ),
+        seed=prepared.recipe.seed,
+        device=prepared.device,
+        machine=describe_machine(prepared.device),
+        parent=str(parent.path.absolute()) if parent is not None else None,
+    )
+
+
+def _class_counts(table: ImageTable, part: str) -> dict[str, int]:
+    labels = table.labels[table.parts == part]
+    counts = np.bincount(labels, minlength=len(table.classes)).tolist()
+    return dict(zip(table.classes, counts, strict=True))
 
 
 def _task(
@@ -286,10 +298,10 @@ def _task(
     table = prepared.splits.table
     return Task(
         recipe=prepared.recipe,
-        cache=prepared.cache,
+        images=prepared.images,
         labels=table.labels,
         rows={part: np.flatnonzero(table.parts == part) for part in PARTS},
-        num_classes=len(table.classes),
+        classes=table.classes,
         preprocessing=prepared.preprocessing,
         device=prepared.device,
         progress=progress,
@@ -301,27 +313,18 @@ def _task(
     )
 
 
-def _train_and_finish(run: Run, task: Task, prepared: _Prepared, watch: Stopwatch) -> Run:
+def _train_and_publish(run: Run, task: Task, prepared: _Prepared, watch: Stopwatch) -> Run:
+    """Train and choose without a look at the test part, which only the last step reads."""
     with watch.stage("Train"):
-        trained = _train(task)
-    return finish(run, task, prepared.splits, prepared.audit, trained, watch)
-
-
-def _train(task: Task) -> Trained:
-    """Hand the task to the way of training that its recipe names."""
-    if task.recipe.method == "fit":
-        from tellapart.training.by_fit import train_by_fit
-
-        return train_by_fit(task)
-    if task.recipe.method == "auto":
-        from tellapart.training.auto import train_auto
-
-        return train_auto(task)
-    from tellapart.training.by_probe import train_by_probe
-
-    return train_by_probe(task)
+        trained = train_task(task.without_test())
+    with watch.stage("Predict"):
+        scored = score_validation(task.without_test(), trained)
+    # Until here a finished run that is extended stays as it was; from here its files change.
+    run = run.update(status=RUNNING, stopped="")
+    return publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
 
 
 def result_of(run: Run) -> Mapping[str, Any]:
-    """What ``tellapart train --json`` prints: the metrics, and where the run is."""
-    return {"run": str(run.path), **run.metrics}
+    """What ``tellapart train --json`` prints: metrics, where the run is, how far it came."""
+    stopped = {"interrupted": run.interruption} if run.interruption else {}
+    return {"run": str(run.path), **stopped, **run.metrics}

@@ -1,4 +1,4 @@
-"""What the audit measures of every picture in one pass over the pixels."""
+"""What is measured of every picture in one pass over the pixels: thumbnail, sharpness, borders."""
 
 from __future__ import annotations
 
