@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.errors import RunError
+from tellapart.number import Number
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
-from tellapart.wording import percent
 
 #: Raised when the meaning of a run folder's files changes.
 FORMAT = 1
@@ -141,11 +141,11 @@ class Run:
         if self.status == RUNNING or not (self.path / "metrics.json").is_file():
             return card(f"{self.name} ({self.status})", sentences=[", ".join(self.classes)])
         scored = {part: self.metrics[part] for part in reversed(self.parts) if part in self.metrics}
+        accuracies = {part: Number.from_json(m["accuracy"]) for part, m in scored.items()}
         rows = [
-            (part, f"{m['images']:,}", percent(m['accuracy']['value'], 2),
-             f"{percent(m['accuracy']['low'], 2)} to {percent(m['accuracy']['high'], 2)}")
-            for part, m in scored.items()
-        ]  # fmt: skip
+            (part, f"{scored[part]['images']:,}", accuracy.percent(2), accuracy.limits(2))
+            for part, accuracy in accuracies.items()
+        ]
         part, _, accuracy, limits = rows[0]
         figure = self.path / "figures" / "confusion_matrix.svg"
         return card(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,27 @@ import numpy as np
 from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS
+from tellapart.evaluation.metric_table import Metrics, metrics_shown
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.number import Number, undefined
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.report.content import (
+    Callout,
     Column,
     Facts,
     Figure,
-    Finding,
     Gallery,
     Headline,
     KeyNumber,
-    Number,
     Picture,
     RunReport,
     Table,
 )
 from tellapart.report.of_evaluation import (
+    callouts_of,
+    column_of,
     confusion_of,
     figures_of,
-    findings_of,
     galleries_of,
     headline_of,
     key_numbers_of,
@@ -63,15 +66,16 @@ def write_run_report(
     figures: list[Figure] = []
     content: dict[str, Any] = {}
     if part is not None:
-        metrics = run.metrics[part]
+        stored = {name: Metrics.from_json(m) for name, m in run.metrics.items()}
+        metrics = stored[part]
         shown = predictions[part]
         figures = figures_of(
             shown, metrics, run.path / "figures", history=history, best_epoch=_best_epoch(history)
         )
         content = {
             "key_numbers": key_numbers_of(metrics),
-            "findings": findings_of(
-                metrics, history=history, train_metrics=run.metrics.get("train")
+            "findings": callouts_of(
+                metrics, history=history, train_metrics=stored.get("train")
             ),
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
@@ -88,7 +92,7 @@ def write_run_report(
         }
         headline = headline_of(metrics, part)
     else:
-        headline = Headline("Accuracy", Number(None, reason="no image was held out"))
+        headline = Headline("Accuracy", undefined("no image was held out"))
     curves = [figure for figure in figures if figure.name == "learning_curves"]
     recipe = run.recipe
     report = RunReport(
@@ -117,13 +121,13 @@ def write_run_report(
 def write_evaluation_report(
     run: Run,
     predictions: Predictions,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     cache: PixelCache,
     folder: Path,
     *,
     warnings: Sequence[str] = (),
-    unknown: Mapping[str, Any] | None = None,
-    others: Mapping[str, Mapping[str, Any]] | None = None,
+    unknown: Number | None = None,
+    others: Mapping[str, Metrics] | None = None,
 ) -> Path:
     """Write ``report.html`` and the figures of a run on new images into ``folder``.
 
@@ -133,14 +137,13 @@ def write_evaluation_report(
         unknown: share of the images that are called unknown, with its interval.
         others: metrics of further parts of the same folder, which get a row each.
     """
-    labelled = metrics["images"] > 0
+    labelled = metrics.images > 0
     validation_file = run.predictions_file("validation")
     validation = load_predictions(validation_file) if validation_file.is_file() else None
     key_numbers = key_numbers_of(metrics) if labelled else []
     if unknown is not None:
         key_numbers.append(
-            KeyNumber("Called unknown", Number.of(unknown), "share",
-                      "images unlike the training ones")
+            KeyNumber("Called unknown", unknown, "share", "images unlike the training ones")
         )
     tables = [_parts_table({predictions.part: metrics, **others})] if others else []
     report = RunReport(
@@ -149,13 +152,13 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        findings=[*(Finding("warning", text) for text in warnings), *findings_of(metrics)],
+        findings=[*(Callout("warning", text) for text in warnings), *callouts_of(metrics)],
         data_facts=Facts(
             "The images",
             [
                 ("Folder", str(cache.table.root)),
                 ("Images used", f"{len(predictions):,}"),
-                ("Without a label", f"{metrics['unlabelled']:,}"),
+                ("Without a label", f"{metrics.unlabelled:,}"),
                 ("Left out", f"{len(cache.table.problems):,}"),
             ],
         ),
@@ -180,19 +183,15 @@ def write_evaluation_report(
     return path
 
 
-def _parts_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:
+def _parts_table(parts: Mapping[str, Metrics]) -> Table:
+    columns = metrics_shown("parts")
     return Table(
         "Every part of the folder",
+        # No end is best: that a part is easier says nothing good of the classifier.
+        [Column("Part"), Column("Images", "count"),
+         *(replace(column_of(metric), best="") for metric in columns)],
         [
-            Column("Part"), Column("Images", "count"), Column("Accuracy", "share"),
-            Column("F1, macro", "share"), Column("ROC AUC", "score"), Column("Log loss", "score"),
-        ],
-        [
-            (
-                name, metrics["images"], Number.of(metrics["accuracy"]),
-                Number.of(metrics["macro"]["f1"]), Number.of(metrics["roc_auc"]),
-                Number.of(metrics["log_loss"]),
-            )
+            (name, metrics.images, *(metric.of(metrics) for metric in columns))
             for name, metrics in parts.items()
         ],
         reading="The rest of this page is about the first of them.",

@@ -103,7 +103,9 @@ def finish(
                 task.progress.note(notes[-1])
                 clean = p.select(np.array([path not in leaked for path in p.paths]))
                 metrics[f"{part}_without_leaked"] = evaluate_predictions(clean, seed=recipe.seed)
-        write_json(run.path / "metrics.json", metrics)
+        write_json(
+            run.path / "metrics.json", {part: found.to_json() for part, found in metrics.items()}
+        )
         store_images(task, splits.table.paths, run.images_file)
     run = run.update(
         parameters={"total": trained.total_parameters, "trainable": trained.trainable_parameters},
