@@ -120,7 +120,8 @@ def test_where_overfitting_begins() -> None:
 def test_whether_more_epochs_would_help() -> None:
     falling = training_conclusions(history([1 / (i + 1) for i in range(10)]))
     assert [f.kind for f in falling] == ["more_epochs"]
-    level = training_conclusions(history([1.0, 0.5, 0.4, *[0.35 + 0.001 * (i % 2) for i in range(9)]]))
+    rest = [0.35 + 0.001 * (i % 2) for i in range(9)]
+    level = training_conclusions(history([1.0, 0.5, 0.4, *rest]))
     assert [f.kind for f in level] == ["enough_epochs"]
 
 

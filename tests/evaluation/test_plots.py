@@ -14,13 +14,14 @@ from tellapart.evaluation import plots
 from tellapart.evaluation.conclusions import describe_figures
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots.style import line_styles, shorten, thin
+from tellapart.number import Number
 
 HISTORY = [
     {"epoch": i, "loss": 1 / i, "accuracy": 1 - 0.5 / i, "validation_loss": 1.2 / i,
      "validation_accuracy": 1 - 0.6 / i, "learning_rate": 0.001}
     for i in range(1, 8)
 ]
-NUMBERS = [{"value": 0.9, "low": 0.88, "high": 0.92}, {"value": None, "low": None, "high": None}]
+NUMBERS = [Number(0.9, 0.88, 0.92), Number(None)]
 
 
 def texts(figure: matplotlib.figure.Figure) -> str:

@@ -10,7 +10,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_
 
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
-from tellapart.report.content import Number
+from tellapart.number import Number
 from tellapart.report.of_evaluation import (
     coverage_rows,
     galleries_of,

@@ -379,10 +379,10 @@ def describe_figures(
         mistakes = metrics.images - sum(
             metrics.confusion_matrix[i][i] for i in range(len(metrics.classes))
         )
-        sure = [row for row in metrics.reliability if row["low"] >= 0.85]
-        sure_wrong = round(sum(row["images"] * (1 - row["accuracy"]) for row in sure))
-        sure_images = sum(row["images"] for row in sure)
-        at_least = _percent(sure[0]["low"]) if sure else ""
+        sure = [row for row in metrics.reliability if row.low >= 0.85]
+        sure_wrong = round(sum(row.images * (1 - row.accuracy) for row in sure))
+        sure_images = sum(row.images for row in sure)
+        at_least = _percent(sure[0].low) if sure else ""
         readings["confidence"] = (
             f"{sure_wrong:,} of the {mistakes:,} mistakes were made with a confidence above "
             f"{at_least}, among {sure_images:,} such answers." if sure else

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any, Literal, get_type_hints
 
+from tellapart.evaluation.calibration import ReliabilityBin
 from tellapart.number import Kind, Number, undefined
 
 # --- the values ------------------------------------------------------------------------------
@@ -56,7 +57,7 @@ class Metrics:
         mean_confidence: against the accuracy: over- or underconfident.
         per_class: by class name.
         confusion_matrix: C rows of C counts; row true, column predicted.
-        reliability: ``{"low", "high", "images", "confidence", "accuracy"}`` a bin.
+        reliability: the bins of confidence that hold images.
         majority_class, majority_share: the largest class, and its share of the images.
         predicted_classes: how many classes were ever predicted.
     """
@@ -78,14 +79,14 @@ class Metrics:
     mean_confidence: float | None
     per_class: Mapping[str, ClassMetrics]
     confusion_matrix: list[list[int]]
-    reliability: list[dict[str, Any]]
+    reliability: tuple[ReliabilityBin, ...]
     majority_class: str | None
     majority_share: float | None
     predicted_classes: int
 
     def to_json(self) -> dict[str, Any]:
         """One part's entry of ``metrics.json``."""
-        content = {field.name: _to_json(getattr(self, field.name)) for field in fields(self)}
+        content = _fields_to_json(self)
         if self.top_5 is None:
             del content["top_5"]
         return content
@@ -97,6 +98,7 @@ class Metrics:
         values["classes"] = tuple(content["classes"])
         values["macro"] = Averages(**_numbers_of(Averages, content["macro"]))
         values["weighted"] = Averages(**_numbers_of(Averages, content["weighted"]))
+        values["reliability"] = tuple(ReliabilityBin(**row) for row in content["reliability"])
         values["per_class"] = {
             name: ClassMetrics(**_numbers_of(ClassMetrics, row))
             for name, row in content["per_class"].items()
@@ -104,14 +106,18 @@ class Metrics:
         return cls(**values)
 
 
+def _fields_to_json(value: Any) -> dict[str, Any]:
+    return {field.name: _to_json(getattr(value, field.name)) for field in fields(value)}
+
+
 def _to_json(value: Any) -> Any:
     if isinstance(value, Number):
         return value.to_json()
-    if isinstance(value, Averages | ClassMetrics):
-        return {field.name: _to_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Averages | ClassMetrics | ReliabilityBin):
+        return _fields_to_json(value)
     if isinstance(value, Mapping):
         return {name: _to_json(item) for name, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_to_json(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _numbers_of(row: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:

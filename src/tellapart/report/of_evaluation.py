@@ -132,13 +132,13 @@ def threshold_rows(validation: Predictions, shown: Predictions, positive: str) -
     part = shown.part if shown.part != validation.part else f"{shown.part} (new)"
     rows: list[tuple[Any, ...]] = []
     for row in threshold_table(validation, [replace(shown, part=part)], positive=positive):
-        if row["threshold"] is None:
-            rows.append((row["wish"], undefined(row["reason"]), *(None,) * 6))
+        if row.threshold is None:
+            rows.append((row.wish, undefined(row.reason), *(None,) * 6))
             continue
-        chosen, found = row["parts"][validation.part], row["parts"][part]
+        chosen, found = row.parts[validation.part], row.parts[part]
         rows.append((
-            row["wish"], float(row["threshold"]), chosen["precision"], chosen["recall"],
-            found["precision"], found["recall"], found["false_alarms"], found["misses"],
+            row.wish, row.threshold, chosen.precision, chosen.recall,
+            found.precision, found.recall, found.false_alarms, found.misses,
         ))  # fmt: skip
     here = shown.part.capitalize()
     return Table(
@@ -173,8 +173,8 @@ def coverage_rows(validation: Predictions, shown: Predictions) -> Table:
         ),
         rows=[
             (
-                row["wished"], row["confidence"], row["coverage"],
-                int(shown.labelled.sum()) - row["images"], row["accuracy"], row["mistakes_left"],
+                row.wished, row.confidence, row.coverage,
+                int(shown.labelled.sum()) - row.images, row.accuracy, row.mistakes_left,
             )
             for row in coverage_table(validation, shown)
         ],
