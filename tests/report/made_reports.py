@@ -91,7 +91,7 @@ def run_report(
         key_numbers=[
             KeyNumber(name, Number(None, reason=f"only {name} is there"), "score", name),
         ],
-        findings=[
+        callouts=[
             Callout("warning", f"Look at {name}.", f"Advice on {name}.", [stamped(7, name, name)])
         ],
         data_facts=Facts(name, [(name, name)]),
@@ -142,7 +142,7 @@ def comparison_report(name: str = "first") -> ComparisonReport:
             [[name, number, 0.3], ["second", Number(0.8, 0.7, 0.9), 0.2]],
         ),
         headline=Headline(name, number),
-        findings=[Callout("good", name)],
+        callouts=[Callout("good", name)],
         differences=[Callout("note", f"{name} and second cannot be told apart.")],
         tests=Table("Tests", [Column("Pair"), Column("p", "score")], [[name, 0.04]]),
         figures=[Figure("a", "Bars", SVG, name)],
@@ -163,7 +163,7 @@ def data_report(name: str = "ant") -> DataReport:
         summary=name,
         counts=Table("Counts", [Column("Class"), Column("Images", "count")], [[name, 3]]),
         key_numbers=[KeyNumber("Images", Number(3), "count")],
-        findings=[Callout("problem", name, name, [stamped(5, name)])],
+        callouts=[Callout("problem", name, name, [stamped(5, name)])],
         facts=[Facts("Folder", [("Path", name)])],
         samples=Gallery("samples", "Samples", [stamped(6, name)]),
         figures=[Figure("sizes", "Sizes", SVG, name)],

@@ -178,7 +178,7 @@ class RunReport:
     subtitle: str = ""
     created: str = ""
     key_numbers: Sequence[KeyNumber] = ()
-    findings: Sequence[Callout] = ()
+    callouts: Sequence[Callout] = ()
     data_facts: Facts | None = None
     data_counts: Table | None = None
     data_problems: Table | None = None
@@ -213,7 +213,7 @@ class ComparisonReport:
     subtitle: str = ""
     created: str = ""
     key_numbers: Sequence[KeyNumber] = ()
-    findings: Sequence[Callout] = ()
+    callouts: Sequence[Callout] = ()
     differences: Sequence[Callout] = ()
     tests: Table | None = None
     figures: Sequence[Figure] = ()
@@ -229,7 +229,7 @@ class ComparisonReport:
 class DataReport:
     """A folder of images before any training: what is there and what is wrong with it.
 
-    ``key_numbers`` are images, classes, files left out and so on; ``findings`` the audit's,
+    ``key_numbers`` are images, classes, files left out and so on; ``callouts`` what it found,
     with pictures and advice; ``tables`` sizes, formats and colour modes.
     """
 
@@ -239,7 +239,7 @@ class DataReport:
     created: str = ""
     summary: str = ""
     key_numbers: Sequence[KeyNumber] = ()
-    findings: Sequence[Callout] = ()
+    callouts: Sequence[Callout] = ()
     facts: Sequence[Facts] = ()
     samples: Gallery | None = None
     figures: Sequence[Figure] = ()
@@ -278,7 +278,7 @@ class ExplanationReport:
     subtitle: str = ""
     created: str = ""
     summary: str = ""
-    findings: Sequence[Callout] = ()
+    callouts: Sequence[Callout] = ()
     figures: Sequence[Figure] = ()
     facts: Sequence[Facts] = ()
     notes: Sequence[str] = ()

@@ -81,7 +81,7 @@ def write_comparison_report(
         subtitle=f"On the same {comparison.images:,} {comparison.part} images",
         headline=_headline(comparison),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        findings=_callouts(comparison, lessons),
+        callouts=_callouts(comparison, lessons),
         runs=comparison_table(comparison),
         differences=_differences(comparison),
         tests=_tests(comparison),

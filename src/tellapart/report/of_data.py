@@ -65,7 +65,7 @@ def write_data_report(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         summary=_summary(survey),
         key_numbers=_key_numbers(survey),
-        findings=_callouts(survey),
+        callouts=_callouts(survey),
         facts=_facts(survey, source, command),
         samples=sample_gallery(table),
         counts=count_table(table),
@@ -166,7 +166,7 @@ def _shares(counts: Mapping[str, int], total: int) -> str:
     return ", ".join(f"{name} {share}" for name, share in shares.items())
 
 
-# --- findings ---------------------------------------------------------------------------------
+# --- callouts ---------------------------------------------------------------------------------
 
 
 def _callouts(survey: Survey) -> list[Callout]:

@@ -71,7 +71,7 @@ def write_explanation_report(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         summary=summary,
         explanations=explanations,
-        findings=callouts_of(images, classes),
+        callouts=callouts_of(images, classes),
         figures=figures,
         facts=facts,
         notes=notes,

@@ -74,7 +74,7 @@ def write_run_report(
         )
         content = {
             "key_numbers": key_numbers_of(metrics),
-            "findings": callouts_of(
+            "callouts": callouts_of(
                 metrics, history=history, train_metrics=stored.get("train")
             ),
             "per_class": per_class_table(metrics, part),
@@ -152,7 +152,7 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        findings=[*(Callout("warning", text) for text in warnings), *callouts_of(metrics)],
+        callouts=[*(Callout("warning", text) for text in warnings), *callouts_of(metrics)],
         data_facts=Facts(
             "The images",
             [

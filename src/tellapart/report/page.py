@@ -166,7 +166,7 @@ def _best_values(table: Table) -> list[float | None]:
     for index, column in enumerate(table.columns):
         found = [_cell_value(row[index]) for row in table.rows]
         values = [value for value in found if value is not None]
-        if not column.best or len(values) < 2:
+        if not column.best or len(set(values)) < 2:
             best.append(None)
         else:
             best.append(max(values) if column.best == "high" else min(values))

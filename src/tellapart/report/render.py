@@ -25,7 +25,7 @@ TEMPLATES: Mapping[type[Report], str] = {
 
 def render_report(content: Report) -> str:
     """The whole page as HTML; galleries, callouts and explanations beyond its limits left out."""
-    changes: dict[str, Any] = {"findings": limit_callouts(content.findings)}
+    changes: dict[str, Any] = {"callouts": limit_callouts(content.callouts)}
     more: dict[str, Any] = {}
     if isinstance(content, RunReport | DataReport):
         samples = (content.samples,) if content.samples is not None else ()
