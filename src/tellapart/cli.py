@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tellapart.errors import TellapartError
-from tellapart.number import Number
 
 if TYPE_CHECKING:
     from tellapart.progress import Progress
@@ -435,7 +434,6 @@ def _print_json(content: Any) -> None:
 def _print_run(run: Run) -> None:
     for part in ("validation", "test"):
         if part in run.metrics:
-            accuracy = Number.from_json(run.metrics[part]["accuracy"])
-            typer.echo(f"{part:<10}  accuracy {accuracy.with_limits(2)}")
+            typer.echo(f"{part:<10}  accuracy {run.accuracy(part).with_limits(2)}")
     typer.echo(f"report      {run.report}")
     typer.echo(f"{run.path}")

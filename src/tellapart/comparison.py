@@ -57,15 +57,15 @@ class Pair:
     def to_json(self) -> dict[str, Any]:
         """Flat, as in ``comparison.json``."""
         content = asdict(self)
-        number = content.pop("difference")
+        del content["difference"]
         return {
             "first": self.first,
             "second": self.second,
-            "difference": number["value"],
-            "low": number["low"],
-            "high": number["high"],
+            "difference": self.difference.value,
+            "low": self.difference.low,
+            "high": self.difference.high,
             **content,
-            "method": number["method"],
+            "method": self.difference.method,
             "real": self.real,
         }
 

@@ -68,6 +68,10 @@ class Run:
         content: dict[str, Any] = json.loads((self.path / "metrics.json").read_text("utf-8"))
         return content
 
+    def accuracy(self, part: str) -> Number:
+        """The stored accuracy of one of :attr:`metrics`' parts."""
+        return Number.from_json(self.metrics[part]["accuracy"])
+
     @property
     def name(self) -> str:
         return self.path.name
@@ -140,12 +144,11 @@ class Run:
 
         if self.status == RUNNING or not (self.path / "metrics.json").is_file():
             return card(f"{self.name} ({self.status})", sentences=[", ".join(self.classes)])
-        scored = {part: self.metrics[part] for part in reversed(self.parts) if part in self.metrics}
-        accuracies = {part: Number.from_json(m["accuracy"]) for part, m in scored.items()}
         rows = [
-            (part, f"{scored[part]['images']:,}", accuracy.percent(2), accuracy.limits(2))
-            for part, accuracy in accuracies.items()
-        ]
+            (part, f"{self.metrics[part]['images']:,}",
+             self.accuracy(part).percent(2), self.accuracy(part).limits(2))
+            for part in reversed(self.parts) if part in self.metrics
+        ]  # fmt: skip
         part, _, accuracy, limits = rows[0]
         figure = self.path / "figures" / "confusion_matrix.svg"
         return card(

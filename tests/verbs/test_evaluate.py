@@ -163,7 +163,7 @@ def test_images_without_a_label(run: Run, images: Path, tmp_path: Path) -> None:
         lines += [f"test/{name}/{n:04d}.jpg,{name}" for n in range(6)]
     table.write_text("\n".join(lines) + "\n")
     result = evaluate(run.path, table, root=images)
-    assert result.metrics["table"]["images"] == 12
+    assert result.metrics["table"].images == 12
 
 
 def test_other_classes_are_refused(run: Run, image_folder) -> None:

@@ -106,6 +106,16 @@ class Metrics:
         return cls(**values)
 
 
+def metrics_to_json(parts: Mapping[str, Metrics]) -> dict[str, Any]:
+    """The metrics of several parts as ``metrics.json`` holds them."""
+    return {part: metrics.to_json() for part, metrics in parts.items()}
+
+
+def metrics_from_json(content: Mapping[str, Any]) -> dict[str, Metrics]:
+    """The inverse of :func:`metrics_to_json`."""
+    return {part: Metrics.from_json(metrics) for part, metrics in content.items()}
+
+
 def _fields_to_json(value: Any) -> dict[str, Any]:
     return {field.name: _to_json(getattr(value, field.name)) for field in fields(value)}
 

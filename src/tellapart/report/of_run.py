@@ -13,7 +13,7 @@ import numpy as np
 from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS
-from tellapart.evaluation.metric_table import Metrics, metrics_shown
+from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_shown
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.number import Number, undefined
 from tellapart.recipe_reading import recipe_to_yaml
@@ -66,7 +66,7 @@ def write_run_report(
     figures: list[Figure] = []
     content: dict[str, Any] = {}
     if part is not None:
-        stored = {name: Metrics.from_json(m) for name, m in run.metrics.items()}
+        stored = metrics_from_json(run.metrics)
         metrics = stored[part]
         shown = predictions[part]
         figures = figures_of(

@@ -274,7 +274,7 @@ def _facts_of(run: Run, row: ComparedRun, device: str) -> dict[str, Any]:
     }
     for part in ("train", "validation"):
         if part in run.metrics:
-            facts[f"{part}_accuracy"] = Number.from_json(run.metrics[part]["accuracy"])
+            facts[f"{part}_accuracy"] = run.accuracy(part)
     if "train_accuracy" in facts:
         on_train, on_part = facts["train_accuracy"], row.metrics.accuracy
         facts["gap"] = on_train.measured()[0] - on_part.measured()[0]

@@ -14,7 +14,7 @@ from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.reading import read_table, read_unlabelled
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.evaluation.intervals import proportion
-from tellapart.evaluation.metric_table import Metrics
+from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.evaluation.unknown import load_unknown
@@ -54,8 +54,8 @@ class Evaluation:
             "run": str(self.run),
             **({"report": str(self.report)} if self.report else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
-            **({"unknown": _to_json(self.unknown)} if self.unknown else {}),
-            **_to_json(self.metrics),
+            **({"unknown": _shares_to_json(self.unknown)} if self.unknown else {}),
+            **metrics_to_json(self.metrics),
         }
 
     def lines(self) -> Iterator[str]:
@@ -120,7 +120,7 @@ def evaluate(
         predictions = {
             part: load_predictions(opened.predictions_file(part)) for part in opened.parts
         }
-        stored = {part: Metrics.from_json(m) for part, m in opened.metrics.items()}
+        stored = metrics_from_json(opened.metrics)
         return Evaluation(opened.path, stored, predictions, opened.report)
     keep_memory()
     classifier = load_classifier(opened.model_file, device=resolve_device(device))
@@ -189,7 +189,9 @@ def _write(
     place.mkdir(parents=True, exist_ok=True)
     for part, predictions in found.items():
         predictions.save(place / ("predictions.csv" if len(found) == 1 else f"{part}.csv"))
-    content = {**_to_json(metrics), **({"unknown": _to_json(unknown)} if unknown else {})}
+    content = metrics_to_json(metrics)
+    if unknown:
+        content["unknown"] = _shares_to_json(unknown)
     write_json(place / "metrics.json", content)
     main, *others = found
     return write_evaluation_report(
@@ -240,5 +242,5 @@ def _unknown(share: Number) -> str:
     return f"called unknown: {share.with_limits()}" if share.known else "no images"
 
 
-def _to_json(values: Mapping[str, Metrics] | Mapping[str, Number]) -> dict[str, Any]:
-    return {name: value.to_json() for name, value in values.items()}
+def _shares_to_json(unknown: Mapping[str, Number]) -> dict[str, Any]:
+    return {part: share.to_json() for part, share in unknown.items()}

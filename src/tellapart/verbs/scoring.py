@@ -41,6 +41,7 @@ def finish(
 ) -> Run:
     """Save the classifier, score validation and then test once, and write the report."""
     from tellapart.evaluation.calibration import fit_temperature
+    from tellapart.evaluation.metric_table import metrics_to_json
     from tellapart.evaluation.metrics import evaluate_predictions
     from tellapart.report.of_run import write_run_report
     from tellapart.training.remember import learn_unknown, store_images
@@ -103,9 +104,7 @@ def finish(
                 task.progress.note(notes[-1])
                 clean = p.select(np.array([path not in leaked for path in p.paths]))
                 metrics[f"{part}_without_leaked"] = evaluate_predictions(clean, seed=recipe.seed)
-        write_json(
-            run.path / "metrics.json", {part: found.to_json() for part, found in metrics.items()}
-        )
+        write_json(run.path / "metrics.json", metrics_to_json(metrics))
         store_images(task, splits.table.paths, run.images_file)
     run = run.update(
         parameters={"total": trained.total_parameters, "trainable": trained.trainable_parameters},
