@@ -110,7 +110,10 @@ class ComparedRun:
         numbers |= {key: value for key, value in self.facts.items() if isinstance(value, Number)}
         row: dict[str, Any] = {"name": self.name, "images": self.metrics.images}
         for key, number in numbers.items():
-            row |= {key: number.value, f"{key}_low": number.low, f"{key}_high": number.high}
+            if isinstance(number, Number):
+                row |= {key: number.value, f"{key}_low": number.low, f"{key}_high": number.high}
+            else:
+                row[key] = number
         return row | {
             key: value for key, value in self.facts.items()
             if not isinstance(value, Number | Mapping | list | tuple)

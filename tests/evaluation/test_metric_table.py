@@ -47,6 +47,20 @@ def test_a_row_reads_what_stands_in_the_file(made) -> None:
         assert (found.to_json() if isinstance(found, Number) else found) == stored, row.path
 
 
+def test_metrics_without_interval_or_without_meaning_can_be_shown_too(
+    made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = ("top", "comparison", "terminal", "csv")
+    rows = tuple(replace(row, shown=places) for row in METRICS)
+    monkeypatch.setattr(metric_table, "METRICS", rows)
+    metrics = evaluate_predictions(made(80))  # two classes have no top 5
+    shown = {key.label: key.number for key in key_numbers_of(metrics)}
+    assert shown["Mean confidence"] == Number(metrics.mean_confidence)
+    assert "Top 5" not in shown
+    flat = compare_predictions({"a": made(80), "b": made(80)}).table()[0]
+    assert flat["mean_confidence"] == metrics.mean_confidence and flat["top_5"] is None
+
+
 @pytest.mark.parametrize("classes", [2, 6])
 def test_stored_metrics_are_read_back(made, classes: int) -> None:
     metrics = evaluate_predictions(made(60, classes))

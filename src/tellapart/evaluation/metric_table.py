@@ -211,7 +211,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("calibration_error", "Calibration error", "share",
            "how far confidence is from being right", "low",
            ("top", "temperature", "comparison", "csv")),
-    Metric("mean_confidence", "Mean confidence", "share", "", "", ("temperature",)),
+    Metric("mean_confidence", "Mean confidence", "share", "how sure it is on average", "",
+           ("temperature",)),
 )  # fmt: skip
 """The metrics of a part, in the order in which they are shown."""
 

@@ -19,7 +19,7 @@ from tellapart.evaluation.metric_table import CLASS_METRICS, Metric, Metrics, me
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, save_figure
 from tellapart.evaluation.predictions import Predictions
-from tellapart.number import undefined
+from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
 from tellapart.report.content import (
     Callout,
@@ -70,10 +70,15 @@ def column_of(metric: Metric) -> Column:
 
 def key_numbers_of(metrics: Metrics) -> list[KeyNumber]:
     """The few further numbers that belong at the top."""
+    found = [(metric, metric.of(metrics)) for metric in metrics_shown("top")]
     return [
-        KeyNumber(metric.title, metric.of(metrics), metric.kind, metric.help)
-        for metric in metrics_shown("top")
-    ]
+        KeyNumber(
+            metric.title, value if isinstance(value, Number) else Number(value), metric.kind,
+            metric.help,
+        )
+        for metric, value in found
+        if value is not None
+    ]  # fmt: skip
 
 
 def per_class_table(metrics: Metrics, part: str) -> Table:
