@@ -55,7 +55,7 @@ class Pair:
         return self.p_corrected < SIGNIFICANCE
 
     def to_json(self) -> dict[str, Any]:
-        """Flat, as in ``comparison.json``."""
+        """Flat: the interval stands beside the difference."""
         content = asdict(self)
         del content["difference"]
         return {
