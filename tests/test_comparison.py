@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from tellapart.comparison import compare_predictions, holm, mcnemar_exact, paired_bootstrap
 from tellapart.errors import DataError, RunError
 from tellapart.evaluation.predictions import Predictions
+from tellapart.number import Number
 
 
 def run(right: np.ndarray, part: str = "test") -> Predictions:
@@ -72,7 +73,8 @@ def test_a_real_difference_and_one_that_may_be_chance() -> None:
     assert not close.real and far.real
     assert (close.only_first_right, close.only_second_right) == (4, 2)
     assert (close.both_right, close.both_wrong) == (978, 16)
-    assert far.difference == pytest.approx(0.18) and far.low < 0.18 < far.high
+    assert far.difference.value == pytest.approx(0.18)
+    assert far.difference.low < 0.18 < far.difference.high
     assert any("which may be chance" in s and "finetuned alone is right on 4" in s
                for s in compared.sentences)
     assert any("p < 0.0001, corrected for 3 comparisons" in s for s in compared.sentences)
@@ -96,7 +98,8 @@ def test_runs_are_joined_by_path_not_by_position() -> None:
 def test_identical_runs_are_not_said_to_be_exactly_equal_for_ever() -> None:
     compared = compare_predictions({"a": run(np.ones(100, bool)), "b": run(np.ones(100, bool))})
     pair = compared.pairs[0]
-    assert pair.difference == 0 and pair.low == -pair.high and 0.03 < pair.high < 0.04
+    value, low, high = pair.difference.measured()
+    assert value == 0 and low == -high and 0.03 < high < 0.04
     assert "a and b are right on exactly the same images." in compared.sentences
 
 
@@ -140,7 +143,7 @@ def test_other_test_images_are_refused_unless_told() -> None:
         compare_predictions({"a": whole, "b": replace(whole, part="validation")})
     compared = compare_predictions({"a": whole, "b": part}, shared_only=True)
     assert compared.images == 40 and compared.left_out == {"a": 60, "b": 0}
-    assert compared.rows[0]["metrics"]["images"] == 40
+    assert compared.rows[0].metrics.images == 40
     assert "up to 60 of a run's images were left out" in compared.sentences[-1]
 
 
@@ -156,10 +159,10 @@ def test_facts_go_into_rows_and_table_and_json() -> None:
     numbers = np.arange(100)
     compared = compare_predictions(
         {"a": run(numbers >= 10), "b": run(numbers >= 5)},
-        facts={"a": {"seconds": 12.5, "train_accuracy": {"value": 1.0, "low": 0.9, "high": 1.0}}},
+        facts={"a": {"seconds": 12.5, "train_accuracy": Number(1.0, 0.9, 1.0)}},
     )
     table = {row["name"]: row for row in compared.table()}
     assert table["a"]["seconds"] == 12.5 and table["a"]["train_accuracy_low"] == 0.9
     assert table["b"]["accuracy"] == 0.95
-    content = json.loads(json.dumps(compared.to_dict(), allow_nan=False))
+    content = json.loads(json.dumps(compared.to_json(), allow_nan=False))
     assert content["pairs"][0]["real"] is False

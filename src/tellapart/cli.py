@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tellapart.errors import TellapartError
-from tellapart.wording import percent
 
 if TYPE_CHECKING:
     from tellapart.progress import Progress
@@ -439,11 +438,7 @@ def _print_json(content: Any) -> None:
 def _print_run(run: Run) -> None:
     for part in ("validation", "test"):
         if part in run.metrics:
-            accuracy = run.metrics[part]["accuracy"]
-            typer.echo(
-                f"{part:<10}  accuracy {percent(accuracy['value'], 2)}  "
-                f"(95 %: {percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)})"
-            )
+            typer.echo(f"{part:<10}  accuracy {run.accuracy(part).with_limits(2)}")
     if run.interruption:
         typer.echo(f"training    {run.interruption}")
     typer.echo(f"report      {run.report}")

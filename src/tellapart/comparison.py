@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from tellapart.errors import DataError, RunError
 from tellapart.evaluation.intervals import RESAMPLES, percentile_limits, wilson
+from tellapart.evaluation.metric_table import Metric, Metrics, Place, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align
-from tellapart.wording import percent
+from tellapart.number import Number
 
 #: A difference is called real below this corrected p-value.
 SIGNIFICANCE = 0.05
@@ -32,41 +33,142 @@ class Pair:
     """Two runs on the same images; differences are first minus second.
 
     Attributes:
-        difference, low, high: of the accuracies, with the 95 % interval.
+        difference: of the accuracies, with the interval of the paired bootstrap.
         only_first_right, only_second_right, both_right, both_wrong: numbers of images.
         p_value: of McNemar's exact test.
         p_corrected: after Holm's correction for all pairs of the comparison.
-        method: of the interval.
     """
 
     first: str
     second: str
-    difference: float
-    low: float
-    high: float
+    difference: Number
     only_first_right: int
     only_second_right: int
     both_right: int
     both_wrong: int
     p_value: float
     p_corrected: float
-    method: str
 
     @property
     def real(self) -> bool:
         """The difference is larger than chance makes one."""
         return self.p_corrected < SIGNIFICANCE
 
+    def to_json(self) -> dict[str, Any]:
+        """Flat: the interval stands beside the difference."""
+        content = asdict(self)
+        del content["difference"]
+        return {
+            "first": self.first,
+            "second": self.second,
+            "difference": self.difference.value,
+            "low": self.difference.low,
+            "high": self.difference.high,
+            **content,
+            "method": self.difference.method,
+            "real": self.real,
+        }
+
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedRun:
+    """One run of a comparison.
+
+    Attributes:
+        metrics: on the images that all runs were compared on.
+        facts: what else is known of it, by the keys of :data:`BESIDE` and :data:`COSTS`, and
+            others, which go into JSON and CSV as they are.
+    """
+
+    name: str
+    metrics: Metrics
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def train_accuracy(self) -> Number | None:
+        """None where no train image was predicted."""
+        return self.facts.get("train_accuracy")
+
+    @property
+    def gap(self) -> float | None:
+        """Train accuracy minus the compared one, None where the former is not known."""
+        return self.facts.get("gap")
+
+    def of(self, column: Metric) -> Any:
+        """What it has in a column: a :class:`Number`, a plain number, or None."""
+        if column in (*BESIDE, *COSTS):
+            return self.facts.get(column.path)
+        return column.of(self.metrics)
+
+    def to_json(self) -> dict[str, Any]:
+        facts = {key: _plain(value) for key, value in self.facts.items()}
+        return {"name": self.name, "metrics": self.metrics.to_json(), **facts}
+
+    def flat(self) -> dict[str, Any]:
+        """A row for CSV; limits stand in columns of their own."""
+        numbers = {metric.key: metric.of(self.metrics) for metric in metrics_shown("csv")}
+        numbers |= {key: value for key, value in self.facts.items() if isinstance(value, Number)}
+        row: dict[str, Any] = {"name": self.name, "images": self.metrics.images}
+        for key, number in numbers.items():
+            if isinstance(number, Number):
+                row |= {key: number.value, f"{key}_low": number.low, f"{key}_high": number.high}
+            else:
+                row[key] = number
+        return row | {
+            key: value for key, value in self.facts.items()
+            if not isinstance(value, Number | Mapping | list | tuple)
+        }
+
+
+#: Facts that stand beside the compared accuracy.
+BESIDE: tuple[Metric, ...] = (
+    Metric("validation_accuracy", "Validation accuracy", "share", "on the images that chose",
+           "high", ("comparison", "terminal"), "validation"),
+    Metric("train_accuracy", "Train accuracy", "share", "on the images that taught", "",
+           ("comparison", "terminal"), "train"),
+    Metric("gap", "Gap", "share",
+           "train accuracy minus the compared one: large means overfitting", "", ("comparison",)),
+)  # fmt: skip
+#: What a run costs.
+COSTS: tuple[Metric, ...] = (
+    Metric("total_parameters", "Parameters", "count", "", "low", ("comparison",)),
+    Metric("trainable_parameters", "Trained", "count", "parameters that training moved", "low",
+           ("comparison", "terminal"), "trained"),
+    Metric("training_seconds", "Training time", "seconds",
+           "as the run took it; features that were in the cache cost nothing again", "low",
+           ("comparison", "terminal"), "time"),
+    Metric("milliseconds_per_image", "Time an image", "milliseconds",
+           "the network alone, many images at a time, measured now on this machine", "low",
+           ("comparison", "terminal"), "ms/image"),
+    Metric("size_bytes", "Size on disk", "bytes", "of the model file", "low", ("comparison",)),
+)  # fmt: skip
+
+
+def columns(part: str, place: Place) -> tuple[Metric, ...]:
+    """What a place shows of each run of a comparison on ``part``, the accuracy first."""
+    accuracy, *others = metrics_shown(place)
+    return (
+        replace(
+            accuracy,
+            title=f"{part.capitalize()} accuracy",
+            short=f"{part} accuracy",
+            help="on the same images for all, with 95 % interval",
+        ),
+        *(fact for fact in BESIDE if place in fact.shown),
+        *others,
+        *(fact for fact in COSTS if place in fact.shown),
+    )
+
+
+@dataclass(frozen=True)
+class PairedComparison:
     """What comparing runs gave; ``rows`` are sorted, the most accurate run first.
 
     Attributes:
         part: the part that all were scored on, usually "test".
         images: how many images, the same for all.
         left_out: for each run, how many of its labelled images another run lacks.
-        rows: ``{"name", "metrics": evaluate_predictions(...), ...facts}`` a run.
+        rows: one a run.
         pairs: every two runs, in the order of the rows.
         sentences: what it comes to.
         only_right: for each run the images that it alone gets right, by path.
@@ -76,7 +178,7 @@ class Comparison:
     part: str
     images: int
     left_out: Mapping[str, int]
-    rows: tuple[Mapping[str, Any], ...]
+    rows: tuple[ComparedRun, ...]
     pairs: tuple[Pair, ...]
     sentences: tuple[str, ...]
     only_right: Mapping[str, tuple[str, ...]]
@@ -85,17 +187,24 @@ class Comparison:
     @property
     def names(self) -> tuple[str, ...]:
         """The runs, the most accurate first."""
-        return tuple(row["name"] for row in self.rows)
+        return tuple(row.name for row in self.rows)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
-        content = asdict(self)
-        content["pairs"] = [asdict(pair) | {"real": pair.real} for pair in self.pairs]
-        return content
+        return {
+            "part": self.part,
+            "images": self.images,
+            "left_out": dict(self.left_out),
+            "rows": [row.to_json() for row in self.rows],
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "sentences": list(self.sentences),
+            "only_right": {name: list(paths) for name, paths in self.only_right.items()},
+            "all_wrong": list(self.all_wrong),
+        }
 
     def table(self) -> list[dict[str, Any]]:
-        """A flat row a run, for CSV and the terminal; limits stand in columns of their own."""
-        return [_flat(row) for row in self.rows]
+        """A flat row a run, for CSV."""
+        return [row.flat() for row in self.rows]
 
 
 def compare_predictions(
@@ -104,7 +213,7 @@ def compare_predictions(
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     shared_only: bool = False,
     seed: int = 0,
-) -> Comparison:
+) -> PairedComparison:
     """Compare runs by their predictions on the same images.
 
     Args:
@@ -124,17 +233,17 @@ def compare_predictions(
     shared = _share(scored, shared_only)
     images = len(next(iter(shared.values())))
     metrics = {name: evaluate_predictions(p, seed=seed) for name, p in shared.items()}
-    names = sorted(shared, key=lambda name: -metrics[name]["accuracy"]["value"])
+    names = sorted(shared, key=lambda name: -metrics[name].accuracy.measured()[0])
     pairs = _pairs({name: shared[name].correct for name in names}, seed)
     rows = tuple(
-        {"name": name, "metrics": metrics[name], **(facts or {}).get(name, {})} for name in names
+        ComparedRun(name, metrics[name], (facts or {}).get(name, {})) for name in names
     )
     correct = np.stack([shared[name].correct for name in names])
     paths = np.array(next(iter(shared.values())).paths, dtype=object)
     alone = correct.sum(axis=0) == 1
     part = next(iter(shared.values())).part
     left_out = {name: len(scored[name]) - images for name in names}
-    return Comparison(
+    return PairedComparison(
         part=part,
         images=images,
         left_out=left_out,
@@ -254,7 +363,9 @@ def _pairs(correct: Mapping[str, NDArray[np.bool_]], seed: int) -> tuple[Pair, .
     ):
         limits = paired_bootstrap(correct[first], correct[second], seed=seed)
         method = "paired bootstrap" if count[0] + count[1] else "wilson"
-        pairs.append(Pair(first, second, *limits, *count, p_value, p_corrected, method))
+        pairs.append(
+            Pair(first, second, Number(*limits, method), *count, p_value, p_corrected)
+        )
     return tuple(pairs)
 
 
@@ -262,12 +373,12 @@ def _pairs(correct: Mapping[str, NDArray[np.bool_]], seed: int) -> tuple[Pair, .
 
 
 def telling_pairs(
-    rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]
+    rows: Sequence[ComparedRun], pairs: Sequence[Pair]
 ) -> list[Pair]:
     """The pairs that a reader wants in words: all of up to three runs, else neighbours in rank."""
     if len(rows) <= 3:
         return list(pairs)
-    rank = {row["name"]: number for number, row in enumerate(rows)}
+    rank = {row.name: number for number, row in enumerate(rows)}
     return [pair for pair in pairs if abs(rank[pair.first] - rank[pair.second]) == 1]
 
 
@@ -281,14 +392,12 @@ def pair_sentence(pair: Pair, images: int, num_pairs: int = 1) -> str:
     )
     if pair.only_first_right + pair.only_second_right == 0:
         return f"{pair.first} and {pair.second} are right on exactly the same images."
-    points = (
-        f"{_points(abs(pair.difference))} points "
-        f"({_signed(pair.low)} to {_signed(pair.high)})"
-    )
-    if pair.difference == 0:
+    difference, low, high = pair.difference.measured()
+    points = f"{_points(abs(difference))} points ({_signed(low)} to {_signed(high)})"
+    if difference == 0:
         return f"{pair.first} and {pair.second} are equally accurate: {alone} ({test})."
-    better = pair.first if pair.difference > 0 else pair.second
-    worse = pair.second if pair.difference > 0 else pair.first
+    better = pair.first if difference > 0 else pair.second
+    worse = pair.second if difference > 0 else pair.first
     if pair.real:
         return f"{better} is more accurate than {worse} by {points}: {alone} ({test})."
     return (
@@ -297,23 +406,21 @@ def pair_sentence(pair: Pair, images: int, num_pairs: int = 1) -> str:
 
 
 def _sentences(
-    rows: tuple[Mapping[str, Any], ...],
+    rows: tuple[ComparedRun, ...],
     pairs: tuple[Pair, ...],
     part: str,
     images: int,
     left_out: Mapping[str, int],
 ) -> tuple[str, ...]:
-    best, accuracy = rows[0]["name"], rows[0]["metrics"]["accuracy"]
-    level = [row["name"] for row in rows
-             if row["metrics"]["accuracy"]["value"] == accuracy["value"]]
+    best, accuracy = rows[0].name, rows[0].metrics.accuracy
+    level = [row.name for row in rows if row.metrics.accuracy.value == accuracy.value]
     lead = f"{best} is the most accurate"
     if len(level) > 1:
         lead = f"{_listed(level)} are equally accurate"
         lead += "" if len(level) == len(rows) else ", and ahead of the others,"
     sentences = [
         f"{lead} on the {images:,} {part} images: "
-        f"{percent(accuracy['value'], 2)} ({percent(accuracy['low'], 2)} to "
-        f"{percent(accuracy['high'], 2)})."
+        f"{accuracy.percent(2)} ({accuracy.limits(2)})."
     ]
     equal = [pair.second for pair in pairs if pair.first == best and not pair.real]
     beaten = [pair.second for pair in pairs if pair.first == best and pair.real]
@@ -357,23 +464,5 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = row["metrics"]
-    flat: dict[str, Any] = {"name": row["name"], "images": metrics["images"]}
-    numbers = {
-        key: metrics[key]
-        for key in ("accuracy", "balanced_accuracy", "roc_auc", "average_precision",
-                    "log_loss", "brier", "calibration_error")
-    }
-    numbers["macro_f1"] = metrics["macro"]["f1"]
-    numbers |= {key: value for key, value in row.items() if _is_number(value)}
-    for key, value in numbers.items():
-        flat |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
-    return flat | {
-        key: value for key, value in row.items()
-        if key not in ("name", "metrics") and not isinstance(value, (Mapping, list, tuple))
-    }
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Mapping) and {"value", "low", "high"} <= set(value)
+def _plain(value: Any) -> Any:
+    return value.to_json() if isinstance(value, Number) else value

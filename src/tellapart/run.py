@@ -25,9 +25,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from tellapart.errors import RunError
 from tellapart.machine import Machine
+from tellapart.number import Number
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
-from tellapart.wording import percent
 
 #: Raised when the meaning of a run folder's files changes.
 FORMAT = 1
@@ -244,6 +244,10 @@ class Run:
         content: dict[str, Any] = json.loads((self.path / "metrics.json").read_text("utf-8"))
         return content
 
+    def accuracy(self, part: str) -> Number:
+        """The stored accuracy of one of :attr:`metrics`' parts."""
+        return Number.from_json(self.metrics[part]["accuracy"])
+
     @property
     def name(self) -> str:
         return self.path.name
@@ -356,11 +360,10 @@ class Run:
 
         if self.status == RUNNING or not (self.path / "metrics.json").is_file():
             return card(f"{self.name} ({self.status})", sentences=[", ".join(self.classes)])
-        scored = {part: self.metrics[part] for part in reversed(self.parts) if part in self.metrics}
         rows = [
-            (part, f"{m['images']:,}", percent(m['accuracy']['value'], 2),
-             f"{percent(m['accuracy']['low'], 2)} to {percent(m['accuracy']['high'], 2)}")
-            for part, m in scored.items()
+            (part, f"{self.metrics[part]['images']:,}",
+             self.accuracy(part).percent(2), self.accuracy(part).limits(2))
+            for part in reversed(self.parts) if part in self.metrics
         ]  # fmt: skip
         part, _, accuracy, limits = rows[0]
         figure = self.path / "figures" / "confusion_matrix.svg"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from tellapart.audit.finding import Finding
 from tellapart.audit.summary import summarise
 
 
-@dataclass(frozen=True)
-class Found:
-    kind: str
-    paths: tuple[str, ...]
-    sentence: str = "It is so."
-    advice: str = "Look at it."
+def found(kind: str, paths: tuple[str, ...], sentence: str = "It is so.") -> Finding:
+    nothing = ("",) * len(paths)
+    return Finding(kind, paths, nothing, nothing, 1.0, sentence, "Look at it.")
 
 
 def test_several_of_a_kind_become_one_sentence_with_the_first_as_example() -> None:
     (told,) = summarise(
-        [Found("near_duplicate", ("a", "b"), "a is b cropped."),
-         Found("near_duplicate", ("c", "d"))]
+        [found("near_duplicate", ("a", "b"), "a is b cropped."),
+         found("near_duplicate", ("c", "d"))]
     )
     assert told.sentence == (
         "2 pictures are there more than once, slightly changed. The clearest: a is b cropped."
@@ -29,8 +25,8 @@ def test_several_of_a_kind_become_one_sentence_with_the_first_as_example() -> No
 
 def test_one_of_a_kind_and_every_shortcut_speak_for_themselves() -> None:
     told = summarise(
-        [Found("blank", ("a",), "a is blank."), Found("shortcut", (), "All cats are PNG."),
-         Found("shortcut", (), "All dogs are 200 x 200.")]
+        [found("blank", ("a",), "a is blank."), found("shortcut", (), "All cats are PNG."),
+         found("shortcut", (), "All dogs are 200 x 200.")]
     )
     assert [one.sentence for one in told] == [
         "a is blank.", "All cats are PNG.", "All dogs are 200 x 200.",
@@ -38,5 +34,5 @@ def test_one_of_a_kind_and_every_shortcut_speak_for_themselves() -> None:
 
 
 def test_leaks_are_problems_and_unreadable_files_are_told_elsewhere() -> None:
-    told = summarise([Found("leak", ("a", "b")), Found("truncated", ("c",)), Found("new", ("d",))])
+    told = summarise([found("leak", ("a", "b")), found("truncated", ("c",)), found("new", ("d",))])
     assert [(one.kind, one.level) for one in told] == [("leak", "problem"), ("new", "note")]

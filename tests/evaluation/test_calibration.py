@@ -69,11 +69,11 @@ def test_calibration_error_by_hand() -> None:
     assert bins.numbers.tolist() == [8, 14]
     assert (bins.images.tolist(), bins.right.tolist()) == ([1, 3], [0, 2])
     rows = reliability(confidence, correct)
-    assert [row["images"] for row in rows] == [1, 3]
-    assert rows[1]["accuracy"] == pytest.approx(2 / 3)
-    assert (rows[1]["low"], rows[1]["high"]) == pytest.approx((14 / 15, 1.0))
+    assert [row.images for row in rows] == [1, 3]
+    assert rows[1].accuracy == pytest.approx(2 / 3)
+    assert (rows[1].low, rows[1].high) == pytest.approx((14 / 15, 1.0))
     whole = reliability(np.array([0.0, 1.0]), np.array([False, True]))
-    assert [row["images"] for row in whole] == [1, 1]  # the ends belong to the outer bins
+    assert [row.images for row in whole] == [1, 1]  # the ends belong to the outer bins
 
 
 def ladder() -> Predictions:
@@ -98,7 +98,7 @@ def test_thresholds_give_what_is_wished(wish: Wish, called: int) -> None:
     threshold = choose_threshold(ladder(), "crack", wish)
     assert threshold is not None
     measured = measure_threshold(ladder(), "crack", threshold)
-    assert measured["called"] == called
+    assert measured.called == called
 
 
 def test_a_wish_that_cannot_be_had_says_so() -> None:
@@ -107,27 +107,27 @@ def test_a_wish_that_cannot_be_had_says_so() -> None:
                           worst.probabilities)
     assert choose_threshold(flipped, "crack", Wish(precision=0.99)) is None
     row = threshold_table(flipped, positive="crack", wishes=[Wish(precision=0.99)])[0]
-    assert row["threshold"] is None and row["parts"] == {}
-    assert row["reason"] == "no threshold has precision at least 0.99 on the validation images"
+    assert row.threshold is None and row.parts == {}
+    assert row.reason == "no threshold has precision at least 0.99 on the validation images"
 
 
 def test_calling_nothing_can_be_cheapest() -> None:
     threshold = choose_threshold(ladder(), "crack", Wish(costs=(1000.0, 0.001)))
     assert threshold is not None
-    assert measure_threshold(ladder(), "crack", threshold)["false_alarms"] == 0
+    assert measure_threshold(ladder(), "crack", threshold).false_alarms == 0
     flipped = Predictions("validation", ("fine", "crack"), ("1",), np.array([0]),
                           np.array([[0.0, 1.0]]))
     threshold = choose_threshold(flipped, "crack", Wish(costs=(1.0, 1.0)))
-    assert threshold is not None and measure_threshold(flipped, "crack", threshold)["called"] == 0
+    assert threshold is not None and measure_threshold(flipped, "crack", threshold).called == 0
 
 
 def test_threshold_chosen_on_validation_is_measured_on_test(made) -> None:
     validation, test = made(500, part="validation"), made(500, seed=5)
     rows = threshold_table(validation, [test])
-    assert len(rows) == 7 and set(rows[0]["parts"]) == {"validation", "test"}
-    row = next(row for row in rows if row["wish"] == "recall at least 0.95")
-    assert row["parts"]["validation"]["recall"]["value"] >= 0.95
-    assert row["parts"]["test"]["recall"]["value"] > 0.9
+    assert len(rows) == 7 and set(rows[0].parts) == {"validation", "test"}
+    row = next(row for row in rows if row.wish == "recall at least 0.95")
+    assert row.parts["validation"].recall.value >= 0.95
+    assert row.parts["test"].recall.value > 0.9
 
 
 def test_thresholds_need_two_classes(made) -> None:
@@ -151,10 +151,10 @@ def test_coverage_curve_by_hand() -> None:
 def test_coverage_table_limits_come_from_validation(made) -> None:
     validation, test = made(1000, part="validation"), made(1000, seed=3)
     rows = coverage_table(validation, test)
-    assert rows[0]["images"] == 1000 and rows[0]["confidence"] == 0.0
-    accuracies = [row["accuracy"]["value"] for row in rows]
+    assert rows[0].images == 1000 and rows[0].confidence == 0.0
+    accuracies = [row.accuracy.value for row in rows]
     assert accuracies[-1] > accuracies[0]
     for row in rows:
-        assert row["coverage"]["value"] == pytest.approx(row["wished"], abs=0.05)
-        share_kept = (validation.confidence >= row["confidence"]).mean()
-        assert share_kept == pytest.approx(row["wished"], abs=0.01)
+        assert row.coverage.value == pytest.approx(row.wished, abs=0.05)
+        share_kept = (validation.confidence >= row.confidence).mean()
+        assert share_kept == pytest.approx(row.wished, abs=0.01)

@@ -40,11 +40,11 @@ def test_95_percent_intervals_cover_the_truth(
     )
     separation = 1.8 if classes == 2 else 2.5
     large = made(300_000, classes, separation=separation, seed=99)
-    truth = _numbers(evaluate_predictions(large))
+    truth = _numbers(evaluate_predictions(large).to_json())
     inside = {name: 0 for name in truth if "class 1" in name or "per_class" not in name}
     for seed in range(SIMULATIONS):
         sample = made(images, classes, separation=separation, seed=seed)
-        found = _numbers(evaluate_predictions(sample, seed=seed))
+        found = _numbers(evaluate_predictions(sample, seed=seed).to_json())
         for name in inside:
             low, high = found[name]["low"], found[name]["high"]
             inside[name] += low <= truth[name]["value"] <= high
@@ -95,11 +95,11 @@ def test_jackknife_agrees_with_a_plain_bootstrap(made) -> None:
             f1_score(predictions.labels[rows], predictions.predicted[rows], average="macro")
         )
     for name, number in (
-        ("average_precision", found["per_class"]["class 1"]["average_precision"]),
-        ("f1", found["macro"]["f1"]),
+        ("average_precision", found.per_class["class 1"].average_precision),
+        ("f1", found.macro.f1),
     ):
         low, high = np.quantile(resampled[name], (0.025, 0.975))
-        assert number["high"] - number["low"] == pytest.approx(high - low, rel=0.15), name
+        assert number.high - number.low == pytest.approx(high - low, rel=0.15), name
 
 
 @pytest.mark.parametrize("images", [7, 5000])

@@ -33,8 +33,8 @@ def test_every_number_is_scikit_learns(classes: int) -> None:
     predictions = digits(classes)
     labels, scores, called = predictions.labels, predictions.probabilities, predictions.predicted
     found = evaluate_predictions(predictions)
-    assert found["images"] == len(labels)
-    assert found["confusion_matrix"] == reference.confusion_matrix(labels, called).tolist()
+    assert found.images == len(labels)
+    assert found.confusion_matrix == reference.confusion_matrix(labels, called).tolist()
     one_hot = np.eye(classes)[labels]
     expected = {
         "accuracy": reference.accuracy_score(labels, called),
@@ -45,31 +45,32 @@ def test_every_number_is_scikit_learns(classes: int) -> None:
         "brier": reference.brier_score_loss(labels, scores[:, 1] if classes == 2 else scores),
     }
     for name, value in expected.items():
-        assert found[name]["value"] == pytest.approx(value, abs=1e-12), name
-        assert found[name]["low"] <= value <= found[name]["high"], name
+        number = getattr(found, name)
+        assert number.value == pytest.approx(value, abs=1e-12), name
+        assert number.low <= value <= number.high, name
     for average in ("macro", "weighted"):
         values = reference.precision_recall_fscore_support(labels, called, average=average)
         for name, value in zip(("precision", "recall", "f1"), values, strict=False):
-            assert found[average][name]["value"] == pytest.approx(value, abs=1e-12)
+            assert getattr(getattr(found, average), name).value == pytest.approx(value, abs=1e-12)
     values = reference.precision_recall_fscore_support(labels, called)
-    for i, row in enumerate(found["per_class"].values()):
-        assert row["support"] == values[3][i]
+    for i, row in enumerate(found.per_class.values()):
+        assert row.support == values[3][i]
         for name, column in zip(("precision", "recall", "f1"), values, strict=False):
-            assert row[name]["value"] == pytest.approx(column[i], abs=1e-12)
+            assert getattr(row, name).value == pytest.approx(column[i], abs=1e-12)
         auc = reference.roc_auc_score(labels == i, scores[:, i])
-        assert row["roc_auc"]["value"] == pytest.approx(auc, abs=1e-12)
+        assert row.roc_auc.value == pytest.approx(auc, abs=1e-12)
         precision = reference.average_precision_score(labels == i, scores[:, i])
-        assert row["average_precision"]["value"] == pytest.approx(precision, abs=1e-12)
+        assert row.average_precision.value == pytest.approx(precision, abs=1e-12)
 
 
 def test_wilson_is_statsmodels() -> None:
     from statsmodels.stats.proportion import proportion_confint
 
     predictions = digits(3)
-    accuracy = evaluate_predictions(predictions)["accuracy"]
+    accuracy = evaluate_predictions(predictions).accuracy
     low, high = proportion_confint(predictions.correct.sum(), len(predictions), method="wilson")
-    assert (accuracy["low"], accuracy["high"]) == pytest.approx((low, high), abs=1e-12)
-    assert accuracy["method"] == "wilson"
+    assert (accuracy.low, accuracy.high) == pytest.approx((low, high), abs=1e-12)
+    assert accuracy.method == "wilson"
 
 
 def test_by_hand() -> None:
@@ -79,52 +80,52 @@ def test_by_hand() -> None:
         np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.1, 0.9]]),
     )
     found = evaluate_predictions(predictions)
-    assert found["confusion_matrix"] == [[1, 1], [0, 2]]
-    assert found["accuracy"]["value"] == 0.75
-    assert found["per_class"]["b"]["precision"]["value"] == 2 / 3
-    assert found["per_class"]["b"]["f1"]["value"] == pytest.approx(0.8)
-    assert found["brier"]["value"] == pytest.approx((0.04 + 0.36 + 0.09 + 0.01) / 4)
+    assert found.confusion_matrix == [[1, 1], [0, 2]]
+    assert found.accuracy.value == 0.75
+    assert found.per_class["b"].precision.value == 2 / 3
+    assert found.per_class["b"].f1.value == pytest.approx(0.8)
+    assert found.brier.value == pytest.approx((0.04 + 0.36 + 0.09 + 0.01) / 4)
     # Every confidence is alone in its bin: |1-.8|, |0-.6|, |1-.7|, |1-.9|.
-    assert found["calibration_error"]["value"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
-    assert found["mean_confidence"] == pytest.approx(0.75)
-    assert found["majority_share"] == 0.5
+    assert found.calibration_error.value == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
+    assert found.mean_confidence == pytest.approx(0.75)
+    assert found.majority_share == 0.5
 
 
 def test_top_5_counts_the_five_most_probable() -> None:
     rows = np.array([[0.3, 0.25, 0.2, 0.15, 0.06, 0.04], [0.3, 0.25, 0.2, 0.15, 0.06, 0.04]])
     predictions = Predictions("test", tuple("abcdef"), ("1", "2"), np.array([4, 5]), rows)
-    assert evaluate_predictions(predictions)["top_5"]["value"] == 0.5
+    assert evaluate_predictions(predictions).top_5.value == 0.5
     tied = replace(predictions, probabilities=np.array([[1.0, 0, 0, 0, 0, 0]] * 2))
-    assert evaluate_predictions(tied)["top_5"]["value"] == 0.5  # ties: the first classes
-    assert "top_5" not in evaluate_predictions(digits(3))
+    assert evaluate_predictions(tied).top_5.value == 0.5  # ties: the first classes
+    assert evaluate_predictions(digits(3)).top_5 is None
 
 
 def test_images_without_a_label_are_not_scored(made) -> None:
     predictions = made(200)
     hidden = replace(predictions, labels=np.where(np.arange(200) < 50, -1, predictions.labels))
     found = evaluate_predictions(hidden)
-    assert (found["images"], found["unlabelled"]) == (150, 50)
+    assert (found.images, found.unlabelled) == (150, 50)
     kept = evaluate_predictions(predictions.select(np.arange(50, 200)))
-    assert found | {"unlabelled": 0} == kept
+    assert replace(found, unlabelled=0) == kept
 
 
 def test_what_is_undefined_is_null_with_a_reason(made) -> None:
     predictions = made(60, 3)
     empty = replace(predictions, labels=np.where(predictions.labels == 2, 0, predictions.labels))
     found = evaluate_predictions(empty)
-    row = found["per_class"]["class 2"]
-    assert row["support"] == 0 and row["recall"]["value"] is None
-    assert row["recall"]["reason"] == "no image is class 2"
-    assert row["roc_auc"] == row["f1"] == row["average_precision"]
-    assert "2 of 3 classes: class 2 without images" in found["macro"]["recall"]["note"]
+    row = found.per_class["class 2"]
+    assert row.support == 0 and row.recall.value is None
+    assert row.recall.reason == "no image is class 2"
+    assert row.roc_auc == row.f1 == row.average_precision
+    assert "2 of 3 classes: class 2 without images" in found.macro.recall.note
     one = evaluate_predictions(replace(predictions, labels=np.zeros(60, dtype=np.int64)))
-    assert one["roc_auc"]["value"] is None
-    assert one["roc_auc"]["reason"] == "all images are of one class"
-    assert one["per_class"]["class 0"]["roc_auc"]["reason"] == "every image is class 0"
+    assert one.roc_auc.value is None
+    assert one.roc_auc.reason == "all images are of one class"
+    assert one.per_class["class 0"].roc_auc.reason == "every image is class 0"
     none = evaluate_predictions(replace(predictions, labels=np.full(60, -1)))
-    assert none["accuracy"]["value"] is None and none["images"] == 0
+    assert none.accuracy.value is None and none.images == 0
     for result in (found, one, none):
-        json.loads(json.dumps(result, allow_nan=False))  # no NaN anywhere
+        json.loads(json.dumps(result.to_json(), allow_nan=False))  # no NaN anywhere
 
 
 def test_a_class_that_is_never_predicted_has_no_precision() -> None:
@@ -133,23 +134,24 @@ def test_a_class_that_is_never_predicted_has_no_precision() -> None:
         np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]),
     )
     found = evaluate_predictions(predictions)
-    assert found["per_class"]["b"]["precision"]["reason"] == "b is never predicted"
-    assert found["per_class"]["b"]["f1"]["value"] == 0.0
-    assert "b never predicted" in found["macro"]["precision"]["note"]
-    assert found["predicted_classes"] == 1
+    assert found.per_class["b"].precision.reason == "b is never predicted"
+    assert found.per_class["b"].f1.value == 0.0
+    assert "b never predicted" in found.macro.precision.note
+    assert found.predicted_classes == 1
 
 
 def test_perfect_predictions_are_not_certain(made) -> None:
     found = evaluate_predictions(made(100, 2, separation=60))
     for name in ("accuracy", "balanced_accuracy", "roc_auc", "average_precision"):
-        assert found[name]["value"] == found[name]["high"] == 1.0
-        assert 0.9 < found[name]["low"] < 0.99, name
+        number = getattr(found, name)
+        assert number.value == number.high == 1.0
+        assert 0.9 < number.low < 0.99, name
 
 
 def test_the_same_seed_gives_the_same_numbers(made) -> None:
     assert evaluate_predictions(made(300), seed=1) == evaluate_predictions(made(300), seed=1)
-    other = evaluate_predictions(made(300), seed=2)["log_loss"]
-    assert other["low"] != evaluate_predictions(made(300), seed=1)["log_loss"]["low"]
+    other = evaluate_predictions(made(300), seed=2).log_loss
+    assert other.low != evaluate_predictions(made(300), seed=1).log_loss.low
 
 
 def test_measuring_imports_nothing_heavy() -> None:

@@ -11,16 +11,18 @@ import pytest
 from PIL import Image
 
 from tellapart.evaluation import plots
-from tellapart.evaluation.findings import describe_figures
+from tellapart.evaluation.conclusions import describe_figures
+from tellapart.evaluation.metric_table import ClassMetrics
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots.style import line_styles, shorten, thin
+from tellapart.number import Number
 
 HISTORY = [
     {"epoch": i, "loss": 1 / i, "accuracy": 1 - 0.5 / i, "validation_loss": 1.2 / i,
      "validation_accuracy": 1 - 0.6 / i, "learning_rate": 0.001}
     for i in range(1, 8)
 ]
-NUMBERS = [{"value": 0.9, "low": 0.88, "high": 0.92}, {"value": None, "low": None, "high": None}]
+NUMBERS = [Number(0.9, 0.88, 0.92), Number(None)]
 
 
 def texts(figure: matplotlib.figure.Figure) -> str:
@@ -57,8 +59,9 @@ def test_figures_of_a_thousand_classes_are_bounded_and_show_where_the_mistakes_a
     assert {"kind700", "kind701", "kind702"} <= set(words.split())
     width, height = figure.get_size_inches()
     assert width < 15 and height < 15
+    other = Number(None)
     recall = {
-        name: {"support": 3, "recall": {"value": i / 1000, "low": 0.0, "high": 1.0}}
+        name: ClassMetrics(3, 3, other, Number(i / 1000, 0.0, 1.0), other, other, other)
         for i, name in enumerate(names)
     }
     words = texts(plots.per_class_bars(recall, "test"))

@@ -94,10 +94,11 @@ def test_shuffling_between_passes_changes_no_metric(made) -> None:
     predictions = made(400, 5)
     shuffled = predictions.select(np.random.default_rng(1).permutation(400))
     first, second = evaluate_predictions(predictions), evaluate_predictions(shuffled)
-    assert first["confusion_matrix"] == second["confusion_matrix"]
-    assert first["accuracy"] == second["accuracy"]
+    assert first.confusion_matrix == second.confusion_matrix
+    assert first.accuracy == second.accuracy
     for name in ("roc_auc", "average_precision", "log_loss", "calibration_error"):
-        assert first[name]["value"] == pytest.approx(second[name]["value"], abs=1e-12)
+        value = getattr(second, name).value
+        assert getattr(first, name).value == pytest.approx(value, abs=1e-12)
 
 
 def test_align_joins_by_path_and_by_class_name(made) -> None:

@@ -7,7 +7,9 @@ from io import BytesIO
 
 from PIL import Image
 
+from tellapart.number import Number
 from tellapart.report.content import (
+    Callout,
     Column,
     ComparisonReport,
     Confusion,
@@ -16,11 +18,9 @@ from tellapart.report.content import (
     ExplanationReport,
     Facts,
     Figure,
-    Finding,
     Gallery,
     Headline,
     KeyNumber,
-    Number,
     Picture,
     Reference,
     RunReport,
@@ -91,8 +91,8 @@ def run_report(
         key_numbers=[
             KeyNumber(name, Number(None, reason=f"only {name} is there"), "score", name),
         ],
-        findings=[
-            Finding("warning", f"Look at {name}.", f"Advice on {name}.", [stamped(7, name, name)])
+        callouts=[
+            Callout("warning", f"Look at {name}.", f"Advice on {name}.", [stamped(7, name, name)])
         ],
         data_facts=Facts(name, [(name, name)]),
         data_counts=Table(
@@ -142,8 +142,8 @@ def comparison_report(name: str = "first") -> ComparisonReport:
             [[name, number, 0.3], ["second", Number(0.8, 0.7, 0.9), 0.2]],
         ),
         headline=Headline(name, number),
-        findings=[Finding("good", name)],
-        differences=[Finding("note", f"{name} and second cannot be told apart.")],
+        callouts=[Callout("good", name)],
+        differences=[Callout("note", f"{name} and second cannot be told apart.")],
         tests=Table("Tests", [Column("Pair"), Column("p", "score")], [[name, 0.04]]),
         figures=[Figure("a", "Bars", SVG, name)],
         curves=[Figure("b", "Curves", SVG, name)],
@@ -163,7 +163,7 @@ def data_report(name: str = "ant") -> DataReport:
         summary=name,
         counts=Table("Counts", [Column("Class"), Column("Images", "count")], [[name, 3]]),
         key_numbers=[KeyNumber("Images", Number(3), "count")],
-        findings=[Finding("problem", name, name, [stamped(5, name)])],
+        callouts=[Callout("problem", name, name, [stamped(5, name)])],
         facts=[Facts("Folder", [("Path", name)])],
         samples=Gallery("samples", "Samples", [stamped(6, name)]),
         figures=[Figure("sizes", "Sizes", SVG, name)],

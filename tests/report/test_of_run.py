@@ -10,7 +10,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_
 
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
-from tellapart.report.content import Number
+from tellapart.number import Number
 from tellapart.report.of_evaluation import (
     coverage_rows,
     galleries_of,
@@ -79,12 +79,15 @@ def test_temperature_before_and_after() -> None:
     temperature = 1.7
     logits = np.log(TEST.probabilities) * temperature
     as_trained = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    before, after = temperature_rows(TEST, temperature).rows
+    table = temperature_rows(TEST, temperature)
+    titles = [column.title for column in table.columns]
+    before, after = (dict(zip(titles, row, strict=True)) for row in table.rows)
     for row, probabilities in ((before, as_trained), (after, TEST.probabilities)):
-        assert row[1].value == pytest.approx(log_loss(TEST.labels, probabilities))
-        assert row[2].value == pytest.approx(brier_score_loss(TEST.labels, probabilities[:, 1]))
-        assert row[4] == pytest.approx(probabilities.max(axis=1).mean())
-    assert before[5] == after[5]  # it never changes an answer
+        brier = brier_score_loss(TEST.labels, probabilities[:, 1])
+        assert row["Log loss"].value == pytest.approx(log_loss(TEST.labels, probabilities))
+        assert row["Brier score"].value == pytest.approx(brier)
+        assert row["Mean confidence"] == pytest.approx(probabilities.max(axis=1).mean())
+    assert before["Accuracy"] == after["Accuracy"]  # it never changes an answer
 
 
 def test_thresholds_are_for_two_classes_and_need_validation() -> None:

@@ -25,6 +25,7 @@ from made_reports import (
     stamped,
 )
 
+from tellapart.number import Number
 from tellapart.report.content import (
     Column,
     ComparisonReport,
@@ -33,7 +34,6 @@ from tellapart.report.content import (
     Figure,
     Gallery,
     Headline,
-    Number,
     Picture,
     RunReport,
     Table,

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tellapart.report.content import Kind, Number
+from tellapart.number import Kind, Number
 from tellapart.report.numbers import (
     format_cell,
     format_confidence,
@@ -66,12 +66,6 @@ def test_cells_and_what_they_are_sorted_by() -> None:
         "b", "3", "0.25", "0.5", "", "",
     ]  # fmt: skip
     assert sort_key(math.nan) == ""
-
-
-def test_numbers_out_of_metrics() -> None:
-    assert Number.of({"value": 0.5, "low": 0.4, "high": 0.6}) == Number(0.5, 0.4, 0.6)
-    assert Number.of(None) == Number(None)
-    assert Number.of(3) == Number(3.0)
 
 
 def test_a_percent_sign_stays_with_its_number() -> None:

@@ -49,21 +49,20 @@ def right_images(run: Path) -> set[str]:
 
 
 def test_rows_hold_what_the_runs_say(compared: Comparison, runs: Path) -> None:
-    rows = {row["name"]: row for row in compared.result.rows}
+    rows = {row.name: row for row in compared.result.rows}
     assert set(rows) == {"short", "long"}
-    accuracies = [row["metrics"]["accuracy"]["value"] for row in compared.result.rows]
+    accuracies = [row.metrics.accuracy.value for row in compared.result.rows]
     assert accuracies == sorted(accuracies, reverse=True)
     for name, row in rows.items():
         run = open_run(runs / name)
-        assert row["metrics"]["accuracy"]["value"] == pytest.approx(
-            len(right_images(runs / name)) / 24
-        )
+        accuracy = row.metrics.accuracy.value
+        assert accuracy == pytest.approx(len(right_images(runs / name)) / 24)
         train = run.metrics["train"]["accuracy"]["value"]
-        assert row["gap"] == pytest.approx(train - row["metrics"]["accuracy"]["value"])
-        assert row["size_bytes"] == (runs / name / "model.safetensors").stat().st_size
-        assert row["trainable_parameters"] == run.info.parameters.trainable > 100_000
-        assert row["training_seconds"] == run.info.seconds["Train"]
-        assert row["milliseconds_per_image"] > 0
+        assert row.gap == pytest.approx(train - accuracy)
+        assert row.facts["size_bytes"] == (runs / name / "model.safetensors").stat().st_size
+        assert row.facts["trainable_parameters"] == run.info.parameters.trainable > 100_000
+        assert row.facts["training_seconds"] == run.info.seconds["Train"]
+        assert row.facts["milliseconds_per_image"] > 0
 
 
 def test_images_that_one_run_alone_gets_right(compared: Comparison, runs: Path) -> None:

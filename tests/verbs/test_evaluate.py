@@ -57,8 +57,8 @@ def test_the_same_images_give_the_numbers_of_the_run(run: Run, images: Path) -> 
     assert set(result.metrics) == {"test", "validation", "train"}
     for part, metrics in result.metrics.items():
         stored = run.metrics[part]
-        assert metrics["accuracy"] == stored["accuracy"]
-        assert metrics["log_loss"]["value"] == pytest.approx(stored["log_loss"]["value"], abs=1e-3)
+        assert metrics.accuracy.to_json() == stored["accuracy"]
+        assert metrics.log_loss.value == pytest.approx(stored["log_loss"]["value"], abs=1e-3)
     page = result.report.read_text("utf-8")
     assert "Every part of the folder" in page
     assert "Where to draw the line" in page
@@ -84,16 +84,16 @@ def test_warns_of_images_it_was_trained_on(
 def test_result_is_kept_in_the_run(run: Run, on_test: Evaluation) -> None:
     place = run.path / "evaluations" / "test"
     stored = json.loads((place / "metrics.json").read_text("utf-8"))
-    assert stored["test"] == on_test.metrics["test"]
+    assert stored["test"] == on_test.metrics["test"].to_json()
     with (place / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     right = sum(row["label"] == row["prediction"] for row in rows)
-    assert on_test.metrics["test"]["accuracy"]["value"] == right / 24
+    assert on_test.metrics["test"].accuracy.value == right / 24
 
 
 def test_without_a_folder_what_is_stored(run: Run) -> None:
     result = evaluate(run.path)
-    assert result.metrics == run.metrics
+    assert {part: m.to_json() for part, m in result.metrics.items()} == run.metrics
     assert result.report == run.report
     html = result._repr_html_()
     assert "accuracy" in html and "data:image/svg+xml" in html
@@ -104,8 +104,8 @@ def test_foreign_images_are_called_unknown(
 ) -> None:
     result = evaluate(run.path, foreign, foreign=True)
     share = result.unknown[foreign.name]
-    assert share["low"] > on_test.unknown["test"]["high"]
-    assert result.metrics[foreign.name]["accuracy"]["value"] is None
+    assert share.low > on_test.unknown["test"].high
+    assert not result.metrics[foreign.name].accuracy.known
     assert "Called unknown" in result.report.read_text("utf-8")
     assert "none with a label" in "\n".join(result.lines())
 
@@ -163,7 +163,7 @@ def test_images_without_a_label(run: Run, images: Path, tmp_path: Path) -> None:
         lines += [f"test/{name}/{n:04d}.jpg,{name}" for n in range(6)]
     table.write_text("\n".join(lines) + "\n")
     result = evaluate(run.path, table, root=images)
-    assert result.metrics["table"]["images"] == 12
+    assert result.metrics["table"].images == 12
 
 
 def test_other_classes_are_refused(run: Run, image_folder) -> None:

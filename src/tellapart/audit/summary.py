@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
+from tellapart.audit.finding import Finding
 from tellapart.audit.observations import Level, Observation
 from tellapart.data.listing import shown
-
-
-class AuditFinding(Protocol):
-    """What the summary needs to know of a finding."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def paths(self) -> Sequence[str]: ...
-    @property
-    def sentence(self) -> str: ...
-    @property
-    def advice(self) -> str: ...
-
 
 #: kind -> (how bad it is, what several of them are called).
 KINDS: dict[str, tuple[Level, str]] = {
@@ -44,9 +30,9 @@ TOLD_ELSEWHERE = frozenset({"unreadable", "truncated", "not_an_image", "empty", 
 _EACH_ITS_OWN = frozenset({"shortcut"})
 
 
-def summarise(findings: Iterable[AuditFinding]) -> list[Observation]:
+def summarise(findings: Iterable[Finding]) -> list[Observation]:
     """One observation a kind; each shortcut is told by itself."""
-    by_kind: dict[str, list[AuditFinding]] = defaultdict(list)
+    by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         if finding.kind not in TOLD_ELSEWHERE:
             by_kind[finding.kind].append(finding)

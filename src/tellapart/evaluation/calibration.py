@@ -6,8 +6,8 @@ and then measured on another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tellapart.errors import DataError
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.predictions import Predictions
+from tellapart.number import Number
 
 #: Bins of equal width over 0..1, as in Guo et al. 2017 ("On calibration of modern networks").
 BINS = 15
@@ -67,22 +68,33 @@ def calibration_bins(
     )
 
 
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The images whose confidence lies above ``low`` and up to ``high``."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
 def reliability(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS
-) -> list[dict[str, Any]]:
-    """The bins that hold images: their limits, images, mean confidence and accuracy."""
+) -> tuple[ReliabilityBin, ...]:
+    """The bins that hold images, with their mean confidence and accuracy."""
     found = calibration_bins(confidence, correct, bins)
     rows = []
     for place, number in enumerate(found.numbers.tolist()):
         images = int(found.images[place])
-        rows.append({
-            "low": number / bins,
-            "high": (number + 1) / bins,
-            "images": images,
-            "confidence": float(found.confidence[place]) / images,
-            "accuracy": float(found.right[place]) / images,
-        })
-    return rows
+        rows.append(ReliabilityBin(
+            low=number / bins,
+            high=(number + 1) / bins,
+            images=images,
+            confidence=float(found.confidence[place]) / images,
+            accuracy=float(found.right[place]) / images,
+        ))
+    return tuple(rows)
 
 
 # --- temperature ----------------------------------------------------------------------------
@@ -225,20 +237,54 @@ def choose_threshold(validation: Predictions, positive: str, wish: Wish) -> floa
     return float((values[best] + below) / 2)
 
 
-def measure_threshold(predictions: Predictions, positive: str, threshold: float) -> dict[str, Any]:
-    """What a threshold gives: images called ``positive``, precision and recall."""
+@dataclass(frozen=True)
+class ThresholdScores:
+    """What a threshold gives on one part.
+
+    Attributes:
+        called: images called positive; false_alarms: those of them that are not; misses:
+            positive images that are not called so.
+    """
+
+    part: str
+    called: int
+    false_alarms: int
+    misses: int
+    precision: Number
+    recall: Number
+    accuracy: Number
+
+
+def measure_threshold(
+    predictions: Predictions, positive: str, threshold: float
+) -> ThresholdScores:
+    """What calling images ``positive`` from this probability on gives."""
     truth, scores = _binary(predictions, positive)
     called = scores >= threshold
     hits = int((truth & called).sum())
-    return {
-        "part": predictions.part,
-        "called": int(called.sum()),
-        "false_alarms": int(called.sum()) - hits,
-        "misses": int(truth.sum()) - hits,
-        "precision": proportion(hits, int(called.sum()), f"no image is called {positive}"),
-        "recall": proportion(hits, int(truth.sum()), f"no image is {positive}"),
-        "accuracy": proportion(int((truth == called).sum()), len(truth), "there are no images"),
-    }
+    return ThresholdScores(
+        part=predictions.part,
+        called=int(called.sum()),
+        false_alarms=int(called.sum()) - hits,
+        misses=int(truth.sum()) - hits,
+        precision=proportion(hits, int(called.sum()), f"no image is called {positive}"),
+        recall=proportion(hits, int(truth.sum()), f"no image is {positive}"),
+        accuracy=proportion(int((truth == called).sum()), len(truth), "there are no images"),
+    )
+
+
+@dataclass(frozen=True)
+class ThresholdRow:
+    """A wish, the threshold chosen for it on validation, and what it gives on each part.
+
+    Where no threshold fulfils the wish, ``threshold`` is None, ``reason`` says so and
+    ``parts`` is empty.
+    """
+
+    wish: str
+    threshold: float | None
+    parts: Mapping[str, ThresholdScores] = field(default_factory=dict)
+    reason: str = ""
 
 
 def threshold_table(
@@ -247,26 +293,21 @@ def threshold_table(
     *,
     positive: str | None = None,
     wishes: Sequence[Wish] = USUAL_WISHES,
-) -> list[dict[str, Any]]:
+) -> list[ThresholdRow]:
     """A row a wish: the threshold chosen on validation and what it gives on each part.
 
-    Rows are ``{"positive", "wish", "threshold", "parts": {part: measure_threshold(...)}}``;
-    a wish that no threshold fulfils has threshold None, a "reason" and no parts.
     ``positive`` defaults to the second class.
     """
     name = positive if positive is not None else validation.classes[-1]
-    rows: list[dict[str, Any]] = []
+    rows = []
     for wish in wishes:
         threshold = choose_threshold(validation, name, wish)
-        row: dict[str, Any] = {"positive": name, "wish": str(wish), "threshold": threshold}
         if threshold is None:
-            row["reason"] = f"no threshold has {wish} on the validation images"
-            row["parts"] = {}
+            reason = f"no threshold has {wish} on the validation images"
+            rows.append(ThresholdRow(str(wish), None, reason=reason))
         else:
-            row["parts"] = {
-                p.part: measure_threshold(p, name, threshold) for p in (validation, *others)
-            }
-        rows.append(row)
+            parts = {p.part: measure_threshold(p, name, threshold) for p in (validation, *others)}
+            rows.append(ThresholdRow(str(wish), threshold, parts))
     return rows
 
 
@@ -306,30 +347,45 @@ def coverage_curve(
     return (ends + 1) / max(len(scored), 1), rights / (ends + 1), ranked[ends]
 
 
+@dataclass(frozen=True)
+class CoverageRow:
+    """What answering only the surest images gives.
+
+    Attributes:
+        wished: share of the validation images to be answered; confidence: the limit that
+            gives it.
+        images, coverage: how many images, and which share of them, are answered then.
+        accuracy, mistakes_left: of these.
+    """
+
+    wished: float
+    confidence: float
+    images: int
+    coverage: Number
+    accuracy: Number
+    mistakes_left: int
+
+
 def coverage_table(
     validation: Predictions,
     test: Predictions,
     kept: Sequence[float] = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5),
-) -> list[dict[str, Any]]:
-    """A row a wished coverage: the confidence limit from validation, what it gives on test.
-
-    Rows are ``{"wished": share, "confidence": limit, "images": kept test images,
-    "coverage": number, "accuracy": number, "mistakes_left": int}``.
-    """
+) -> list[CoverageRow]:
+    """A row a wished coverage: the confidence limit from validation, what it gives on test."""
     scored = test.select(test.labelled)
     confidences = np.sort(validation.confidence)[::-1]
-    rows: list[dict[str, Any]] = []
+    rows = []
     for share in kept:
         last = max(1, round(share * len(confidences))) if len(confidences) else 0
         limit = 0.0 if share >= 1.0 or not last else float(confidences[last - 1])
         keep = scored.confidence >= limit
         rights, images = int(scored.correct[keep].sum()), int(keep.sum())
-        rows.append({
-            "wished": share,
-            "confidence": limit,
-            "images": images,
-            "coverage": proportion(images, len(scored), "there are no labelled images"),
-            "accuracy": proportion(rights, images, "no image is that certain"),
-            "mistakes_left": images - rights,
-        })
+        rows.append(CoverageRow(
+            wished=share,
+            confidence=limit,
+            images=images,
+            coverage=proportion(images, len(scored), "there are no labelled images"),
+            accuracy=proportion(rights, images, "no image is that certain"),
+            mistakes_left=images - rights,
+        ))
     return rows

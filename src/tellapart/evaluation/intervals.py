@@ -18,10 +18,11 @@ How often the intervals cover the truth is tested by simulation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tellapart.number import Number, undefined
 
 #: Half-width of a 95 % interval in standard errors: the normal distribution's 0.975 quantile.
 Z = 1.959963984540054
@@ -61,31 +62,16 @@ def wilson_from_variance(value: float, variance: float, trials: float) -> tuple[
     return wilson(value * effective, effective)
 
 
-def number(
-    value: float, low: float, high: float, method: str, note: str | None = None
-) -> dict[str, Any]:
-    """A metric as it stands in ``metrics.json``."""
-    entry: dict[str, Any] = {
-        "value": float(value), "low": float(low), "high": float(high), "method": method,
-    }
-    return entry | {"note": note} if note else entry
-
-
-def undefined(reason: str) -> dict[str, Any]:
-    """A metric that has no value here, and why; never 0, never NaN."""
-    return {"value": None, "low": None, "high": None, "method": None, "reason": reason}
-
-
-def proportion(successes: int, trials: int, reason: str) -> dict[str, Any]:
+def proportion(successes: int, trials: int, reason: str) -> Number:
     """A share of images with Wilson's interval; undefined, with ``reason``, of none."""
     if trials == 0:
         return undefined(reason)
-    return number(successes / trials, *wilson(successes, trials), "wilson")
+    return Number(successes / trials, *wilson(successes, trials), "wilson")
 
 
 def mean_proportion(
-    successes: NDArray[np.int64], trials: NDArray[np.int64], note: str | None = None
-) -> dict[str, Any]:
+    successes: NDArray[np.int64], trials: NDArray[np.int64], note: str = ""
+) -> Number:
     """The mean of independent proportions, each of at least one trial.
 
     The variance is taken at proportions pulled off 0 and 1 by half a success and half a
@@ -96,12 +82,12 @@ def mean_proportion(
     variance = float((pulled * (1.0 - pulled) / trials).sum()) / len(trials) ** 2
     centre = float(pulled.mean())
     limits = wilson_from_variance(value, variance, centre * (1.0 - centre) / variance)
-    return number(value, *limits, "wilson", note)
+    return Number(value, *limits, "wilson", note=note)
 
 
 def mean_loss(
     value: float, losses: NDArray[np.float64], sums: NDArray[np.float64]
-) -> dict[str, Any]:
+) -> Number:
     """The mean of a loss (>= 0) with studentised bootstrap limits, which allow for its skew.
 
     Args:
@@ -115,9 +101,9 @@ def mean_loss(
     own = float(losses.std())
     usable = spread > 1e-6 * max(own, 1e-12)
     if own == 0.0 or usable.mean() < 0.9:  # a handful of images: plain quantiles
-        return number(value, *percentile_limits(means), "bootstrap")
+        return Number(value, *percentile_limits(means), "bootstrap")
     low, high = percentile_limits((means[usable] - value) / spread[usable])
-    return number(value, max(0.0, value - high * own), value - low * own, "bootstrap")
+    return Number(value, max(0.0, value - high * own), value - low * own, "bootstrap")
 
 
 def calibration_limits(

@@ -7,7 +7,6 @@ tests check every number against scikit-learn.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,52 +17,24 @@ from tellapart.evaluation.intervals import (
     calibration_limits,
     mean_loss,
     mean_proportion,
-    number,
     proportion,
-    undefined,
     wilson_from_variance,
 )
+from tellapart.evaluation.metric_table import Averages, ClassMetrics, Metrics
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.ranking import auc_variance, average_precision, roc_auc
+from tellapart.number import Number, undefined
 
 #: Probabilities are kept this far from 0 in the log loss, as scikit-learn does.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 
-def evaluate_predictions(predictions: Predictions, *, seed: int = 0) -> dict[str, Any]:
-    """All metrics of one part, ready for JSON.
+def evaluate_predictions(predictions: Predictions, *, seed: int = 0) -> Metrics:
+    """All metrics of one part.
 
-    Images without a label are not scored. A "number" below is
-    ``{"value", "low", "high", "method"}`` with its 95 % interval, ``method`` being
-    "wilson", "jackknife" or "bootstrap" (see :mod:`tellapart.evaluation.intervals`), and a
-    "note" where something should be known about it. A number without meaning here (a class
-    without test images, one class only) is
-    ``{"value": None, "low": None, "high": None, "method": None, "reason": sentence}``.
-    In short::
-
-        {"part": "test",
-         "images": scored images, "unlabelled": images left out for want of a label,
-         "classes": [names in order],
-         "accuracy": number, "balanced_accuracy": number,
-         "top_5": number,                          # only with more than 5 classes
-         "macro": {"precision": number, "recall": number, "f1": number},
-         "weighted": {"precision": number, "recall": number, "f1": number},
-         "roc_auc": number,                        # mean of one-against-rest, unweighted
-         "average_precision": number,              # the same
-         "log_loss": number, "brier": number,
-         "calibration_error": number,              # 15 bins of equal width
-         "mean_confidence": float,                 # against accuracy: over- or underconfident
-         "per_class": {name: {"support": int, "predicted": int,
-                              "precision": number, "recall": number, "f1": number,
-                              "roc_auc": number, "average_precision": number}},
-         "confusion_matrix": [[int]],              # row true, column predicted
-         "reliability": [{"low", "high", "images", "confidence", "accuracy"}],
-         "majority_class": name, "majority_share": float,
-         "predicted_classes": how many classes were ever predicted}
-
-    ``brier`` is the mean squared distance of the probabilities from the truth, summed over
-    classes; with two classes half of that, which is the usual (p - y)^2. Both are
-    scikit-learn's conventions.
+    Images without a label are not scored. Every number has its 95 % interval and the
+    method of it (see :mod:`tellapart.evaluation.intervals`); a number without meaning here
+    (a class without test images, one class only) has no value but a reason.
 
     Args:
         predictions: from one pass.
@@ -79,31 +50,27 @@ def evaluate_predictions(predictions: Predictions, *, seed: int = 0) -> dict[str
     empty = "there are no labelled images"
     per_class, roc, precision_recall = _per_class(scored, matrix)
     averages = _averages(matrix, classes, weighted=False)
-    result: dict[str, Any] = {
-        "part": predictions.part,
-        "images": images,
-        "unlabelled": len(predictions) - images,
-        "classes": list(classes),
-        "accuracy": proportion(right, images, empty),
-        "balanced_accuracy": averages["recall"],
-    }
-    if len(classes) > 5:
-        result["top_5"] = proportion(_top(scored, 5), images, empty)
-    result |= {
-        "macro": averages,
-        "weighted": _averages(matrix, classes, weighted=True),
-        "roc_auc": roc,
-        "average_precision": precision_recall,
+    return Metrics(
+        part=predictions.part,
+        images=images,
+        unlabelled=len(predictions) - images,
+        classes=classes,
+        accuracy=proportion(right, images, empty),
+        balanced_accuracy=averages.recall,
+        top_5=proportion(_top(scored, 5), images, empty) if len(classes) > 5 else None,
+        macro=averages,
+        weighted=_averages(matrix, classes, weighted=True),
+        roc_auc=roc,
+        average_precision=precision_recall,
         **_probability_metrics(scored, seed, empty),
-        "mean_confidence": float(scored.confidence.mean()) if images else None,
-        "per_class": per_class,
-        "confusion_matrix": matrix.tolist(),
-        "reliability": reliability(scored.confidence, scored.correct),
-        "majority_class": classes[int(support.argmax())] if images else None,
-        "majority_share": float(support.max() / images) if images else None,
-        "predicted_classes": int((predicted > 0).sum()),
-    }
-    return result
+        mean_confidence=float(scored.confidence.mean()) if images else None,
+        per_class=per_class,
+        confusion_matrix=matrix.tolist(),
+        reliability=reliability(scored.confidence, scored.correct),
+        majority_class=classes[int(support.argmax())] if images else None,
+        majority_share=float(support.max() / images) if images else None,
+        predicted_classes=int((predicted > 0).sum()),
+    )
 
 
 def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
@@ -135,7 +102,7 @@ def _top(scored: Predictions, count: int) -> int:
     return int((ahead.sum(axis=1) < count).sum())
 
 
-def _probability_metrics(scored: Predictions, seed: int, empty: str) -> dict[str, Any]:
+def _probability_metrics(scored: Predictions, seed: int, empty: str) -> dict[str, Number]:
     """Log loss, Brier score and calibration error, by one bootstrap of the images."""
     names = ("log_loss", "brier", "calibration_error")
     if not len(scored):
@@ -148,37 +115,38 @@ def _probability_metrics(scored: Predictions, seed: int, empty: str) -> dict[str
     return {
         "log_loss": mean_loss(float(log_losses.mean()), log_losses, sums[:, :2]),
         "brier": mean_loss(float(squares.mean()), squares, sums[:, 2:]),
-        "calibration_error": number(bins.error, *limits, "bootstrap"),
+        "calibration_error": Number(bins.error, *limits, "bootstrap"),
     }
 
 
 def _per_class(
     scored: Predictions, matrix: NDArray[np.int64]
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, ClassMetrics], Number, Number]:
     """The table of classes, and the two averages of one class against the rest."""
     support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    table: dict[str, Any] = {}
+    table: dict[str, ClassMetrics] = {}
     areas: dict[str, list[_Area]] = {"roc_auc": [], "average_precision": []}
     for index, name in enumerate(scored.classes):
         right, count = int(matrix[index, index]), int(support[index])
         no_images = f"no image is {name}"
-        row: dict[str, Any] = {
-            "support": count,
-            "predicted": int(predicted[index]),
-            "precision": proportion(right, int(predicted[index]), f"{name} is never predicted"),
-            "recall": proportion(right, count, no_images),
-            "f1": _f1(right, count, int(predicted[index]), no_images),
-        }
+        ranked: dict[str, Number] = {}
         if 0 < count < len(scored):
             truth, scores = scored.labels == index, scored.probabilities[:, index]
             for metric, area in _areas(truth, scores).items():
                 areas[metric].append(area)
                 limits = wilson_from_variance(area.value, area.variance, area.trials)
-                row[metric] = number(area.value, *limits, "jackknife")
+                ranked[metric] = Number(area.value, *limits, "jackknife")
         else:
             reason = no_images if count == 0 else f"every image is {name}"
-            row["roc_auc"] = row["average_precision"] = undefined(reason)
-        table[name] = row
+            ranked = dict.fromkeys(areas, undefined(reason))
+        table[name] = ClassMetrics(
+            support=count,
+            predicted=int(predicted[index]),
+            precision=proportion(right, int(predicted[index]), f"{name} is never predicted"),
+            recall=proportion(right, count, no_images),
+            f1=_f1(right, count, int(predicted[index]), no_images),
+            **ranked,
+        )
     averages = {metric: _mean_of_areas(found, scored) for metric, found in areas.items()}
     return table, averages["roc_auc"], averages["average_precision"]
 
@@ -208,7 +176,7 @@ def _areas(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, _
     }
 
 
-def _mean_of_areas(areas: list[_Area], scored: Predictions) -> dict[str, Any]:
+def _mean_of_areas(areas: list[_Area], scored: Predictions) -> Number:
     """One class against the rest, averaged; the classes' areas come from the same images."""
     if not areas:
         return undefined(
@@ -221,29 +189,31 @@ def _mean_of_areas(areas: list[_Area], scored: Predictions) -> dict[str, Any]:
         variance *= sum(area.variance for area in areas) / single
     missing = len(areas) < len(scored.classes)
     limits = wilson_from_variance(value, variance, min(area.trials for area in areas))
-    note = f"averaged over the {len(areas)} classes with images" if missing else None
-    return number(value, *limits, "jackknife", note)
+    note = f"averaged over the {len(areas)} classes with images" if missing else ""
+    return Number(value, *limits, "jackknife", note=note)
 
 
-def _f1(right: int, support: int, predicted: int, reason: str) -> dict[str, Any]:
+def _f1(right: int, support: int, predicted: int, reason: str) -> Number:
     """F1 = 2 J / (1 + J) grows with the share J of right ones among all images that are or
     were called this class, so Wilson's limits of J give limits of F1."""
     if support == 0:
         return undefined(reason)
     share = proportion(right, support + predicted - right, reason)
-    value, low, high = (2 * share[key] / (1 + share[key]) for key in ("value", "low", "high"))
-    return number(value, low, high, "wilson")
+    value, low, high = (2 * limit / (1 + limit) for limit in share.measured())
+    return Number(value, low, high, "wilson")
 
 
 def _averages(
     matrix: NDArray[np.int64], classes: tuple[str, ...], *, weighted: bool
-) -> dict[str, Any]:
+) -> Averages:
     """Precision, recall and F1 averaged over the classes that have images."""
     support = matrix.sum(axis=1)
-    return {
-        name: _average(matrix, mix, classes, support if weighted else None)
-        for name, mix in (("precision", (0, 1)), ("recall", (1, 0)), ("f1", (0.5, 0.5)))
-    }
+    weights = support if weighted else None
+    return Averages(
+        precision=_average(matrix, (0, 1), classes, weights),
+        recall=_average(matrix, (1, 0), classes, weights),
+        f1=_average(matrix, (0.5, 0.5), classes, weights),
+    )
 
 
 def _average(
@@ -251,7 +221,7 @@ def _average(
     mix: tuple[float, float],
     classes: tuple[str, ...],
     weights: NDArray[np.int64] | None,
-) -> dict[str, Any]:
+) -> Number:
     """An average over classes of right / (mix[0] support + mix[1] predicted).
 
     The three metrics are this ratio with (1, 0), (0, 1) and (1/2, 1/2). The influence of an
@@ -286,15 +256,15 @@ def _average(
         influence += np.where(counted, (ratios - value) / base.sum(), 0.0)[:, None]
     variance = float((matrix * influence**2).sum())
     low, high = wilson_from_variance(value, variance, images)
-    return number(value, low, high, "jackknife", note)
+    return Number(value, low, high, "jackknife", note=note)
 
 
 def _left_out(
     counted: NDArray[np.bool_], support: NDArray[np.int64], classes: tuple[str, ...]
-) -> str | None:
-    """Which classes an average does not contain, and why."""
+) -> str:
+    """Which classes an average does not contain, and why; empty if it has all."""
     if counted.all():
-        return None
+        return ""
     never = [classes[i] for i in np.flatnonzero(~counted & (support > 0))]
     absent = [classes[i] for i in np.flatnonzero(support == 0)]
     reasons = [

@@ -7,48 +7,13 @@ matplotlib or Pillow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-Kind = Literal["text", "count", "share", "score", "seconds", "milliseconds", "bytes"]
-"""How a number is written: ``share`` 0.98 as 98.0 %, ``score`` as 0.980, ``bytes`` as 1.2 MB."""
+from tellapart.number import Kind, Number
 
 Level = Literal["good", "note", "warning", "problem"]
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number with its 95 % interval.
-
-    ``value`` is None where the number is not defined; ``reason`` then says why in a few
-    words. ``low`` and ``high`` are None where the number has no interval.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    reason: str = ""
-
-    @classmethod
-    def of(cls, metric: Mapping[str, Any] | float | None) -> Number:
-        """A number out of ``metrics.json``: ``{"value", "low", "high"}``, a plain number or None.
-
-        >>> Number.of({"value": 0.98, "low": 0.97, "high": 0.99})
-        Number(value=0.98, low=0.97, high=0.99, reason='')
-        >>> Number.of({"value": None, "reason": "one class only"})
-        Number(value=None, low=None, high=None, reason='one class only')
-        """
-        if metric is None:
-            return cls(None)
-        if isinstance(metric, Mapping):
-            return cls(
-                metric.get("value"),
-                metric.get("low"),
-                metric.get("high"),
-                str(metric.get("reason") or ""),
-            )
-        return cls(float(metric))
 
 
 Cell = str | int | float | Number | None
@@ -153,8 +118,8 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What the numbers say: a sentence, what to do about it, and pictures that show it."""
+class Callout:
+    """A sentence that stands out on the page, what to do about it, and pictures that show it."""
 
     level: Level
     sentence: str
@@ -213,7 +178,7 @@ class RunReport:
     subtitle: str = ""
     created: str = ""
     key_numbers: Sequence[KeyNumber] = ()
-    findings: Sequence[Finding] = ()
+    callouts: Sequence[Callout] = ()
     data_facts: Facts | None = None
     data_counts: Table | None = None
     data_problems: Table | None = None
@@ -248,8 +213,8 @@ class ComparisonReport:
     subtitle: str = ""
     created: str = ""
     key_numbers: Sequence[KeyNumber] = ()
-    findings: Sequence[Finding] = ()
-    differences: Sequence[Finding] = ()
+    callouts: Sequence[Callout] = ()
+    differences: Sequence[Callout] = ()
     tests: Table | None = None
     figures: Sequence[Figure] = ()
     curves: Sequence[Figure] = ()
@@ -264,7 +229,7 @@ class ComparisonReport:
 class DataReport:
     """A folder of images before any training: what is there and what is wrong with it.
 
-    ``key_numbers`` are images, classes, files left out and so on; ``findings`` the audit's,
+    ``key_numbers`` are images, classes, files left out and so on; ``callouts`` what it found,
     with pictures and advice; ``tables`` sizes, formats and colour modes.
     """
 
@@ -274,7 +239,7 @@ class DataReport:
     created: str = ""
     summary: str = ""
     key_numbers: Sequence[KeyNumber] = ()
-    findings: Sequence[Finding] = ()
+    callouts: Sequence[Callout] = ()
     facts: Sequence[Facts] = ()
     samples: Gallery | None = None
     figures: Sequence[Figure] = ()
@@ -313,7 +278,7 @@ class ExplanationReport:
     subtitle: str = ""
     created: str = ""
     summary: str = ""
-    findings: Sequence[Finding] = ()
+    callouts: Sequence[Callout] = ()
     figures: Sequence[Figure] = ()
     facts: Sequence[Facts] = ()
     notes: Sequence[str] = ()

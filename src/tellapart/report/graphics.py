@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from tellapart.report.content import Headline, Number
+from tellapart.number import Number
+from tellapart.report.content import Headline
 from tellapart.report.numbers import format_value
 
 HEAT_STEPS = 8

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tellapart.report.content import Cell, Kind, Number
+from tellapart.number import Kind, Number
+from tellapart.report.content import Cell
 from tellapart.wording import duration
 
 _THIN = "\u2009"  # between a number and its unit

@@ -10,24 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.comparison import Comparison, Pair, pair_sentence, telling_pairs
+from tellapart.comparison import (
+    Pair,
+    PairedComparison,
+    columns,
+    pair_sentence,
+    telling_pairs,
+)
 from tellapart.data.source import Source
 from tellapart.evaluation import plots
 from tellapart.evaluation.predictions import Predictions
+from tellapart.number import undefined
 from tellapart.report.content import (
+    Callout,
     Column,
     ComparisonReport,
     Facts,
     Figure,
-    Finding,
     Gallery,
     Headline,
-    Number,
     Picture,
     Reference,
     Table,
 )
-from tellapart.report.of_evaluation import pictures_of
+from tellapart.report.of_evaluation import column_of, pictures_of
 from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 from tellapart.run import Run
@@ -38,50 +44,20 @@ ALONE, NOBODY = 18, 30
 #: Pairs that get a sentence; all are in the table.
 SENTENCES = 12
 
-#: Columns of the table: title, key of a row, kind, explanation, which end is best.
-_COLUMNS: tuple[tuple[str, str, Any, str, Any], ...] = (
-    ("{part} accuracy", "accuracy", "share", "on the same images for all, with 95 % interval",
-     "high"),
-    ("Validation accuracy", "validation_accuracy", "share", "on the images that chose", "high"),
-    ("Train accuracy", "train_accuracy", "share", "on the images that taught", ""),
-    ("Gap", "gap", "share", "train accuracy minus {part} accuracy: large means overfitting", ""),
-    ("F1, macro", "macro_f1", "share", "every class counts the same", "high"),
-    ("ROC AUC", "roc_auc", "score", "0.5 is chance, 1 is perfect order", "high"),
-    ("Log loss", "log_loss", "score", "surprise an image, in nats; 0 is best", "low"),
-    ("Calibration error", "calibration_error", "share",
-     "how far confidence is from being right", "low"),
-    ("Parameters", "total_parameters", "count", "", "low"),
-    ("Trained", "trainable_parameters", "count", "parameters that training moved", "low"),
-    ("Training time", "training_seconds", "seconds",
-     "as the run took it; features that were in the cache cost nothing again", "low"),
-    ("Time an image", "milliseconds_per_image", "milliseconds",
-     "the network alone, many images at a time, measured now on this machine", "low"),
-    ("Size on disk", "size_bytes", "bytes", "of the model file", "low"),
-)  # fmt: skip
 
-
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: PairedComparison) -> Table:
     """A row a run, the most accurate first."""
-    part = comparison.part
+    shown = columns(comparison.part, "comparison")
     return Table(
         title="",
-        columns=[
-            Column("Run"),
-            *(
-                Column(title.format(part=part.capitalize()), kind, text.format(part=part), best)
-                for title, _, kind, text, best in _COLUMNS
-            ),
-        ],
-        rows=[
-            (row["name"], *(_cell(row, key) for _, key, *_ in _COLUMNS))
-            for row in comparison.rows
-        ],
+        columns=[Column("Run"), *map(column_of, shown)],
+        rows=[(row.name, *(row.of(column) for column in shown)) for row in comparison.rows],
         reading="Choose a heading to sort by it; the best of each column is bold.",
     )
 
 
 def write_comparison_report(
-    comparison: Comparison,
+    comparison: PairedComparison,
     runs: Mapping[str, Run],
     predictions: Mapping[str, Predictions],
     file: Path,
@@ -106,7 +82,7 @@ def write_comparison_report(
         subtitle=f"On the same {comparison.images:,} {comparison.part} images",
         headline=_headline(comparison),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        findings=_findings(comparison, lessons),
+        callouts=_callouts(comparison, lessons),
         runs=comparison_table(comparison),
         differences=_differences(comparison),
         tests=_tests(comparison),
@@ -121,12 +97,12 @@ def write_comparison_report(
 
 
 def comparison_figures(
-    comparison: Comparison, runs: Mapping[str, Run]
+    comparison: PairedComparison, runs: Mapping[str, Run]
 ) -> tuple[list[Figure], list[Figure]]:
     """The charts, and the training curves over each other where runs have some."""
     names, part = comparison.names, comparison.part
     rows = comparison.rows
-    accuracies = [row["metrics"]["accuracy"] for row in rows]
+    accuracies = [row.metrics.accuracy for row in rows]
     charts = [_accuracy_bars(comparison)]
     for name, title, key, draw in (
         ("accuracy_parameters", "Accuracy against trainable parameters", "trainable_parameters",
@@ -134,9 +110,9 @@ def comparison_figures(
         ("accuracy_seconds", "Accuracy against training time", "training_seconds",
          plots.accuracy_against_seconds),
     ):  # fmt: skip
-        known = [i for i, row in enumerate(rows) if row.get(key)]
+        known = [i for i, row in enumerate(rows) if row.facts.get(key)]
         if len(known) > 1:
-            amounts = [float(rows[i][key]) for i in known]
+            amounts = [float(rows[i].facts[key]) for i in known]
             figure = draw(
                 [names[i] for i in known], amounts, [accuracies[i] for i in known], part
             )
@@ -161,14 +137,13 @@ def comparison_figures(
     return charts, curves
 
 
-def _accuracy_bars(comparison: Comparison) -> Figure:
+def _accuracy_bars(comparison: PairedComparison) -> Figure:
     rows, part = comparison.rows, comparison.part
-    missing = {"value": None, "low": None, "high": None}
-    train = [row.get("train_accuracy") or missing for row in rows]
-    parts = {part: [row["metrics"]["accuracy"] for row in rows]}
-    if any(number["value"] is not None for number in train):
+    train = [row.train_accuracy or undefined("not predicted") for row in rows]
+    parts = {part: [row.metrics.accuracy for row in rows]}
+    if any(number.known for number in train):
         parts = {"train": train, **parts}
-    gaps = {row["name"]: row["gap"] for row in rows if row.get("gap") is not None}
+    gaps = {row.name: row.gap for row in rows if row.gap is not None}
     reading = f"The accuracy of each run on the same {comparison.images:,} {part} images."
     if gaps:
         widest = max(gaps, key=lambda name: gaps[name])
@@ -191,23 +166,23 @@ def _figure(name: str, title: str, figure: Any, reading: str) -> Figure:
     )
 
 
-def _cost_reading(comparison: Comparison, known: Sequence[int], key: str) -> str:
+def _cost_reading(comparison: PairedComparison, known: Sequence[int], key: str) -> str:
     """The best run beside the cheapest of those that are not clearly worse."""
     rows = comparison.rows
     best = rows[0]
     what = "trained parameters" if key == "trainable_parameters" else "training time"
     equal = {pair.second for pair in comparison.pairs
-             if pair.first == best["name"] and not pair.real} | {best["name"]}
-    candidates = [rows[i] for i in known if rows[i]["name"] in equal]
+             if pair.first == best.name and not pair.real} | {best.name}
+    candidates = [rows[i] for i in known if rows[i].name in equal]
     if not candidates:
         return f"Up is more accurate, left is less {what}."
-    cheapest = min(candidates, key=lambda row: float(row[key]))
-    if cheapest["name"] == best["name"]:
+    cheapest = min(candidates, key=lambda row: float(row.facts[key]))
+    if cheapest.name == best.name:
         others = "" if len(equal) == 1 else ", and none that may be as good needs less"
-        return f"Up is better, left is cheaper. {best['name']} is the most accurate{others}."
-    factor = float(best.get(key) or cheapest[key]) / float(cheapest[key])
+        return f"Up is better, left is cheaper. {best.name} is the most accurate{others}."
+    factor = float(best.facts.get(key) or cheapest.facts[key]) / float(cheapest.facts[key])
     return (
-        f"Up is better, left is cheaper. {cheapest['name']} may be as good as {best['name']} "
+        f"Up is better, left is cheaper. {cheapest.name} may be as good as {best.name} "
         f"for {_times(factor)} less {what}."
     )
 
@@ -235,53 +210,54 @@ def _curve_reading(histories: Mapping[str, Sequence[Mapping[str, float]]], quant
     )
 
 
-def _headline(comparison: Comparison) -> Headline:
+def _headline(comparison: PairedComparison) -> Headline:
     best, *others = comparison.rows
-    accuracy = best["metrics"]["accuracy"]
     return Headline(
-        label=f"Most accurate: {best['name']}",
-        number=Number.of(accuracy),
+        label=f"Most accurate: {best.name}",
+        number=best.metrics.accuracy,
         sentence=" ".join(comparison.sentences[: 2 if len(comparison.rows) > 2 else 1]),
         references=[
-            Reference(row["name"], row["metrics"]["accuracy"]["value"]) for row in others[:4]
+            Reference(row.name, row.metrics.accuracy.measured()[0]) for row in others[:4]
         ],
     )
 
 
-def _findings(comparison: Comparison, lessons: Sequence[str]) -> list[Finding]:
-    found = [Finding("note", lesson) for lesson in lessons]
+def _callouts(comparison: PairedComparison, lessons: Sequence[str]) -> list[Callout]:
+    found = [Callout("note", lesson) for lesson in lessons]
     for row in comparison.rows:
-        metrics, train = row["metrics"], row.get("train_accuracy")
-        if metrics["accuracy"]["low"] <= metrics["majority_share"]:
-            found.append(Finding(
+        metrics, train, gap = row.metrics, row.train_accuracy, row.gap
+        _, low, high = metrics.accuracy.measured()
+        share = metrics.majority_share or 0.0
+        if low <= share:
+            found.append(Callout(
                 "warning",
-                f"{row['name']} has learned nothing that helps: always answering "
-                f"'{metrics['majority_class']}' would be right on "
-                f"{percent(metrics['majority_share'])}. More epochs or more images may.",
+                f"{row.name} has learned nothing that helps: always answering "
+                f"'{metrics.majority_class}' would be right on {percent(share)}. More epochs or "
+                "more images may.",
             ))
-        if train and row["gap"] > 0.1 and train["low"] > row["metrics"]["accuracy"]["high"]:
-            found.append(Finding(
+        if train is not None and gap is not None and gap > 0.1 and train.measured()[1] > high:
+            found.append(Callout(
                 "warning",
-                f"{row['name']} overfits: {percent(train['value'])} on train and "
-                f"{percent(row['metrics']['accuracy']['value'])} on {comparison.part}, a gap of "
-                f"{100 * row['gap']:.1f} points.",
+                f"{row.name} overfits: {train.percent()} on train and "
+                f"{metrics.accuracy.percent()} on {comparison.part}, a gap of "
+                f"{100 * gap:.1f} points.",
             ))
     wrong = len(comparison.all_wrong)
     if wrong:
-        found.append(Finding(
+        found.append(Callout(
             "note",
             f"{wrong:,} of the {comparison.images:,} images are wrong in every run: look whether "
             "their labels are right.",
         ))
     if any(comparison.left_out.values()):
-        found.append(Finding("warning", comparison.sentences[-1]))
+        found.append(Callout("warning", comparison.sentences[-1]))
     return found
 
 
-def _differences(comparison: Comparison) -> list[Finding]:
+def _differences(comparison: PairedComparison) -> list[Callout]:
     """The pairs that say most, as many as there is room for; the table has them all."""
     return [
-        Finding(
+        Callout(
             "good" if pair.real else "note",
             pair_sentence(pair, comparison.images, len(comparison.pairs)),
         )
@@ -289,7 +265,7 @@ def _differences(comparison: Comparison) -> list[Finding]:
     ]
 
 
-def _tests(comparison: Comparison) -> Table:
+def _tests(comparison: PairedComparison) -> Table:
     return Table(
         title="Every two runs",
         columns=(
@@ -312,7 +288,7 @@ def _tests(comparison: Comparison) -> Table:
 def _test_row(pair: Pair) -> tuple[Any, ...]:
     return (
         f"{pair.first} and {pair.second}",
-        Number(pair.difference, pair.low, pair.high),
+        pair.difference,
         pair.only_first_right, pair.only_second_right, pair.both_wrong,
         _p(pair.p_value), _p(pair.p_corrected), "yes" if pair.real else "no",
     )  # fmt: skip
@@ -323,7 +299,7 @@ def _p(value: float) -> str:
 
 
 def _galleries(
-    comparison: Comparison, runs: Mapping[str, Run], predictions: Mapping[str, Predictions]
+    comparison: PairedComparison, runs: Mapping[str, Run], predictions: Mapping[str, Predictions]
 ) -> list[Gallery]:
     """What one run alone gets right, and what none does."""
     file = f"predictions/{comparison.part}.csv of each run"
@@ -385,7 +361,7 @@ def _pictures(
     return pictures
 
 
-def _facts(comparison: Comparison, runs: Mapping[str, Run]) -> list[Facts]:
+def _facts(comparison: PairedComparison, runs: Mapping[str, Run]) -> list[Facts]:
     return [
         Facts(
             name,
@@ -400,9 +376,3 @@ def _facts(comparison: Comparison, runs: Mapping[str, Run]) -> list[Facts]:
         )
         for name, run in ((name, runs[name]) for name in comparison.names)
     ]
-
-
-def _cell(row: Mapping[str, Any], key: str) -> Any:
-    metrics = row["metrics"]
-    value = metrics["macro"]["f1"] if key == "macro_f1" else metrics.get(key, row.get(key))
-    return Number.of(value) if isinstance(value, Mapping) else value

@@ -13,7 +13,8 @@ import numpy as np
 from tellapart.audit.statistics import CROP_LOSS, SIDE, counted, mode_name
 from tellapart.audit.survey import Survey, class_counts
 from tellapart.data.listing import shown
-from tellapart.report.content import DataReport, Facts, Figure, Finding, KeyNumber, Number
+from tellapart.number import Number
+from tellapart.report.content import Callout, DataReport, Facts, Figure, KeyNumber
 from tellapart.report.of_data_pictures import (
     audit_galleries,
     extreme_galleries,
@@ -64,7 +65,7 @@ def write_data_report(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         summary=_summary(survey),
         key_numbers=_key_numbers(survey),
-        findings=_findings(survey),
+        callouts=_callouts(survey),
         facts=_facts(survey, source, command),
         samples=sample_gallery(table),
         counts=count_table(table),
@@ -165,13 +166,13 @@ def _shares(counts: Mapping[str, int], total: int) -> str:
     return ", ".join(f"{name} {share}" for name, share in shares.items())
 
 
-# --- findings ---------------------------------------------------------------------------------
+# --- callouts ---------------------------------------------------------------------------------
 
 
-def _findings(survey: Survey) -> list[Finding]:
+def _callouts(survey: Survey) -> list[Callout]:
     table = survey.table
     return [
-        Finding(found.level, found.sentence, found.advice, pictures_of(found, table))
+        Callout(found.level, found.sentence, found.advice, pictures_of(found, table))
         for found in survey.observations
     ]
 

@@ -14,20 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.calibration import coverage_table, threshold_table, with_temperature
-from tellapart.evaluation.findings import describe_figures, findings
+from tellapart.evaluation.conclusions import conclusions, describe_figures
+from tellapart.evaluation.metric_table import CLASS_METRICS, Metric, Metrics, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, save_figure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
 from tellapart.report.content import (
+    Callout,
     Column,
     Confusion,
     Figure,
-    Finding,
     Gallery,
     Headline,
     KeyNumber,
-    Number,
     Picture,
     Reference,
     Table,
@@ -41,74 +42,67 @@ GALLERY_SIZE = 60
 FileOf = Callable[[str], Path]
 
 
-def headline_of(metrics: Mapping[str, Any], part: str) -> Headline:
+def headline_of(metrics: Metrics, part: str) -> Headline:
     """The accuracy with its interval, beside what guessing the largest class would give."""
-    accuracy = metrics["accuracy"]
-    if accuracy["value"] is None:
+    accuracy, share = metrics.accuracy, metrics.majority_share
+    if accuracy.value is None or share is None:
         return Headline(
-            f"Accuracy on {_place(part)}", Number(None, reason="no image has a label"),
+            f"Accuracy on {_place(part)}", undefined("no image has a label"),
             "What each image was called is below; how good that is cannot be said.",
         )
-    right = round(accuracy["value"] * metrics["images"])
+    _, low, high = accuracy.measured()
     return Headline(
         label=f"Accuracy on {_place(part)}",
-        number=Number.of(accuracy),
+        number=accuracy,
         sentence=(
-            f"{right:,} of {metrics['images']:,} images right. With other images of the same "
-            f"kind, expect between {percent(accuracy['low'])} and "
-            f"{percent(accuracy['high'])} (95 %)."
+            f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right. With "
+            f"other images of the same kind, expect between {percent(low)} and {percent(high)} "
+            "(95 %)."
         ),
-        references=(Reference(f"always '{metrics['majority_class']}'", metrics["majority_share"]),),
+        references=(Reference(f"always '{metrics.majority_class}'", share),),
     )
 
 
-def key_numbers_of(metrics: Mapping[str, Any]) -> list[KeyNumber]:
+def column_of(metric: Metric) -> Column:
+    """A metric as the column of a table."""
+    return Column(metric.title, metric.kind, metric.help, metric.best)
+
+
+def key_numbers_of(metrics: Metrics) -> list[KeyNumber]:
     """The few further numbers that belong at the top."""
-    rows: list[tuple[str, Any, str, str]] = [
-        ("Balanced accuracy", metrics["balanced_accuracy"], "share", "mean recall of all classes"),
-        ("F1, macro", metrics["macro"]["f1"], "share", "every class counts the same"),
-        ("ROC AUC", metrics["roc_auc"], "score", "0.5 is chance, 1 is perfect order"),
-        ("Log loss", metrics["log_loss"], "score", "surprise an image, in nats; 0 is best"),
-        ("Calibration error", metrics["calibration_error"], "share",
-         "how far confidence is from being right"),
-    ]  # fmt: skip
+    found = [(metric, metric.of(metrics)) for metric in metrics_shown("top")]
     return [
-        KeyNumber(label, Number.of(value), "share" if kind == "share" else "score", text)
-        for label, value, kind, text in rows
-    ]
+        KeyNumber(
+            metric.title, value if isinstance(value, Number) else Number(value), metric.kind,
+            metric.help,
+        )
+        for metric, value in found
+        if value is not None
+    ]  # fmt: skip
 
 
-def per_class_table(metrics: Mapping[str, Any], part: str) -> Table:
+def per_class_table(metrics: Metrics, part: str) -> Table:
     """One row a class, each number with its interval."""
-    keys = ("precision", "recall", "f1", "roc_auc", "average_precision")
     return Table(
         title=f"Each class ({part})",
-        columns=(
-            Column("Class"),
-            Column("Images", "count"),
-            Column("Precision", "share", "of the images given this class, how many are of it"),
-            Column("Recall", "share", "of the images of this class, how many were given it"),
-            Column("F1", "share", "harmonic mean of precision and recall"),
-            Column("ROC AUC", "score"),
-            Column("Average precision", "score"),
-        ),
+        columns=(Column("Class"), Column("Images", "count"), *map(column_of, CLASS_METRICS)),
         rows=[
-            (name, row["support"], *(Number.of(row[key]) for key in keys))
-            for name, row in metrics["per_class"].items()
+            (name, row.support, *(metric.of(row) for metric in CLASS_METRICS))
+            for name, row in metrics.per_class.items()
         ],
     )
 
 
-def findings_of(metrics: Mapping[str, Any], **more: Any) -> list[Finding]:
+def callouts_of(metrics: Metrics, **more: Any) -> list[Callout]:
     """What the numbers say, in the form of a report."""
-    return [Finding(finding.level, finding.sentence) for finding in findings(metrics, **more)]
+    return [Callout(found.level, found.sentence) for found in conclusions(metrics, **more)]
 
 
-def confusion_of(metrics: Mapping[str, Any]) -> Confusion:
+def confusion_of(metrics: Metrics) -> Confusion:
     """The confusion matrix in counts, for the page's own drawing of it."""
     return Confusion(
-        classes=metrics["classes"],
-        counts=metrics["confusion_matrix"],
+        classes=metrics.classes,
+        counts=metrics.confusion_matrix,
         reading="Rows are what the images are, columns what was answered. "
         "Choose a cell to see its images below.",
     )
@@ -143,14 +137,13 @@ def threshold_rows(validation: Predictions, shown: Predictions, positive: str) -
     part = shown.part if shown.part != validation.part else f"{shown.part} (new)"
     rows: list[tuple[Any, ...]] = []
     for row in threshold_table(validation, [replace(shown, part=part)], positive=positive):
-        if row["threshold"] is None:
-            rows.append((row["wish"], Number(None, reason=row["reason"]), *(None,) * 6))
+        if row.threshold is None:
+            rows.append((row.wish, undefined(row.reason), *(None,) * 6))
             continue
-        chosen, found = row["parts"][validation.part], row["parts"][part]
+        chosen, found = row.parts[validation.part], row.parts[part]
         rows.append((
-            row["wish"], float(row["threshold"]), Number.of(chosen["precision"]),
-            Number.of(chosen["recall"]), Number.of(found["precision"]),
-            Number.of(found["recall"]), found["false_alarms"], found["misses"],
+            row.wish, row.threshold, chosen.precision, chosen.recall,
+            found.precision, found.recall, found.false_alarms, found.misses,
         ))  # fmt: skip
     here = shown.part.capitalize()
     return Table(
@@ -185,9 +178,8 @@ def coverage_rows(validation: Predictions, shown: Predictions) -> Table:
         ),
         rows=[
             (
-                row["wished"], row["confidence"], Number.of(row["coverage"]),
-                int(shown.labelled.sum()) - row["images"], Number.of(row["accuracy"]),
-                row["mistakes_left"],
+                row.wished, row.confidence, row.coverage,
+                int(shown.labelled.sum()) - row.images, row.accuracy, row.mistakes_left,
             )
             for row in coverage_table(validation, shown)
         ],
@@ -200,31 +192,25 @@ def temperature_rows(shown: Predictions, temperature: float) -> Table:
     """What the temperature, fitted on validation, does to the probabilities of ``shown``."""
     before = evaluate_predictions(with_temperature(shown, 1.0 / temperature))
     after = evaluate_predictions(shown)
-    keys = ("log_loss", "brier", "calibration_error")
+    columns = metrics_shown("temperature")
     way = "softened: it was too sure" if temperature > 1 else "sharpened: it was not sure enough"
     reading = f"A temperature of {temperature:.3f}: its answers were {way}."
     if abs(temperature - 1.0) < 0.0005:
         reading = "A temperature of 1: the probabilities stayed as they were."
     return Table(
         title="Temperature: before and after",
-        columns=(
-            Column("Probabilities"), Column("Log loss", "score", best="low"),
-            Column("Brier score", "score", best="low"),
-            Column("Calibration error", "share", best="low"),
-            Column("Mean confidence", "share"), Column("Accuracy", "share"),
-        ),
+        columns=(Column("Probabilities"), *map(column_of, columns)),
         rows=[
-            (name, *(Number.of(metrics[key]) for key in keys), metrics["mean_confidence"],
-             metrics["accuracy"]["value"])
+            (name, *(metric.of(metrics) for metric in columns))
             for name, metrics in (("as trained", before), ("with the temperature", after))
         ],
         reading=f"{reading} It was fitted on the validation images and never changes an answer.",
-    )  # fmt: skip
+    )
 
 
 def figures_of(
     predictions: Predictions,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     folder: Path,
     *,
     history: Sequence[Mapping[str, float]] = (),

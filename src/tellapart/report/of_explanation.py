@@ -18,11 +18,11 @@ from tellapart.explanation.figures import (
 )
 from tellapart.explanation.of_image import ImageExplanation, Inside, Neighbour
 from tellapart.report.content import (
+    Callout,
     Explanation,
     ExplanationReport,
     Facts,
     Figure,
-    Finding,
     Picture,
 )
 from tellapart.report.page import write_report
@@ -71,7 +71,7 @@ def write_explanation_report(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         summary=summary,
         explanations=explanations,
-        findings=findings_of(images, classes),
+        callouts=callouts_of(images, classes),
         figures=figures,
         facts=facts,
         notes=notes,
@@ -106,9 +106,9 @@ def reading_of(image: ImageExplanation, classes: Sequence[str]) -> str:
     return " ".join(sentences)
 
 
-def findings_of(images: Sequence[ImageExplanation], classes: Sequence[str]) -> list[Finding]:
+def callouts_of(images: Sequence[ImageExplanation], classes: Sequence[str]) -> list[Callout]:
     """What the images have in common that is worth acting on."""
-    found: list[Finding] = []
+    found: list[Callout] = []
     twins = [
         (image, n)
         for image in images
@@ -120,7 +120,7 @@ def findings_of(images: Sequence[ImageExplanation], classes: Sequence[str]) -> l
     ]
     if contradicting:
         found.append(
-            Finding(
+            Callout(
                 "problem",
                 f"{_count(len(contradicting), 'image has', 'images have')} a twin among the "
                 "training images that carries another class.",
@@ -131,7 +131,7 @@ def findings_of(images: Sequence[ImageExplanation], classes: Sequence[str]) -> l
         )
     elif twins:
         found.append(
-            Finding(
+            Callout(
                 "warning",
                 f"{_count(len(twins), 'image looks', 'images look')} to the classifier like "
                 "a training image.",
@@ -146,7 +146,7 @@ def findings_of(images: Sequence[ImageExplanation], classes: Sequence[str]) -> l
         ]
         if misled:
             found.append(
-                Finding(
+                Callout(
                     "note",
                     f"{len(misled)} of the {_count(len(wrong), 'mistake', 'mistakes')} here lie "
                     "among training images of the class that was answered.",

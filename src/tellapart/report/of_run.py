@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,28 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS, Problem
+from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_shown
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.number import Number, undefined
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.report.content import (
+    Callout,
     Column,
     Facts,
     Figure,
-    Finding,
     Gallery,
     Headline,
     KeyNumber,
-    Number,
     Picture,
     RunReport,
     Table,
 )
 from tellapart.report.of_evaluation import (
+    callouts_of,
+    column_of,
     confusion_of,
     figures_of,
-    findings_of,
     galleries_of,
     headline_of,
     key_numbers_of,
@@ -66,20 +68,21 @@ def write_run_report(
     figures: list[Figure] = []
     content: dict[str, Any] = {}
     if part is not None:
-        metrics = run.metrics[part]
+        stored = metrics_from_json(run.metrics)
+        metrics = stored[part]
         shown = predictions[part]
         figures = figures_of(
             shown, metrics, run.path / "figures", history=history, best_epoch=run.kept_epoch
         )
         content = {
             "key_numbers": key_numbers_of(metrics),
-            "findings": [
+            "callouts": [
                 *_interrupted(run),
-                *findings_of(
+                *callouts_of(
                     metrics,
                     history=history,
                     best_epoch=run.kept_epoch,
-                    train_metrics=run.metrics.get("train"),
+                    train_metrics=stored.get("train"),
                 ),
             ],
             "per_class": per_class_table(metrics, part),
@@ -97,7 +100,7 @@ def write_run_report(
         }
         headline = headline_of(metrics, part)
     else:
-        headline = Headline("Accuracy", Number(None, reason="no image was held out"))
+        headline = Headline("Accuracy", undefined("no image was held out"))
     curves = [figure for figure in figures if figure.name == "learning_curves"]
     recipe = run.recipe
     report = RunReport(
@@ -126,13 +129,13 @@ def write_run_report(
 def write_evaluation_report(
     run: Run,
     predictions: Predictions,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     cache: PixelCache,
     folder: Path,
     *,
     warnings: Sequence[str] = (),
-    unknown: Mapping[str, Any] | None = None,
-    others: Mapping[str, Mapping[str, Any]] | None = None,
+    unknown: Number | None = None,
+    others: Mapping[str, Metrics] | None = None,
 ) -> Path:
     """Write ``report.html`` and the figures of a run on new images into ``folder``.
 
@@ -142,14 +145,13 @@ def write_evaluation_report(
         unknown: share of the images that are called unknown, with its interval.
         others: metrics of further parts of the same folder, which get a row each.
     """
-    labelled = metrics["images"] > 0
+    labelled = metrics.images > 0
     validation_file = run.predictions_file("validation")
     validation = load_predictions(validation_file) if validation_file.is_file() else None
     key_numbers = key_numbers_of(metrics) if labelled else []
     if unknown is not None:
         key_numbers.append(
-            KeyNumber("Called unknown", Number.of(unknown), "share",
-                      "images unlike the training ones")
+            KeyNumber("Called unknown", unknown, "share", "images unlike the training ones")
         )
     tables = [_parts_table({predictions.part: metrics, **others})] if others else []
     report = RunReport(
@@ -158,13 +160,13 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        findings=[*(Finding("warning", text) for text in warnings), *findings_of(metrics)],
+        callouts=[*(Callout("warning", text) for text in warnings), *callouts_of(metrics)],
         data_facts=Facts(
             "The images",
             [
                 ("Folder", str(cache.table.root)),
                 ("Images used", f"{len(predictions):,}"),
-                ("Without a label", f"{metrics['unlabelled']:,}"),
+                ("Without a label", f"{metrics.unlabelled:,}"),
                 ("Left out", f"{len(cache.table.problems):,}"),
             ],
         ),
@@ -187,19 +189,15 @@ def write_evaluation_report(
     return path
 
 
-def _parts_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:
+def _parts_table(parts: Mapping[str, Metrics]) -> Table:
+    columns = metrics_shown("parts")
     return Table(
         "Every part of the folder",
+        # No end is best: that a part is easier says nothing good of the classifier.
+        [Column("Part"), Column("Images", "count"),
+         *(replace(column_of(metric), best="") for metric in columns)],
         [
-            Column("Part"), Column("Images", "count"), Column("Accuracy", "share"),
-            Column("F1, macro", "share"), Column("ROC AUC", "score"), Column("Log loss", "score"),
-        ],
-        [
-            (
-                name, metrics["images"], Number.of(metrics["accuracy"]),
-                Number.of(metrics["macro"]["f1"]), Number.of(metrics["roc_auc"]),
-                Number.of(metrics["log_loss"]),
-            )
+            (name, metrics.images, *(metric.of(metrics) for metric in columns))
             for name, metrics in parts.items()
         ],
         reading="The rest of this page is about the first of them.",
@@ -317,10 +315,10 @@ def _run_facts(run: Run) -> list[Facts]:
     ]
 
 
-def _interrupted(run: Run) -> list[Finding]:
+def _interrupted(run: Run) -> list[Callout]:
     if not run.interruption:
         return []
-    return [Finding("warning", f"Training was interrupted: it {run.interruption}.")]
+    return [Callout("warning", f"Training was interrupted: it {run.interruption}.")]
 
 
 def _times(number: int) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tellapart.report.content import Cell, Figure, Finding, Gallery, Number, Picture, Table
+from tellapart.number import Number
+from tellapart.report.content import Callout, Cell, Figure, Gallery, Picture, Table
 from tellapart.report.graphics import column_scale, headline_scale, heat_step, interval_bar
 from tellapart.report.numbers import (
     format_cell,
@@ -119,10 +120,10 @@ def limit_galleries(
     )
 
 
-def limit_findings(findings: Iterable[Finding], pictures_each: int = 12) -> tuple[Finding, ...]:
-    """Findings with at most so many pictures each."""
+def limit_callouts(callouts: Iterable[Callout], pictures_each: int = 12) -> tuple[Callout, ...]:
+    """Callouts with at most so many pictures each."""
     return tuple(
-        replace(finding, pictures=tuple(finding.pictures[:pictures_each])) for finding in findings
+        replace(callout, pictures=tuple(callout.pictures[:pictures_each])) for callout in callouts
     )
 
 
@@ -165,7 +166,7 @@ def _best_values(table: Table) -> list[float | None]:
     for index, column in enumerate(table.columns):
         found = [_cell_value(row[index]) for row in table.rows]
         values = [value for value in found if value is not None]
-        if not column.best or len(values) < 2:
+        if not column.best or len(set(values)) < 2:
             best.append(None)
         else:
             best.append(max(values) if column.best == "high" else min(values))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tellapart.report.content import ComparisonReport, DataReport, ExplanationReport, RunReport
-from tellapart.report.page import limit_findings, limit_galleries, render_page
+from tellapart.report.page import limit_callouts, limit_galleries, render_page
 
 #: Explanations after these are left out of a page, and counted.
 MAXIMUM_EXPLANATIONS = 60
@@ -24,8 +24,8 @@ TEMPLATES: Mapping[type[Report], str] = {
 
 
 def render_report(content: Report) -> str:
-    """The whole page as HTML; galleries, findings and explanations beyond its limits left out."""
-    changes: dict[str, Any] = {"findings": limit_findings(content.findings)}
+    """The whole page as HTML; galleries, callouts and explanations beyond its limits left out."""
+    changes: dict[str, Any] = {"callouts": limit_callouts(content.callouts)}
     more: dict[str, Any] = {}
     if isinstance(content, RunReport | DataReport):
         samples = (content.samples,) if content.samples is not None else ()
@@ -34,7 +34,7 @@ def render_report(content: Report) -> str:
         changes["galleries"] = kept[len(samples) :]
     elif isinstance(content, ComparisonReport):
         changes["galleries"] = limit_galleries(content.galleries)
-        changes["differences"] = limit_findings(content.differences)
+        changes["differences"] = limit_callouts(content.differences)
     else:
         changes["explanations"] = tuple(content.explanations[:MAXIMUM_EXPLANATIONS])
         more["left_out"] = max(0, len(content.explanations) - MAXIMUM_EXPLANATIONS)

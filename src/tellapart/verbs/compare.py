@@ -12,9 +12,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from tellapart import comparison as statistics
+from tellapart.comparison import ComparedRun, PairedComparison, columns, compare_predictions
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.number import MISSING, Kind, Number
 from tellapart.progress import SILENT, Progress
 from tellapart.run import COMPLETE, Run, claim_folder, open_run, write_json, write_text
 from tellapart.wording import percent
@@ -26,7 +27,7 @@ _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")
 class Comparison:
     """What comparing runs gave, and the page about it."""
 
-    result: statistics.Comparison
+    result: PairedComparison
     runs: Mapping[str, Run] = field(repr=False)
     report: Path
     #: What should be known beside the numbers.
@@ -41,7 +42,7 @@ class Comparison:
             "runs": {name: str(run.path) for name, run in self.runs.items()},
             "notes": list(self.notes),
             "lessons": list(self.lessons),
-            **self.result.to_dict(),
+            **self.result.to_json(),
         }
 
     def lines(self) -> Iterator[str]:
@@ -57,7 +58,7 @@ class Comparison:
         from tellapart.notebook import card
 
         rows = self.result.rows
-        numbers = {self.result.part: [row["metrics"]["accuracy"] for row in rows]}
+        numbers = {self.result.part: [row.metrics.accuracy for row in rows]}
         drawn = to_svg(compare_accuracy_bars(self.result.names, numbers))
         return card(
             f"{len(rows)} runs on the same {self.result.images:,} {self.result.part} images",
@@ -129,11 +130,11 @@ def compare_runs(
     predictions = {name: load_predictions(run.predictions_file(part)) for name, run in runs.items()}
     _refuse_other_images(runs, predictions, part)
     # What cannot be compared is said before anything is measured.
-    result = statistics.compare_predictions(predictions, shared_only=shared_only, seed=seed)
+    result = compare_predictions(predictions, shared_only=shared_only, seed=seed)
     rows = []
     with progress.stage("Measuring the time an image", len(runs), "runs") as stage:
         for row in result.rows:
-            rows.append({**row, **_facts_of(runs[row["name"]], row["metrics"], device)})
+            rows.append(replace(row, facts=_facts_of(runs[row.name], row, device)))
             stage.advance()
     result = replace(result, rows=tuple(rows))
     lessons = tuple(lessons_of(result)) if lessons_of is not None else ()
@@ -262,7 +263,7 @@ def _refuse_other_images(
 # --- facts ----------------------------------------------------------------------------------
 
 
-def _facts_of(run: Run, metrics: Mapping[str, Any], device: str) -> dict[str, Any]:
+def _facts_of(run: Run, row: ComparedRun, device: str) -> dict[str, Any]:
     """What a row of the comparison says beside the metrics."""
     info = run.info
     facts: dict[str, Any] = {
@@ -279,9 +280,10 @@ def _facts_of(run: Run, metrics: Mapping[str, Any], device: str) -> dict[str, An
     }
     for part in ("train", "validation"):
         if part in run.metrics:
-            facts[f"{part}_accuracy"] = run.metrics[part]["accuracy"]
+            facts[f"{part}_accuracy"] = run.accuracy(part)
     if "train_accuracy" in facts:
-        facts["gap"] = facts["train_accuracy"]["value"] - metrics["accuracy"]["value"]
+        on_train, on_part = facts["train_accuracy"], row.metrics.accuracy
+        facts["gap"] = on_train.measured()[0] - on_part.measured()[0]
     return facts
 
 
@@ -312,7 +314,7 @@ def _page_path(out: str | Path | None, runs_folder: Path) -> Path:
     return page
 
 
-def _as_csv(result: statistics.Comparison) -> str:
+def _as_csv(result: PairedComparison) -> str:
     rows = result.table()
     text = StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -322,38 +324,36 @@ def _as_csv(result: statistics.Comparison) -> str:
     return text.getvalue()
 
 
-def _cells(result: statistics.Comparison) -> Iterator[tuple[str, ...]]:
-    """The table as text: a heading, then a row a run."""
-    yield ("run", f"{result.part} accuracy", "95 % interval", "validation", "train", "F1", "AUC",
-           "log loss", "trained", "time", "ms/image")  # fmt: skip
+def _cells(result: PairedComparison) -> Iterator[tuple[str, ...]]:
+    """The table as text: a heading, then a row a run; the interval follows the accuracy."""
+    accuracy, *others = columns(result.part, "terminal")
+    yield ("run", accuracy.short, "95 % interval", *(column.short for column in others))
     for row in result.rows:
-        metrics, accuracy = row["metrics"], row["metrics"]["accuracy"]
+        number = row.metrics.accuracy
         yield (
-            row["name"],
-            percent(accuracy['value'], 2),
-            f"{percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)}",
-            _accuracy(row.get("validation_accuracy")),
-            _accuracy(row.get("train_accuracy")),
-            _number(metrics["macro"]["f1"], "{:.3f}"),
-            _number(metrics["roc_auc"], "{:.4f}"),
-            _number(metrics["log_loss"], "{:.4f}"),
-            f"{row['trainable_parameters']:,}",
-            f"{row['training_seconds']:.1f} s",
-            f"{row['milliseconds_per_image']:.2f}",
-        )
+            row.name, number.percent(2), number.limits(2),
+            *(_cell(row.of(column), column.kind) for column in others),
+        )  # fmt: skip
 
 
-def _accuracy(metric: Mapping[str, Any] | None) -> str:
-    value = (metric or {}).get("value")
-    return "-" if value is None else percent(value, 2)
+def _cell(value: Number | float | None, kind: Kind) -> str:
+    value = value.value if isinstance(value, Number) else value
+    return MISSING if value is None else _FORMS[kind](value)
 
 
-def _number(metric: Mapping[str, Any] | None, form: str) -> str:
-    value = (metric or {}).get("value")
-    return "-" if value is None else form.format(value)
+#: How numbers are written in the terminal; milliseconds stand in their heading.
+_FORMS: Mapping[Kind, Callable[[Any], str]] = {
+    "share": lambda value: percent(value, 2),
+    "score": "{:.4f}".format,
+    "count": "{:,}".format,
+    "seconds": "{:.1f} s".format,
+    "milliseconds": "{:.2f}".format,
+    "bytes": "{:,}".format,
+    "text": str,
+}
 
 
-def _table_lines(result: statistics.Comparison) -> Iterator[str]:
+def _table_lines(result: PairedComparison) -> Iterator[str]:
     table = list(_cells(result))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:

@@ -15,15 +15,16 @@ from tellapart.data.reading import read_unlabelled
 from tellapart.data.source import Source
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.evaluation.intervals import proportion
+from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.evaluation.unknown import load_unknown
 from tellapart.machine import keep_memory, resolve_device
+from tellapart.number import Number
 from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import Run, open_run, write_folder, write_json
 from tellapart.training.remember import load_images
-from tellapart.wording import percent
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Evaluation:
 
     run: Path
     #: Metrics of each part, as ``evaluate_predictions`` gives them.
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, Metrics]
     predictions: Mapping[str, Predictions] = field(repr=False)
     #: The page about it, if one was written.
     report: Path | None = None
     #: What keeps the numbers from meaning what they seem to.
     warnings: tuple[str, ...] = ()
     #: For each part the share of images called unknown, with its interval, where the run can.
-    unknown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unknown: Mapping[str, Number] = field(default_factory=dict)
 
     @property
     def part(self) -> str:
@@ -54,8 +55,8 @@ class Evaluation:
             "run": str(self.run),
             **({"report": str(self.report)} if self.report else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
-            **({"unknown": dict(self.unknown)} if self.unknown else {}),
-            **self.metrics,
+            **({"unknown": _shares_to_json(self.unknown)} if self.unknown else {}),
+            **metrics_to_json(self.metrics),
         }
 
     def lines(self) -> Iterator[str]:
@@ -75,15 +76,15 @@ class Evaluation:
 
         part, metrics = self.part, self.metrics[self.part]
         drawn = ""
-        if metrics["images"]:
-            figure = confusion_matrix(metrics["confusion_matrix"], metrics["classes"], part)
+        if metrics.images:
+            figure = confusion_matrix(metrics.confusion_matrix, metrics.classes, part)
             drawn = to_svg(figure, "confusion")
         return card(
             f"{self.run.name}: {part}",
             headline=_accuracy(metrics),
             sentences=self.warnings,
             table=[("part", "images", "accuracy", "95 %"), *(
-                (name, m["images"], *_with_interval(m["accuracy"]))
+                (name, m.images, m.accuracy.percent(2), m.accuracy.limits(2))
                 for name, m in self.metrics.items()
             )],
             figure=drawn,
@@ -123,7 +124,8 @@ def evaluate(
         predictions = {
             part: load_predictions(opened.predictions_file(part)) for part in opened.parts
         }
-        return Evaluation(opened.path, opened.metrics, predictions, opened.report)
+        stored = metrics_from_json(opened.metrics)
+        return Evaluation(opened.path, stored, predictions, opened.report)
     keep_memory()
     classifier = load_classifier(opened.model_file, device=resolve_device(device))
     detector = None
@@ -145,8 +147,8 @@ def evaluate(
         answers = classifier.probabilities(cache.pixels, progress=progress)
     rows_of = _parts_of(cache.table, source.display_name)
     found: dict[str, Predictions] = {}
-    metrics: dict[str, dict[str, Any]] = {}
-    unknown: dict[str, dict[str, Any]] = {}
+    metrics: dict[str, Metrics] = {}
+    unknown: dict[str, Number] = {}
     for part, rows in rows_of.items():
         found[part] = Predictions(
             part=part,
@@ -184,17 +186,19 @@ def _write(
     run: Run,
     place: Path,
     found: Mapping[str, Predictions],
-    metrics: Mapping[str, dict[str, Any]],
+    metrics: Mapping[str, Metrics],
     cache: PixelCache,
     warnings: Sequence[str],
-    unknown: Mapping[str, dict[str, Any]],
+    unknown: Mapping[str, Number],
 ) -> None:
     """Predictions, metrics and the page, about the first part."""
     from tellapart.report.of_run import write_evaluation_report
 
     for part, predictions in found.items():
         predictions.save(place / ("predictions.csv" if len(found) == 1 else f"{part}.csv"))
-    content = {**metrics, **({"unknown": unknown} if unknown else {})}
+    content = metrics_to_json(metrics)
+    if unknown:
+        content["unknown"] = _shares_to_json(unknown)
     write_json(place / "metrics.json", content)
     main, *others = found
     write_evaluation_report(
@@ -208,7 +212,7 @@ def _warnings(
     run: Run,
     cache: PixelCache,
     rows_of: Mapping[str, NDArray[np.int64]],
-    unknown: Mapping[str, Mapping[str, Any]],
+    unknown: Mapping[str, Number],
     foreign: bool,
 ) -> list[str]:
     """Images that the run has seen, and images unlike those it has seen."""
@@ -227,37 +231,23 @@ def _warnings(
                     f"was {verb}, so its numbers on them are too good."
                 )
         share = unknown.get(part)
-        if not foreign and share and share["low"] is not None and share["low"] > 0.1:
+        if not foreign and share and share.low is not None and share.low > 0.1:
             warnings.append(
-                f"{percent(share['value'], 0)} of the images of {part} are unlike any that this "
+                f"{share.percent(0)} of the images of {part} are unlike any that this "
                 "run was trained on (5 % would be usual): do not expect its usual accuracy."
             )
     return warnings
 
 
-def _accuracy(metrics: Mapping[str, Any]) -> str:
-    accuracy = metrics["accuracy"]
-    if accuracy["value"] is None:
-        images = metrics["images"] + metrics["unlabelled"]
-        return f"{images:,} images, none with a label"
-    return (
-        f"accuracy {percent(accuracy['value'], 2)}  "
-        f"(95 %: {percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)}), "
-        f"{metrics['images']:,} images"
-    )
+def _accuracy(metrics: Metrics) -> str:
+    if not metrics.accuracy.known:
+        return f"{metrics.images + metrics.unlabelled:,} images, none with a label"
+    return f"accuracy {metrics.accuracy.with_limits(2)}, {metrics.images:,} images"
 
 
-def _unknown(share: Mapping[str, Any]) -> str:
-    if share["value"] is None:
-        return "no images"
-    return (
-        f"called unknown: {percent(share['value'])}  "
-        f"(95 %: {percent(share['low'])} to {percent(share['high'])})"
-    )
+def _unknown(share: Number) -> str:
+    return f"called unknown: {share.with_limits()}" if share.known else "no images"
 
 
-def _with_interval(number: Mapping[str, Any]) -> tuple[str, str]:
-    if number["value"] is None:
-        return "-", ""
-    value, low, high = (percent(number[name], 2) for name in ("value", "low", "high"))
-    return value, f"{low} to {high}"
+def _shares_to_json(unknown: Mapping[str, Number]) -> dict[str, Any]:
+    return {part: share.to_json() for part, share in unknown.items()}

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tellapart import comparison as statistics
+from tellapart.comparison import ComparedRun, PairedComparison
 from tellapart.data.source import Source
 from tellapart.errors import RecipeError, RunError
 from tellapart.progress import SILENT, Progress
@@ -29,7 +29,6 @@ from tellapart.run import COMPLETE, Run, claim_folder, open_run, run_name, write
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
-from tellapart.wording import percent
 
 #: Pictures whose shorter side is at most this are small, as in CIFAR.
 SMALL_PICTURE = 48
@@ -271,34 +270,35 @@ def _climb(
 # --- what it teaches ------------------------------------------------------------------------
 
 
-def lessons(result: statistics.Comparison, rungs: list[Rung]) -> Iterator[str]:
+def lessons(result: PairedComparison, rungs: list[Rung]) -> Iterator[str]:
     """A sentence a step: how many points, more than chance or not, at what cost."""
-    rows = {row["name"]: row for row in result.rows}
+    rows = {row.name: row for row in result.rows}
     first = rows[rungs[0].name]
-    accuracy = first["metrics"]["accuracy"]
+    accuracy = first.metrics.accuracy
     yield (
-        f"{rungs[0].adds} ({rungs[0].name}) is right on {percent(accuracy['value'])} of the "
-        f"{result.part} images ({percent(accuracy['low'])} to {percent(accuracy['high'])}) after "
-        f"{_time(first['training_seconds'])} of training."
+        f"{rungs[0].adds} ({rungs[0].name}) is right on {accuracy.percent()} of the "
+        f"{result.part} images ({accuracy.limits()}) after "
+        f"{_time(first.facts['training_seconds'])} of training."
     )
     for before, rung in pairwise(rungs):
         yield _lesson(result, rows[before.name], rows[rung.name], rung)
 
 
 def _lesson(
-    result: statistics.Comparison, before: Mapping[str, Any], now: Mapping[str, Any], rung: Rung
+    result: PairedComparison, before: ComparedRun, now: ComparedRun, rung: Rung
 ) -> str:
     pair = next(
-        pair for pair in result.pairs if {pair.first, pair.second} == {before["name"], now["name"]}
+        pair for pair in result.pairs if {pair.first, pair.second} == {before.name, now.name}
     )
-    sign = 1 if pair.first == now["name"] else -1
-    points = 100 * sign * pair.difference
-    low, high = sorted(100 * sign * limit for limit in (pair.low, pair.high))
+    sign = 1 if pair.first == now.name else -1
+    difference, *interval = pair.difference.measured()
+    points = 100 * sign * difference
+    low, high = sorted(100 * sign * limit for limit in interval)
     limits = f"({low:+.1f} to {high:+.1f}, 95 %)".replace("-", "\N{MINUS SIGN}")
-    accuracy = percent(now['metrics']['accuracy']['value'])
+    accuracy = now.metrics.accuracy.percent()
     cost = (
-        f"Training took {_time(now['training_seconds'])} instead of "
-        f"{_time(before['training_seconds'])}."
+        f"Training took {_time(now.facts['training_seconds'])} instead of "
+        f"{_time(before.facts['training_seconds'])}."
     )
     if points == 0:
         return f"{rung.adds} changed nothing: {accuracy} as before {limits}. {cost}"

@@ -34,6 +34,7 @@ def publish(
         task: with its test part.
         scored: what ``score_validation`` gave.
     """
+    from tellapart.evaluation.metric_table import metrics_to_json
     from tellapart.evaluation.metrics import evaluate_predictions
     from tellapart.report.of_run import write_run_report
     from tellapart.training.remember import learn_unknown, store_images
@@ -67,7 +68,7 @@ def publish(
                 task.progress.note(notes[-1])
                 clean = p.select(np.array([path not in leaked for path in p.paths]))
                 metrics[f"{part}_without_leaked"] = evaluate_predictions(clean, seed=recipe.seed)
-        write_json(run.path / "metrics.json", metrics)
+        write_json(run.path / "metrics.json", metrics_to_json(metrics))
         store_images(task, splits.table.paths, run.images_file)
     run = run.update(
         device=task.device,

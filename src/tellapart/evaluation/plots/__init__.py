@@ -5,11 +5,9 @@ Importing this package imports matplotlib, so import it where figures are drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from matplotlib.figure import Figure
 
+from tellapart.evaluation.metric_table import Metrics
 from tellapart.evaluation.plots.bars import (
     accuracy_against_parameters,
     accuracy_against_seconds,
@@ -53,14 +51,14 @@ __all__ = [
 
 def evaluation_figures(
     predictions: Predictions,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     history: History = (),
     best_epoch: int | None = None,
 ) -> dict[str, Figure]:
     """All figures of one evaluated part by name, in the order of a report.
 
     ``metrics`` are those of ``evaluate_predictions(predictions)``. Names are the keys of
-    :func:`tellapart.evaluation.findings.describe_figures`. Empty without labelled images.
+    :func:`tellapart.evaluation.conclusions.describe_figures`. Empty without labelled images.
     """
     from tellapart.evaluation.calibration import coverage_curve as coverage
 
@@ -69,10 +67,10 @@ def evaluation_figures(
     if len(scored):
         part, classes = scored.part, scored.classes
         kept, accuracy, _ = coverage(scored)
-        figures["confusion_matrix"] = confusion_matrix(metrics["confusion_matrix"], classes, part)
+        figures["confusion_matrix"] = confusion_matrix(metrics.confusion_matrix, classes, part)
         if len(classes) > 2:
-            figures["per_class"] = per_class_bars(metrics["per_class"], part)
-        if metrics["roc_auc"]["value"] is not None:
+            figures["per_class"] = per_class_bars(metrics.per_class, part)
+        if metrics.roc_auc.known:
             figures["roc"] = roc_curves(scored.labels, scored.probabilities, classes, part)
             figures["precision_recall"] = precision_recall_curves(
                 scored.labels, scored.probabilities, classes, part

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from tellapart.evaluation.metric_table import CLASS_METRICS, ClassMetrics
 from tellapart.evaluation.plots.style import (
     BLUE,
     COLOURS,
@@ -28,15 +29,13 @@ from tellapart.evaluation.plots.style import (
     title_with_part,
     whiskers,
 )
+from tellapart.number import Number
 from tellapart.wording import percent
 
 #: Fill and hatch of each part, the same in every figure.
 _PARTS: Mapping[str, tuple[str, str | None]] = {
     "train": (ORANGE, None), "validation": ("#6ab4e4", "////"), "test": (BLUE, None),
 }
-
-Number = Mapping[str, Any]
-
 
 #: Bars of more classes than these would make a figure longer than any page.
 MAXIMUM_BARS = 80
@@ -80,37 +79,37 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
 
 
 def per_class_bars(
-    per_class: Mapping[str, Mapping[str, Any]], part: str, metric: str = "recall"
+    per_class: Mapping[str, ClassMetrics], part: str, metric: str = "recall"
 ) -> Figure:
     """One metric of each class with its interval, the worst class on top.
 
     Args:
-        per_class: as in ``metrics.json``; classes where the metric is undefined are left out,
-            and of more than 80 all but the worst.
+        per_class: by class name; classes where the metric is undefined are left out, and of more
+            than 80 all but the worst.
         part: for the title.
-        metric: "recall", "precision", "f1", "roc_auc" or "average_precision".
+        metric: one of ``CLASS_METRICS``.
     """
+    shown = next(row for row in CLASS_METRICS if row.path == metric)
     known = [
-        (name, row) for name, row in per_class.items() if row[metric]["value"] is not None
+        (name, row.support, shown.of(row)) for name, row in per_class.items() if shown.of(row).known
     ]
-    known.sort(key=lambda item: float(item[1][metric]["value"]))
+    known.sort(key=lambda item: float(item[2].value))
     number, known = len(known), known[:MAXIMUM_BARS]
-    words = {"recall": "Recall", "precision": "Precision", "f1": "F1", "roc_auc": "ROC AUC",
-             "average_precision": "Average precision"}
+    word = shown.title
     with style():
         figure, axes_grid = new_figure(WIDTH, _height(len(known)))
         axes: Axes = axes_grid[0, 0]
-        value, errors = whiskers([row[metric] for _, row in known])
+        value, errors = whiskers([number for *_, number in known])
         rows = np.arange(len(known))
         axes.hlines(rows, value - errors[0], value + errors[1], color=BLUE, linewidth=1.4)
         size = 6.0 if len(known) <= 30 else 3.5
         axes.plot(value, rows, "o", color=BLUE, markersize=size, markeredgecolor="white")
-        _name_rows(axes, [f"{shorten(name)}  ({row['support']:,})" for name, row in known], 40)
+        _name_rows(axes, [f"{shorten(name)}  ({images:,})" for name, images, _ in known], 40)
         set_title(figure, title_with_part(
-            f"{words[metric]} of each class" if number == len(known)
-            else f"{words[metric]} of the {len(known)} worst of {number:,} classes", part))
-        axes.set_xlabel(f"{words[metric][:1].lower() if metric == 'recall' else words[metric][:1]}"
-                        f"{words[metric][1:]} with 95 % interval (images of the class)")
+            f"{word} of each class" if number == len(known)
+            else f"{word} of the {len(known)} worst of {number:,} classes", part))
+        label = word.lower() if metric == "recall" else word
+        axes.set_xlabel(f"{label} with 95 % interval (images of the class)")
         lowest = float(np.nanmin(value - errors[0])) if len(known) else 0.0
         axes.set_xlim(max(0.0, lowest - 0.06 * (1.0 - lowest)), 1.0 + 0.02 * (1.0 - lowest))
         percent_axis(axes.xaxis)
@@ -125,7 +124,7 @@ def compare_accuracy_bars(
 
     Args:
         names: R runs, top to bottom.
-        accuracies: for each part R numbers {"value", "low", "high"}; value None is skipped.
+        accuracies: for each part R numbers; undefined ones are skipped.
     """
     parts = list(accuracies)
     with style():

@@ -134,10 +134,10 @@ def calibration_diagram(
         axes: Axes = axes_grid[0, 0]
         below: Axes = axes_grid[1, 0]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
-        x = np.array([row["confidence"] for row in rows])
-        y = np.array([row["accuracy"] for row in rows])
+        x = np.array([row.confidence for row in rows])
+        y = np.array([row.accuracy for row in rows])
         limits = np.array([
-            wilson(round(row["accuracy"] * row["images"]), row["images"]) for row in rows
+            wilson(round(row.accuracy * row.images), row.images) for row in rows
         ]).reshape(-1, 2)
         axes.vlines(x, y, x, color=ORANGE, linewidth=5, alpha=0.35)
         axes.vlines(x, limits[:, 0], limits[:, 1], color=BLUE, linewidth=1.3)
@@ -152,8 +152,8 @@ def calibration_diagram(
                   fontsize=8, ha="right")
         set_title(figure, title_with_part("Calibration", part, len(confidence)))
         widths = 0.84 / BINS
-        centres = np.array([(row["low"] + row["high"]) / 2 for row in rows])
-        images = [row["images"] for row in rows]
+        centres = np.array([(row.low + row.high) / 2 for row in rows])
+        images = [row.images for row in rows]
         below.bar(centres, images, width=widths, color=BLUE)
         below.set_ylim(0, 1.25 * max(images, default=1))
         for centre, count in zip(centres, images, strict=True):

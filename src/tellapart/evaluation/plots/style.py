@@ -10,7 +10,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from numpy.typing import NDArray
+
+from tellapart.number import Number
 
 INK = "#171b1f"
 MUTED = "#59636c"
@@ -231,14 +233,8 @@ def thin(x: NDArray[Any], y: NDArray[Any], points: int = 400) -> tuple[NDArray[A
     return x[keep], y[keep]
 
 
-def whiskers(numbers: Sequence[Mapping[str, Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Values (N,) and distances to their limits (2, N) of metrics; nan where undefined."""
-    value, low, high = (
-        np.array([_float(number.get(key)) for number in numbers])
-        for key in ("value", "low", "high")
-    )
+def whiskers(numbers: Sequence[Number]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Values (N,) and distances to their limits (2, N) of numbers; nan where undefined."""
+    rows = [(number.value, number.low, number.high) for number in numbers]
+    value, low, high = np.array(rows, dtype=np.float64).reshape(-1, 3).T  # None becomes nan
     return value, np.stack([value - low, high - value]).clip(0.0)
-
-
-def _float(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tellapart.evaluation.findings import describe_figures, findings, training_findings
+from tellapart.evaluation.conclusions import conclusions, describe_figures, training_conclusions
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 
 
 def say(predictions: Predictions, **more: object) -> dict[str, str]:
-    found = findings(evaluate_predictions(predictions), **more)
+    found = conclusions(evaluate_predictions(predictions), **more)
     assert len({f.kind for f in found}) == len(found)
     return {f.kind: f"{f.level}: {f.sentence}" for f in found}
 
@@ -96,7 +96,7 @@ def test_the_gap_between_train_and_test() -> None:
 
 
 def test_warnings_come_first() -> None:
-    levels = [f.level for f in findings(evaluate_predictions(from_matrix([[18, 2], [3, 17]])))]
+    levels = [f.level for f in conclusions(evaluate_predictions(from_matrix([[18, 2], [3, 17]])))]
     assert levels == sorted(levels, key=lambda level: level != "warning")
 
 
@@ -110,7 +110,7 @@ def history(validation: list[float], rates: list[float] | None = None) -> list[d
 
 def test_where_overfitting_begins() -> None:
     rows = history([0.9, 0.6, 0.5, 0.45, 0.5, 0.55, 0.6, 0.7])
-    found = training_findings(rows, best_epoch=4)
+    found = training_conclusions(rows, best_epoch=4)
     assert [f.kind for f in found] == ["overfitting_begins"]
     assert "after epoch 4: from there the validation loss rises from 0.45 to 0.7" in \
         found[0].sentence
@@ -118,46 +118,47 @@ def test_where_overfitting_begins() -> None:
 
 
 def test_whether_more_epochs_would_help() -> None:
-    falling = training_findings(history([1 / (i + 1) for i in range(10)]))
+    falling = training_conclusions(history([1 / (i + 1) for i in range(10)]))
     assert [f.kind for f in falling] == ["more_epochs"]
-    level = training_findings(history([1.0, 0.5, 0.4, *[0.35 + 0.001 * (i % 2) for i in range(9)]]))
+    rest = [0.35 + 0.001 * (i % 2) for i in range(9)]
+    level = training_conclusions(history([1.0, 0.5, 0.4, *rest]))
     assert [f.kind for f in level] == ["enough_epochs"]
 
 
 def test_a_schedule_that_ended_is_no_reason_for_more_epochs() -> None:
     losses = [1 / (i + 1) for i in range(10)]
     cosine = [1e-3 * (1 + math.cos(math.pi * (i + 1) / 10)) / 2 for i in range(10)]
-    found = training_findings(history(losses, cosine), best_epoch=10)
+    found = training_conclusions(history(losses, cosine), best_epoch=10)
     assert [f.kind for f in found] == ["schedule_ended"]
     assert "would probably help" not in found[0].sentence
     assert "lowest at epoch 10 of 10 (0.1)" in found[0].sentence
 
     levelled = [0.5, 0.4, *[0.35 + 0.001 * (i % 2) for i in range(8)]]
-    assert [f.kind for f in training_findings(history(levelled, cosine))] == ["schedule_ended"]
+    assert [f.kind for f in training_conclusions(history(levelled, cosine))] == ["schedule_ended"]
     rising = [0.5, 0.4, *[0.4 + 0.05 * i for i in range(8)]]
-    assert training_findings(history(rising, cosine))[0].kind == "overfitting_begins"
+    assert training_conclusions(history(rising, cosine))[0].kind == "overfitting_begins"
 
-    stopped_early = training_findings(history(losses[:5], cosine[:5]))
+    stopped_early = training_conclusions(history(losses[:5], cosine[:5]))
     assert [f.kind for f in stopped_early] == ["more_epochs"]
     plateau = [1e-3] * 6 + [1e-4] * 2 + [1e-5] * 2
-    assert "more_epochs" in {f.kind for f in training_findings(history(losses, plateau))}
+    assert "more_epochs" in {f.kind for f in training_conclusions(history(losses, plateau))}
 
 
 def test_when_the_learning_rate_dropped() -> None:
     rates = [1e-3] * 5 + [1e-4] * 4 + [1e-5] * 3
-    found = training_findings(history([0.5] * 12, rates))[-1]
+    found = training_conclusions(history([0.5] * 12, rates))[-1]
     assert found.sentence == (
         "The learning rate dropped before epoch 6 to 0.0001, before epoch 10 to 1e-05 "
         "(at first 0.001)."
     )
-    smooth = training_findings(history([0.5] * 12, [1e-3 * 0.8**i for i in range(12)]))
+    smooth = training_conclusions(history([0.5] * 12, [1e-3 * 0.8**i for i in range(12)]))
     assert "rate_drops" not in {f.kind for f in smooth}
 
 
 def test_a_second_stage_is_no_drop() -> None:
     rows = [row | {"stage": 1 + (i >= 4)} for i, row in
             enumerate(history([0.5] * 8, [1e-3] * 4 + [1e-5] * 4))]
-    assert "rate_drops" not in {f.kind for f in training_findings(rows)}
+    assert "rate_drops" not in {f.kind for f in training_conclusions(rows)}
 
 
 def test_unlabelled_images_and_perfect_results_are_said_plainly() -> None:

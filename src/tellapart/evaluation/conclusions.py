@@ -9,11 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
+from tellapart.evaluation.metric_table import Metrics
+from tellapart.number import Number
 from tellapart.wording import percent
 
-Metrics = Mapping[str, Any]
 History = Sequence[Mapping[str, float]]
 
 #: A class with fewer images than this has a recall that is hardly known.
@@ -21,9 +22,11 @@ FEW_IMAGES = 30
 #: Train accuracy above the other part's by more than this is called overfitting.
 LARGE_GAP = 0.10
 
+Level = Literal["good", "note", "warning"]
+
 
 @dataclass(frozen=True)
-class Finding:
+class Conclusion:
     """One thing that the numbers say.
 
     Attributes:
@@ -33,17 +36,17 @@ class Finding:
     """
 
     kind: str
-    level: Literal["good", "note", "warning"]
+    level: Level
     sentence: str
 
 
-def findings(
+def conclusions(
     metrics: Metrics,
     *,
     train_metrics: Metrics | None = None,
     history: History = (),
     best_epoch: int | None = None,
-) -> list[Finding]:
+) -> list[Conclusion]:
     """What one part's metrics say, warnings first.
 
     Args:
@@ -52,9 +55,12 @@ def findings(
         history: a row an epoch, as in ``history.csv``.
         best_epoch: the epoch whose weights were kept.
     """
-    if not metrics["images"]:
-        return [Finding("no_labels", "warning", f"No {metrics['part']} image has a label, so "
-                        "nothing can be said about how good the predictions are.")]
+    if not metrics.images:
+        return [Conclusion(
+            "no_labels", "warning",
+            f"No {metrics.part} image has a label, so nothing can be said about how good the "
+            "predictions are.",
+        )]
     found = [
         _how_sure(metrics),
         *_trivial(metrics),
@@ -62,13 +68,13 @@ def findings(
         *_confusion(metrics),
         *_confidence(metrics),
         *_gap(metrics, train_metrics),
-        *training_findings(history, best_epoch),
+        *training_conclusions(history, best_epoch),
     ]
     order = {"warning": 0, "note": 1, "good": 1}
-    return sorted(found, key=lambda finding: order[finding.level])
+    return sorted(found, key=lambda conclusion: order[conclusion.level])
 
 
-def training_findings(history: History, best_epoch: int | None = None) -> list[Finding]:
+def training_conclusions(history: History, best_epoch: int | None = None) -> list[Conclusion]:
     """Where overfitting begins, whether more epochs would help, when the rate dropped."""
     losses = [_number(row.get("validation_loss")) for row in history]
     if len(losses) < 4 or any(math.isnan(loss) for loss in losses):
@@ -78,16 +84,16 @@ def training_findings(history: History, best_epoch: int | None = None) -> list[F
     lowest = min(range(len(losses)), key=losses.__getitem__)
     after, last = len(losses) - 1 - lowest, len(losses) - 1
     kept = f" The weights of epoch {best_epoch:g} were kept." if best_epoch is not None else ""
-    found: list[Finding] = []
+    found: list[Conclusion] = []
     if after >= 2 and losses[last] > 1.05 * losses[lowest] and train[last] < train[lowest]:
-        found.append(Finding(
+        found.append(Conclusion(
             "overfitting_begins", "note",
             f"Overfitting begins after epoch {epochs[lowest]:g}: from there the validation loss "
             f"rises from {losses[lowest]:.3g} to {losses[last]:.3g} while the train loss falls "
             f"from {train[lowest]:.3g} to {train[last]:.3g}.{kept}",
         ))
     elif _ran_down(history):
-        found.append(Finding(
+        found.append(Conclusion(
             "schedule_ended", "note",
             f"The validation loss was lowest at epoch {epochs[lowest]:g} of {epochs[last]:g} "
             f"({losses[lowest]:.3g}). The schedule brought the learning rate down to "
@@ -96,7 +102,7 @@ def training_findings(history: History, best_epoch: int | None = None) -> list[F
             f"{kept}",
         ))
     elif after <= max(1, len(losses) // 10) and _still_falling(losses):
-        found.append(Finding(
+        found.append(Conclusion(
             "more_epochs", "note",
             f"More epochs would probably help: the validation loss was still falling when "
             f"training ended after epoch {epochs[last]:g} (from "
@@ -104,7 +110,7 @@ def training_findings(history: History, best_epoch: int | None = None) -> list[F
             f"{_recent(losses)} epochs).",
         ))
     else:
-        found.append(Finding(
+        found.append(Conclusion(
             "enough_epochs", "good",
             f"More epochs would hardly help: the validation loss was lowest at epoch "
             f"{epochs[lowest]:g} of {epochs[last]:g} ({losses[lowest]:.3g}) and has levelled off."
@@ -116,107 +122,114 @@ def training_findings(history: History, best_epoch: int | None = None) -> list[F
 # --- the result ---------------------------------------------------------------------------------
 
 
-def _how_sure(metrics: Metrics) -> Finding:
-    accuracy, images = metrics["accuracy"], metrics["images"]
-    low, high = accuracy["low"], accuracy["high"]
-    right = round(accuracy["value"] * images)
+def _how_sure(metrics: Metrics) -> Conclusion:
+    accuracy, images = metrics.accuracy, metrics.images
+    value, low, high = accuracy.measured()
     sentence = (
-        f"{right:,} of {images:,} {metrics['part']} images are right, "
-        f"{_percent(accuracy['value'])}; on other images of the same kind expect "
-        f"{_percent(low)} to {_percent(high)}"
+        f"{round(value * images):,} of {images:,} {metrics.part} images are right, "
+        f"{_percent(value)}; on other images of the same kind expect {_limits(accuracy)}"
     )
     if high - low > 0.10:
-        return Finding("how_sure", "warning", f"{sentence}, a wide range because {images:,} images "
-                       "are few: with four times as many it would be half as wide.")
-    return Finding("how_sure", "note", f"{sentence}.")
+        return Conclusion(
+            "how_sure", "warning",
+            f"{sentence}, a wide range because {images:,} images are few: with four times as many "
+            "it would be half as wide.",
+        )
+    return Conclusion("how_sure", "note", f"{sentence}.")
 
 
-def _trivial(metrics: Metrics) -> list[Finding]:
+def _trivial(metrics: Metrics) -> list[Conclusion]:
     """Results that mean nothing: one class predicted, no better than guessing."""
-    accuracy, classes = metrics["accuracy"], metrics["classes"]
-    share, majority = metrics["majority_share"], metrics["majority_class"]
-    found: list[Finding] = []
-    with_images = [name for name in classes if metrics["per_class"][name]["support"]]
+    accuracy, classes = metrics.accuracy, metrics.classes
+    share, majority = metrics.majority_share or 0.0, metrics.majority_class
+    found: list[Conclusion] = []
+    with_images = [name for name in classes if metrics.per_class[name].support]
     if len(with_images) == 1:
-        return [Finding("one_class", "warning", f"All {metrics['part']} images are "
-                        f"{with_images[0]}, so nothing shows whether the classes are told apart.")]
-    if metrics["predicted_classes"] == 1:
-        only = next(n for n in classes if metrics["per_class"][n]["predicted"])
-        found.append(Finding(
+        return [Conclusion(
+            "one_class", "warning",
+            f"All {metrics.part} images are {with_images[0]}, so nothing shows whether the "
+            "classes are told apart.",
+        )]
+    if metrics.predicted_classes == 1:
+        only = next(n for n in classes if metrics.per_class[n].predicted)
+        found.append(Conclusion(
             "single_prediction", "warning",
-            f"Every {metrics['part']} image is called {only}: the classifier tells nothing apart. "
+            f"Every {metrics.part} image is called {only}: the classifier tells nothing apart. "
             "Look at the learning rate, the preprocessing and the labels.",
         ))
         return found
-    never = [n for n in with_images if not metrics["per_class"][n]["predicted"]]
+    never = [n for n in with_images if not metrics.per_class[n].predicted]
     if never:
-        found.append(Finding("never_predicted", "warning",
-                             f"{_listed(never)} {'is' if len(never) == 1 else 'are'} never "
-                             f"predicted, although there are images of "
-                             f"{'it' if len(never) == 1 else 'them'}."))
-    chance, balanced = 1 / len(with_images), metrics["balanced_accuracy"]
-    if balanced["low"] <= chance:
-        found.append(Finding(
+        found.append(Conclusion(
+            "never_predicted", "warning",
+            f"{_listed(never)} {'is' if len(never) == 1 else 'are'} never predicted, although "
+            f"there are images of {'it' if len(never) == 1 else 'them'}.",
+        ))
+    chance, balanced = 1 / len(with_images), metrics.balanced_accuracy
+    _, least_balanced, _ = balanced.measured()
+    if least_balanced <= chance:
+        found.append(Conclusion(
             "near_chance", "warning",
             f"This is no better than guessing, as far as these images show: averaged over classes "
-            f"{_percent(balanced['value'])} are right ({_percent(balanced['low'])} to "
-            f"{_percent(balanced['high'])}), and guessing gives {_percent(chance)}.",
+            f"{_percent(balanced)} are right ({_limits(balanced)}), and guessing gives "
+            f"{_percent(chance)}.",
         ))
     uneven = share > 1.5 * chance
-    if accuracy["low"] <= share and (uneven or balanced["low"] > chance):
-        found.append(Finding(
+    if accuracy.measured()[1] <= share and (uneven or least_balanced > chance):
+        found.append(Conclusion(
             "majority", "warning",
             f"The accuracy alone says little: always answering {majority} would be right on "
-            f"{_percent(share)} of the images, and {_percent(accuracy['value'])} "
-            f"({_percent(accuracy['low'])} to {_percent(accuracy['high'])}) is not more than that "
-            f"beyond chance. Averaged over classes it is {_percent(balanced['value'])}.",
+            f"{_percent(share)} of the images, and {_percent(accuracy)} "
+            f"({_limits(accuracy)}) is not more than that beyond chance. Averaged over classes it "
+            f"is {_percent(balanced)}.",
         ))
     elif uneven:
-        found.append(Finding(
+        found.append(Conclusion(
             "majority", "note",
             f"The classes are uneven: always answering {majority} would be right on "
-            f"{_percent(share)}; the classifier reaches {_percent(accuracy['value'])}, and "
-            f"{_percent(balanced['value'])} averaged over classes.",
+            f"{_percent(share)}; the classifier reaches {_percent(accuracy)}, and "
+            f"{_percent(balanced)} averaged over classes.",
         ))
     return found
 
 
-def _classes(metrics: Metrics) -> list[Finding]:
-    rows = {name: row for name, row in metrics["per_class"].items() if row["support"]}
-    if len(rows) < 2 or metrics["predicted_classes"] < 2:
+def _classes(metrics: Metrics) -> list[Conclusion]:
+    rows = {name: row for name, row in metrics.per_class.items() if row.support}
+    if len(rows) < 2 or metrics.predicted_classes < 2:
         return []
-    by_recall = sorted(rows, key=lambda name: rows[name]["recall"]["value"])
+    by_recall = sorted(rows, key=lambda name: rows[name].recall.measured()[0])
     worst, best = by_recall[0], by_recall[-1]
-    low, high = rows[worst]["recall"], rows[best]["recall"]
+    low, high = rows[worst].recall, rows[best].recall
     found = []
-    if low["value"] == high["value"]:
-        found.append(Finding("classes", "good", f"All classes are found equally well: "
-                             f"{_percent(low['value'])} of the images of each."))
+    if low.value == high.value:
+        found.append(Conclusion(
+            "classes", "good",
+            f"All classes are found equally well: {_percent(low)} of the images of each.",
+        ))
     else:
-        sentence = (
-            f"{best} is found best, {_percent(high['value'])} of its "
-            f"{rows[best]['support']:,} images, and {worst} worst, {_percent(low['value'])} of its "
-            f"{rows[worst]['support']:,} ({_percent(low['low'])} to {_percent(low['high'])})"
-        )
-        chance = low["high"] >= high["low"]
-        found.append(Finding("classes", "note", sentence + (
-            "; the difference may be chance." if chance else ".")))
-    few = [name for name in rows if rows[name]["support"] < FEW_IMAGES]
+        chance = low.measured()[2] >= high.measured()[1]
+        found.append(Conclusion(
+            "classes", "note",
+            f"{best} is found best, {_percent(high)} of its {rows[best].support:,} images, and "
+            f"{worst} worst, {_percent(low)} of its {rows[worst].support:,} ({_limits(low)})"
+            + ("; the difference may be chance." if chance else "."),
+        ))
+    few = [name for name in rows if rows[name].support < FEW_IMAGES]
     if few:
-        found.append(Finding(
+        found.append(Conclusion(
             "few_images", "note",
             f"{_listed(few)} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} "
-            f"{metrics['part']} images, so {'its' if len(few) == 1 else 'their'} numbers are "
+            f"{metrics.part} images, so {'its' if len(few) == 1 else 'their'} numbers are "
             "rough.",
         ))
     return found
 
 
-def _confusion(metrics: Metrics) -> list[Finding]:
-    classes, matrix = metrics["classes"], metrics["confusion_matrix"]
-    mistakes = metrics["images"] - sum(matrix[i][i] for i in range(len(classes)))
+def _confusion(metrics: Metrics) -> list[Conclusion]:
+    classes, matrix = metrics.classes, metrics.confusion_matrix
+    mistakes = metrics.images - sum(matrix[i][i] for i in range(len(classes)))
     if not mistakes:
-        return [Finding("no_mistakes", "good", f"No {metrics['part']} image is wrong.")]
+        return [Conclusion("no_mistakes", "good", f"No {metrics.part} image is wrong.")]
     pairs = [
         (matrix[i][j] + matrix[j][i], i, j)
         for i in range(len(classes)) for j in range(i + 1, len(classes))
@@ -230,55 +243,64 @@ def _confusion(metrics: Metrics) -> list[Finding]:
         text = f"Of the {mistakes:,} mistakes {there:,} are {one} called {two}"
         text += f" and {back:,} are {two} called {one}." if back else ", all of them." \
             if mistakes > 1 else "."
-        return [Finding("confused", "note", text)]
-    return [Finding(
+        return [Conclusion("confused", "note", text)]
+    return [Conclusion(
         "confused", "note",
         f"{one} and {two} are confused most often: {there:,} {one} called {two} and {back:,} the "
         f"other way round, {_percent(count / mistakes)} of the {mistakes:,} mistakes.",
     )]
 
 
-def _confidence(metrics: Metrics) -> list[Finding]:
-    accuracy, mean = metrics["accuracy"], metrics["mean_confidence"]
-    error = metrics["calibration_error"]["value"]
-    says = f"on average it is {_percent(mean)} sure and right on {_percent(accuracy['value'])}"
-    if mean > accuracy["high"]:
-        return [Finding("overconfident", "warning" if mean - accuracy["value"] > 0.05 else "note",
-                        f"It is overconfident: {says} (calibration error {error:.3f}).")]
-    if mean < accuracy["low"]:
-        return [Finding("underconfident", "note",
-                        f"It is underconfident: {says} (calibration error {error:.3f}).")]
-    if error > 0.05 and metrics["calibration_error"]["low"] > 0.02:
-        return [Finding("miscalibrated", "note",
-                        f"{says[0].upper()}{says[1:]}, but too sure in some ranges and not sure "
-                        f"enough in others (calibration error {error:.3f}).")]
-    return [Finding("calibrated", "good", f"Its confidence can be taken at its word: {says} "
-                    f"(calibration error {error:.3f}).")]
+def _confidence(metrics: Metrics) -> list[Conclusion]:
+    accuracy, mean = metrics.accuracy, metrics.mean_confidence or 0.0
+    value, low, high = accuracy.measured()
+    error, least_error, _ = metrics.calibration_error.measured()
+    says = f"on average it is {_percent(mean)} sure and right on {_percent(accuracy)}"
+    off = f"(calibration error {error:.3f})"
+    if mean > high:
+        level: Level = "warning" if mean - value > 0.05 else "note"
+        return [Conclusion("overconfident", level, f"It is overconfident: {says} {off}.")]
+    if mean < low:
+        return [Conclusion("underconfident", "note", f"It is underconfident: {says} {off}.")]
+    if error > 0.05 and least_error > 0.02:
+        return [Conclusion(
+            "miscalibrated", "note",
+            f"{says[0].upper()}{says[1:]}, but too sure in some ranges and not sure enough in "
+            f"others {off}.",
+        )]
+    return [Conclusion(
+        "calibrated", "good", f"Its confidence can be taken at its word: {says} {off}."
+    )]
 
 
-def _gap(metrics: Metrics, train_metrics: Metrics | None) -> list[Finding]:
-    if train_metrics is None or not train_metrics["images"]:
+def _gap(metrics: Metrics, train_metrics: Metrics | None) -> list[Conclusion]:
+    if train_metrics is None or not train_metrics.images:
         return []
-    train, other, part = train_metrics["accuracy"], metrics["accuracy"], metrics["part"]
-    gap = train["value"] - other["value"]
+    on_train, train_low, _ = train_metrics.accuracy.measured()
+    on_part, _, part_high = metrics.accuracy.measured()
+    gap = on_train - on_part
     numbers = (
-        f"{_percent(train['value'])} on train, {_percent(other['value'])} on {part}, "
+        f"{_percent(on_train)} on train, {_percent(on_part)} on {metrics.part}, "
         f"a gap of {100 * gap:.1f} points"
     )
-    real = train["low"] > other["high"]
+    real = train_low > part_high
     if real and gap > LARGE_GAP:
-        return [Finding("gap", "warning", f"It overfits: {numbers}. More images, augmentation or "
-                        "a frozen pretrained backbone narrow the gap.")]
+        return [Conclusion(
+            "gap", "warning",
+            f"It overfits: {numbers}. More images, augmentation or a frozen pretrained backbone "
+            "narrow the gap.",
+        )]
     if real:
-        return [Finding("gap", "note", f"It does a little better on the images it was trained on: "
-                        f"{numbers}.")]
-    return [Finding("gap", "good", f"No sign of overfitting: {numbers}.")]
+        return [Conclusion(
+            "gap", "note", f"It does a little better on the images it was trained on: {numbers}."
+        )]
+    return [Conclusion("gap", "good", f"No sign of overfitting: {numbers}.")]
 
 
 # --- the training -------------------------------------------------------------------------------
 
 
-def _rate_drops(history: History) -> list[Finding]:
+def _rate_drops(history: History) -> list[Conclusion]:
     """Steps of the learning rate; a rate that moves all the time is a schedule, not news."""
     rates = [_number(row.get("learning_rate")) for row in history]
     stages = [row.get("stage", 1) for row in history]
@@ -291,8 +313,10 @@ def _rate_drops(history: History) -> list[Finding]:
     epochs = _epochs(history)
     steps = [f"before epoch {epochs[i]:g} to {rates[i]:.2g}" for i in drops[:4]]
     more = f" and {len(drops) - 4} more times" if len(drops) > 4 else ""
-    return [Finding("rate_drops", "note", "The learning rate dropped "
-                    f"{', '.join(steps)}{more} (at first {rates[0]:.2g}).")]
+    return [Conclusion(
+        "rate_drops", "note",
+        f"The learning rate dropped {', '.join(steps)}{more} (at first {rates[0]:.2g}).",
+    )]
 
 
 def _recent(losses: Sequence[float]) -> int:
@@ -335,42 +359,41 @@ def describe_figures(
     stands under the figure and is what a screen reader reads.
     """
     readings: dict[str, str] = {}
-    if metrics["images"]:
-        part, accuracy = metrics["part"], metrics["accuracy"]
+    if metrics.images:
+        part = metrics.part
         readings["confusion_matrix"] = _confusion(metrics)[0].sentence
         readings["per_class"] = next(
             (f.sentence for f in _classes(metrics)), f"Only one class is found among {part} images."
         )
-        for name, metric, what in (
-            ("roc", "roc_auc", "An image of a class scores above one of another class in"),
-            ("precision_recall", "average_precision", "Averaged over all recalls, precision is"),
+        for name, number, what, of in (
+            ("roc", metrics.roc_auc, "An image of a class scores above one of another class in",
+             " of cases (area under the curve)"),
+            ("precision_recall", metrics.average_precision,
+             "Averaged over all recalls, precision is", ""),
         ):
-            number = metrics[metric]
-            if number["value"] is not None:
-                of = " of cases (area under the curve)" if name == "roc" else ""
+            if number.known:
                 readings[name] = (
-                    f"{what} {_percent(number['value'])}{of}, with a 95 % interval of "
-                    f"{_percent(number['low'])} to {_percent(number['high'])}."
+                    f"{what} {_percent(number)}{of}, with a 95 % interval of {_limits(number)}."
                 )
         readings["calibration"] = _confidence(metrics)[0].sentence
-        mistakes = metrics["images"] - sum(
-            metrics["confusion_matrix"][i][i] for i in range(len(metrics["classes"]))
+        mistakes = metrics.images - sum(
+            metrics.confusion_matrix[i][i] for i in range(len(metrics.classes))
         )
-        sure = [row for row in metrics["reliability"] if row["low"] >= 0.85]
-        sure_wrong = round(sum(row["images"] * (1 - row["accuracy"]) for row in sure))
-        sure_images = sum(row["images"] for row in sure)
-        at_least = _percent(sure[0]["low"]) if sure else ""
+        sure = [row for row in metrics.reliability if row.low >= 0.85]
+        sure_wrong = round(sum(row.images * (1 - row.accuracy) for row in sure))
+        sure_images = sum(row.images for row in sure)
+        at_least = _percent(sure[0].low) if sure else ""
         readings["confidence"] = (
             f"{sure_wrong:,} of the {mistakes:,} mistakes were made with a confidence above "
             f"{at_least}, among {sure_images:,} such answers." if sure else
             f"No answer has a confidence above {_percent(13 / 15)}."
         )
         readings["coverage"] = (
-            f"Answering every {part} image it is right on {_percent(accuracy['value'])}; the curve "
-            "shows how much that rises when the least certain go to a person."
+            f"Answering every {part} image it is right on {_percent(metrics.accuracy)}; the "
+            "curve shows how much that rises when the least certain go to a person."
         )
     if len(history) > 1:
-        found = training_findings(history, best_epoch)
+        found = training_conclusions(history, best_epoch)
         readings["learning_curves"] = (
             found[0].sentence if found else f"Loss and accuracy over {len(history)} epochs."
         )
@@ -381,10 +404,17 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _percent(share: float) -> str:
+def _percent(share: Number | float) -> str:
     """As few decimals as still tell the share from 0 and 1."""
+    if isinstance(share, Number):
+        share = share.measured()[0]
     text = percent(share)
     return percent(share, 2) if text in ("100.0 %", "0.0 %") and 0 < share < 1 else text
+
+
+def _limits(number: Number) -> str:
+    _, low, high = number.measured()
+    return f"{_percent(low)} to {_percent(high)}"
 
 
 def _listed(names: Sequence[str]) -> str:
