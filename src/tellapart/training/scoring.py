@@ -114,7 +114,7 @@ def predicted_by(trained: Trained, classifier: Classifier) -> PredictionInfo | N
 
     None where that is not known: features that an older version left in the cache.
     """
-    name = trained.engine if trained.logits is not None else classifier.engine_name
+    name = trained.engine_name if trained.logits is not None else classifier.engine_name
     if not name:
         return None
     engine, precision = name.split()[:2]
