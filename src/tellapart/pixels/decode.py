@@ -381,11 +381,11 @@ def _png_values(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
     if rawmode == "LA;16B":  # four bytes a pixel, as RGBA has
         again.tile, again._mode = [tile[:3] + ("RGBA",)], "RGBA"
         pairs = np.asarray(again).astype(np.uint16)
-        return pairs[..., ::2] << 8 | pairs[..., 1::2]
+        return np.asarray(pairs[..., ::2] << 8 | pairs[..., 1::2], np.uint16)
     if rawmode in _LOW_BYTES:
         again.tile = [tile[:3] + (_LOW_BYTES[rawmode],)]
         high = np.asarray(image).astype(np.uint16)
-        return high << 8 | np.asarray(again)
+        return np.asarray(high << 8 | np.asarray(again), np.uint16)
     return np.asarray(image).astype(np.uint16)[..., None]
 
 

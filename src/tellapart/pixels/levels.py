@@ -109,7 +109,7 @@ def _extremes(
     values: NDArray[Any], no_data: float | None
 ) -> tuple[float, float, tuple[float, ...]]:
     """Smallest and largest valid value, and what is not valid; 0 and 0 if none is valid."""
-    fills = () if no_data is None else (float(no_data),)
+    fills: tuple[float, ...] = () if no_data is None else (float(no_data),)
     if values.dtype.kind != "u":
         limits = np.iinfo(values.dtype) if values.dtype.kind == "i" else np.finfo(values.dtype)
         low_fills = {*LOW_FILLS, float(limits.min)}
@@ -141,7 +141,7 @@ def _stored(fills: set[float], kind: np.dtype[Any]) -> set[float]:
 
 def _invalid(block: NDArray[Any], fills: tuple[float, ...]) -> NDArray[np.bool_]:
     if block.dtype.kind == "f":
-        invalid = ~np.isfinite(block)
+        invalid: NDArray[np.bool_] = ~np.isfinite(block)
     else:
         invalid = np.zeros(block.shape, np.bool_)
     for fill in fills:
