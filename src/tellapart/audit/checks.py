@@ -32,7 +32,8 @@ from tellapart.audit.quality import (
 from tellapart.audit.statistics import read_headers
 from tellapart.audit.summary import KINDS
 from tellapart.data.pixels import PixelCache
-from tellapart.data.table import Problem
+from tellapart.data.problems import KINDS as PROBLEM_KINDS
+from tellapart.data.problems import Problem
 from tellapart.pixels.similarity import Floats, find_similar, group_pairs, principal_directions
 from tellapart.progress import SILENT, Progress
 
@@ -164,7 +165,7 @@ def near_duplicate_groups(
 
 
 def _left_out(problems: Sequence[Problem]) -> list[Finding]:
-    """A finding for each file that could not be read."""
+    """A finding for each file that should have been an image and cannot be used."""
     return [
         Finding(
             kind=problem.kind,
@@ -176,6 +177,7 @@ def _left_out(problems: Sequence[Problem]) -> list[Finding]:
             advice="It is left out already; replace it by a good copy if there is one.",
         )
         for problem in problems
+        if PROBLEM_KINDS[problem.kind].is_fault
     ]
 
 

@@ -27,8 +27,8 @@ import PIL
 from numpy.typing import NDArray
 
 from tellapart import cache
-from tellapart.data.table import ImageTable, Problem
-from tellapart.errors import DataError
+from tellapart.data.problems import Problem, left_out_sentence, require_few_faults
+from tellapart.data.table import ImageTable
 from tellapart.pixels.decode import (
     DECODER_VERSION,
     UnreadableImage,
@@ -38,7 +38,6 @@ from tellapart.pixels.decode import (
 )
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
-from tellapart.wording import percent
 
 _INDEX = "file-index"
 _PIXELS, _FACTS = "pixels.raw", "facts.json"
@@ -79,7 +78,8 @@ def load_pixels(
     Files that cannot be read become problems of the returned table.
 
     Raises:
-        DataError: more than ``maximum_unreadable`` of the files cannot be read.
+        DataError: more than ``maximum_unreadable`` of the images cannot be used, those counted
+            that the table has left out already (missing, empty, ...).
     """
     kind = f"pixels-{_rule(preprocessing)}"
     index = _FileIndex.read(table.root)
@@ -89,7 +89,7 @@ def load_pixels(
     if all(known):
         found = cache.find(kind, cache.combine_digests(known))
         if found is not None and _is_whole(found, preprocessing):
-            return _opened(found, table, preprocessing, maximum_unreadable)
+            return _told(_opened(found, table, preprocessing, maximum_unreadable), table, progress)
     with cache.workspace() as folder:
         threads = num_decoding_threads(state[0] for state in states if state is not None)
         decoded = _decode_all(files, known, kind, preprocessing, folder, threads, progress)
@@ -97,7 +97,15 @@ def load_pixels(
         _write_entry(folder, decoded, preprocessing)
         key = cache.combine_digests(decoded.digests)
         found = cache.publish(folder, kind, key)
-    return _opened(found, table, preprocessing, maximum_unreadable)
+    return _told(_opened(found, table, preprocessing, maximum_unreadable), table, progress)
+
+
+def _told(opened: PixelCache, table: ImageTable, progress: Progress) -> PixelCache:
+    """Say which files turned out not to be readable; the reading told of the others."""
+    unread = opened.table.problems[len(table.problems) :]
+    if sentence := left_out_sentence(unread, len(opened)):
+        progress.note(sentence)
+    return opened
 
 
 def _rule(preprocessing: Preprocessing) -> str:
@@ -251,21 +259,12 @@ def _opened(
         Problem(table.paths[int(row)], kind, reason)
         for row, (kind, reason) in facts["left_out"].items()
     ]
-    _check_share(problems, table, maximum_unreadable)
+    num_used = len(table) - len(problems)
+    require_few_faults((*problems, *table.problems), num_used, maximum_unreadable, table.root)
     digests = tuple(facts["digests"])
     shape = (len(digests), preprocessing.height, preprocessing.width, 3)
     key = cache.text_digest(folder.parent.name, folder.name)
     return PixelCache(table.without(problems), _mapped(folder / _PIXELS, shape), digests, key)
-
-
-def _check_share(problems: Sequence[Problem], table: ImageTable, maximum: float) -> None:
-    if len(problems) <= maximum * len(table):
-        return
-    first = " ".join(f"{p.path}: {p.reason}" for p in problems[:3])
-    raise DataError(
-        f"{len(problems)} of {len(table)} images in {table.root} cannot be read, more than "
-        f"{percent(maximum, 0)}; is this the right folder? {first}"
-    )
 
 
 # --- the index ------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ def evaluate(
     ignore_unknown: bool = False,
     foreign: bool = False,
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Score a run on a folder of labelled images; without one, give what is stored.
@@ -109,6 +111,7 @@ def evaluate(
     Args:
         foreign: the images are of none of the run's classes and need no class folders; what
             counts is how many of them are called unknown.
+        root, path_column, label_column: of a table, as for ``train``.
 
     Raises:
         RunError: the run cannot be used, or (with ``foreign``) cannot answer "unknown".
@@ -130,7 +133,7 @@ def evaluate(
     else:
         table = read_table(
             folder, classes=classifier.classes, ignore_unknown=ignore_unknown, root=root,
-            progress=progress,
+            path_column=path_column, label_column=label_column, progress=progress,
         )
     cache = load_pixels(table, classifier.preprocessing, progress=progress)
     far: NDArray[np.bool_] | None = None

@@ -236,6 +236,9 @@ def _open_images(
             group_by=source["group_by"],
             root=source["root"],
             exclude=source["exclude"],
+            path_column=source.get("path_column"),
+            label_column=source.get("label_column"),
+            min_images=source.get("min_images", 0),
             ignore_unknown=source["ignore_unknown"],
             progress=progress,
         )

@@ -46,6 +46,9 @@ class Source:
     exclude: str | None = None
     root: str | None = None
     ignore_unknown: bool = False
+    path_column: str | None = None
+    label_column: str | None = None
+    min_images: int = 0
 
 
 def train(
@@ -64,6 +67,9 @@ def train(
     group_by: str | None = None,
     exclude: str | Path | None = None,
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    min_images: int = 0,
     ignore_unknown: bool = False,
     from_run: str | Path | None = None,
     tensorboard: bool = False,
@@ -85,6 +91,8 @@ def train(
         group_by: how images that belong together are found; see ``read_table``.
         exclude: a CSV whose column ``path`` names images to leave out.
         root: folder that the paths of a table start from.
+        path_column, label_column: columns of a table; None: found by their usual names.
+        min_images: leave out classes with fewer images to train on.
         ignore_unknown: leave out images of classes that the train part does not have.
         from_run: start from the weights of this run, which must have the same network.
         tensorboard: also write TensorBoard logs, into the run folder.
@@ -105,6 +113,9 @@ def train(
         exclude=str(exclude) if exclude is not None else None,
         root=str(root) if root is not None else None,
         ignore_unknown=ignore_unknown,
+        path_column=path_column,
+        label_column=label_column,
+        min_images=min_images,
     )
     parent = open_run(from_run) if from_run is not None else None
     start = load_classifier(parent.model_file).state() if parent is not None else None
@@ -182,6 +193,9 @@ def _prepare(
             group_by=None if source.group_by == NEAR_DUPLICATES else source.group_by,
             root=source.root,
             exclude=source.exclude,
+            path_column=source.path_column,
+            label_column=source.label_column,
+            min_images=source.min_images,
             ignore_unknown=source.ignore_unknown,
             progress=progress,
         )
