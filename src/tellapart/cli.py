@@ -190,7 +190,8 @@ def subset(
     made = run_verb(
         source, out, train=train, validation=validation, test=test,
         order=order, seed=seed, link=link,  # type: ignore[arg-type]
-        classes=_listed(classes), root=root, path_column=path_column, label_column=label_column, min_images=min_images,
+        classes=_listed(classes), root=root, path_column=path_column,
+        label_column=label_column, min_images=min_images,
         progress=_progress(),
     )
     if as_json:

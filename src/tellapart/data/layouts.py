@@ -274,7 +274,11 @@ def _list_classes(
             inner.setdefault(name, []).append(rest)
     place = listing.root / prefix
     part_of = _parts_below(place, inner) if not part else {}
-    if not part_of:
+    if part_of:
+        listing.notes.append(
+            f"The parts are those of the folders below the classes: {listed(sorted(part_of))}."
+        )
+    else:
         _require_clear_classes(place, inner, classes, listing)
     for name, rests in inner.items():
         for rest in rests:

@@ -104,8 +104,8 @@ def subset(
             classes=classes, min_images=min_images, progress=progress,
         )  # fmt: skip
         pools = _labelled_files(table)
-    for classes in pools.values():
-        for name, images in classes.items():
+    for pool in pools.values():
+        for name, images in pool.items():
             images.sort(key=lambda image: natural_key(image.path))
             if order == "random":
                 shuffle = np.random.default_rng([seed, *name.encode("utf-8")]).permutation
@@ -117,7 +117,7 @@ def subset(
             f"{plural(len(skipped), 'image')} passed over, the same picture as another: "
             f"{listed([p.path for p in skipped], 3)}."
         )
-    counts = {part: {n: len(i) for n, i in classes.items()} for part, classes in chosen.items()}
+    counts = {part: {n: len(i) for n, i in pool.items()} for part, pool in chosen.items()}
     return Subset(target, counts, tuple(skipped))
 
 
