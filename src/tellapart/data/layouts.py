@@ -22,7 +22,8 @@ from tellapart.data.listing import (
     shown,
     visible_folders,
 )
-from tellapart.data.masks import find_masks, without_mask_folders
+from tellapart.data.masks import find_masks, without_companions
+from tellapart.data.own_output import is_own_output
 from tellapart.data.part_names import PART_NAMES, paired_parts, part_of_name, stem_of
 from tellapart.errors import DataError
 from tellapart.progress import Stage
@@ -65,7 +66,7 @@ def find_base(root: Path) -> str:
     prefix = ""
     for _ in range(_MAXIMUM_WRAPPERS):
         folder = root / prefix
-        names = without_mask_folders(visible_folders(folder))
+        names = without_companions(visible_folders(folder))
         if len(names) != 1 or part_of_name(names[0]) or _has_images(folder):
             break
         below = folder / names[0]
@@ -242,16 +243,17 @@ def list_folder(
             own += _list_classes(listing, prefix + below, part, stage, classes)
     own += [name for name in _own_folders(root) if name not in own]
     if own:
-        listing.notes.append(
-            f"Passed over, as tellapart wrote {'it' if len(own) == 1 else 'them'}: {listed(own)}."
-        )
+        them = "it" if len(own) == 1 else "them"
+        listing.notes.append(f"Passed over, as tellapart wrote {them}: {listed(sorted(own))}.")
     return listing
 
 
 def _own_folders(root: Path) -> list[str]:
-    seen = set(visible_folders(root))
-    there = [e.name for e in entries(root) if not is_system_name(e.name) and e.is_dir()]
-    return sorted(name for name in there if name not in seen)
+    return sorted(
+        entry.name
+        for entry in entries(root)
+        if not is_system_name(entry.name) and is_own_output(entry.path)
+    )
 
 
 def _list_classes(
@@ -279,7 +281,7 @@ def _list_classes(
             f"The parts are those of the folders below the classes: {listed(sorted(part_of))}."
         )
     else:
-        _require_clear_classes(place, inner, classes, listing)
+        _require_clear_classes(listing, prefix, inner, classes)
     for name, rests in inner.items():
         for rest in rests:
             listing.paths.append(f"{prefix}{name}/{rest}")
@@ -333,7 +335,7 @@ def _parts_below(place: Path, inner: Mapping[str, Sequence[str]]) -> dict[str, s
 
 
 def _require_clear_classes(
-    place: Path, inner: Mapping[str, Sequence[str]], classes: Sequence[str], listing: Listing
+    listing: Listing, prefix: str, inner: Mapping[str, Sequence[str]], classes: Sequence[str]
 ) -> None:
     """Stop where all folders hold folders of the same names: sites, years, folds above classes."""
     below = {name: _first_choice(rests) for name, rests in inner.items()}
@@ -342,7 +344,8 @@ def _require_clear_classes(
     shared = set.intersection(*below.values())
     if len(shared) < 2:
         return
-    tops, names = sorted(below, key=natural_key), sorted(shared, key=natural_key)
+    tops = [f"{prefix}{top}" for top in sorted(below, key=natural_key)]
+    names = sorted(shared, key=natural_key)
     same = all(folders == shared for folders in below.values())
     if not same:
         listing.notes.append(
@@ -351,12 +354,13 @@ def _require_clear_classes(
         )
         return
     raise DataError(
-        f"The folders {listed(tops, 4)} in {shown(place)} all hold the same names "
+        f"The folders {listed(tops, 4)} in {shown(listing.root)} all hold the same names "
         f"({listed(names, 4)}), so it is not clear which are the classes: give one of them, "
-        f"{shown(place / tops[0])}; or train on one and test on another with --set "
+        f"{shown(listing.root / tops[0])}; or train on one and test on another with --set "
         f"{setting_of('train')}=[{shown(tops[0])}] --set "
         f"{setting_of('test')}=[{shown(tops[1])}]; or, if they are the classes, say so with "
-        f"--classes {','.join(map(shown, tops[:4]))}{',...' if len(tops) > 4 else ''}."
+        f"--classes {','.join(shown(top[len(prefix):]) for top in tops[:4])}"
+        f"{',...' if len(tops) > 4 else ''}."
     )
 
 

@@ -380,13 +380,13 @@ def _parts_by_column(rows: Rows, taken: set[int]) -> tuple[_PartOfRow, str | Non
         return lambda row, where: _part_in(row[named], where), None
     flags = {at: _FLAGS[name] for at, name in enumerate(lower) if name in _FLAGS}
     if flags:
-        names = " and ".join(f"'{rows.columns[at]}'" for at in flags)
-        note = f"The parts are those that the column {names} of the table gives."
+        names = " and ".join(f"'{shown(rows.columns[at])}'" for at in flags)
+        note = f"The parts are those of {names} in the table."
         return lambda row, where: _part_by_flags(row, flags, rows.columns, where), note
     for at, name in enumerate(rows.columns):
         parts = {part_of_name(row[at]) for row in rows.values} if at not in taken else set()
         if len(parts) > 1 and None not in parts:
-            note = f"The parts are those that the column '{shown(name)}' of the table gives."
+            note = f"The parts are those of '{shown(name)}' in the table."
             return partial(_part_at, at), note
     return lambda _row, _where: "", None
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-_MASK_FOLDERS = frozenset(
+_COMPANIONS = frozenset(
     {
         *("mask", "masks", "binarymask", "binarymasks", "segmentation", "segmentations"),
         *("segmentationmask", "segmentationmasks", "gt", "groundtruth", "groundtruths"),
+        *("label", "labels", "annotation", "annotations", "bbox", "bboxes"),
     }
 )
 _IMAGE_FOLDERS = frozenset(
@@ -23,12 +24,12 @@ _MASK_NAME = re.compile(
 )
 
 
-def without_mask_folders(names: Sequence[str]) -> list[str]:
-    """Sibling folders without those for masks, where one for images stands beside them."""
+def without_companions(names: Sequence[str]) -> list[str]:
+    """Sibling folders without those for masks or labels, where ``images`` stands beside them."""
     plain = {name: re.sub(r"[^a-z]", "", name.lower()) for name in names}
     if not any(p in _IMAGE_FOLDERS for p in plain.values()):
         return list(names)
-    return [name for name in names if plain[name] not in _MASK_FOLDERS]
+    return [name for name in names if plain[name] not in _COMPANIONS]
 
 
 def find_masks(paths: Iterable[str], start: int) -> set[str]:
@@ -71,7 +72,7 @@ def _in_mask_folder(
         if len(above) <= start:  # a folder beside the class folders is a class
             continue
         siblings = sorted(below[above])
-        has_images = above in by_folder or siblings != without_mask_folders(siblings)
-        if has_images and pieces[depth] not in without_mask_folders([*siblings, "images"]):
+        has_images = above in by_folder or siblings != without_companions(siblings)
+        if has_images and pieces[depth] not in without_companions([*siblings, "images"]):
             return True
     return False

@@ -98,7 +98,9 @@ def subset(
     target, place = Path(out), Path(source)
     _check_request(place, target, wanted, order)
     pools = _numbered_files(place)
-    if pools is None:
+    if pools is not None:
+        pools = {"": _asked_for(pools[""], classes, min_images, progress)}
+    else:
         table = read_table(
             place, root=root, path_column=path_column, label_column=label_column,
             classes=classes, min_images=min_images, progress=progress,
@@ -161,6 +163,23 @@ def _numbered_files(source: Path) -> _Pools | None:
     return {"": classes}
 
 
+def _asked_for(
+    pool: dict[str, list[_Image]], classes: Sequence[str], min_images: int, progress: Progress
+) -> dict[str, list[_Image]]:
+    """The classes of numbered files that are wanted, and not too small."""
+    wanted = [normal_name(name) for name in classes] or sorted(pool)
+    absent = [name for name in wanted if name not in pool]
+    if absent:
+        raise DataError(
+            f"There are no images of {listed(absent)}; classes there: {listed(sorted(pool))}."
+        )
+    small = [name for name in wanted if len(pool[name]) < min_images]
+    if small:
+        told = [f"{name} ({len(pool[name]):,})" for name in small]
+        progress.note(f"Left out by --min-images {min_images}: {listed(told)}.")
+    return {name: pool[name] for name in wanted if name not in small}
+
+
 def _labelled_files(table: ImageTable) -> _Pools:
     pools: _Pools = defaultdict(lambda: {name: [] for name in table.classes})
     for index, path in enumerate(table.paths):
@@ -221,7 +240,7 @@ def _check_counts(
     if short:
         raise DataError(
             f"Too few images in {shown(source)}: {'; '.join(short[:5])}; ask for fewer, or leave "
-            "the class out."
+            "classes so small out with --min-images."
         )
 
 
