@@ -33,6 +33,14 @@ def options_in_strings(file: Path) -> set[str]:
     return found
 
 
+def test_verbs_that_read_tables_take_their_columns() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for verb in ("train", "inspect", "subset", "ladder", "evaluate"):
+        options = {option for parameter in commands[verb].params for option in parameter.opts}
+        assert {"--path-column", "--label-column", "--root"} <= options
+        assert ("--min-images" in options) is (verb != "evaluate")
+
+
 def test_every_option_that_a_string_names_exists() -> None:
     known = known_options()
     assert {"--path-column", "--label-column", "--min-images", "--root", "--set"} <= known

@@ -236,6 +236,13 @@ def test_masks_above_the_classes_are_looked_past(tmp_path: Path) -> None:
     assert read_table(tmp_path).paths == ("images/cat/1.png", "images/dog/1.png")
 
 
+def test_masks_beside_the_classes_are_a_class_and_it_is_said(tmp_path: Path) -> None:
+    put(tmp_path, "train/images/1.png", "train/masks/2.png", "train/cat/3.png", "test/cat/4.png")
+    table = read_table(tmp_path)
+    assert table.classes == ("cat", "images", "masks")
+    assert table.notes[0].startswith("The folder train/masks is taken for a class")
+
+
 def test_people_with_masks_are_a_class(tmp_path: Path) -> None:
     put(tmp_path, "mask/1_mask.jpg", "mask/2.jpg", "no_mask/1.jpg", "no_mask/masked/3.jpg")
     table = read_table(tmp_path)
