@@ -277,9 +277,9 @@ def _list_classes(
     companions = sorted(set(inner) - set(without_companions(list(inner))))
     if companions:
         listing.notes.append(
-            f"The folder {listed([prefix + c for c in companions])} is taken for a class, though by "
-            "its name it may hold the masks of the images beside it; if so, give a folder of class "
-            "folders without it."
+            f"The folder {listed([prefix + c for c in companions])} is taken for a class, though "
+            "by its name it may hold the masks of the images beside it; if so, give a folder of "
+            "class folders without it."
         )
     place = listing.root / prefix
     part_of = _parts_below(place, inner) if not part else {}
