@@ -94,6 +94,11 @@ def test_a_vehicle_called_train_is_a_class(tmp_path: Path) -> None:
         put(tmp_path / "deep", f"{name}/front/1.jpg", f"{name}/rear/1.jpg")
     with pytest.raises(DataError, match=r"'train' in .* holds the same folders as bus, car, so it"):
         read_table(tmp_path / "deep")
+    put(tmp_path / "mixed", "bus/1.jpg", "car/1.jpg", "train/steam/1.jpg", "train/diesel/1.jpg")
+    with pytest.raises(DataError, match=r"'train' in .* holds folders, and bus, car beside it"):
+        read_table(tmp_path / "mixed")
+    put(tmp_path / "more", "unlabelled/1.jpg", "train/cat/1.jpg", "train/dog/1.jpg")
+    assert read_table(tmp_path / "more").notes == ("Left out, beside the parts: unlabelled.",)
 
 
 def test_a_class_called_test_stays_one(tmp_path: Path) -> None:
@@ -186,7 +191,9 @@ def test_runs_and_reports_are_no_classes(tmp_path: Path) -> None:
         "Passed over, as tellapart wrote them: cat/my run, old, runs.",
     )
     assert table.problems == ()
-    assert read_unlabelled(tmp_path).paths == ("cat/1.jpg", "dog/1.jpg")
+    unlabelled = read_unlabelled(tmp_path)
+    assert unlabelled.paths == ("cat/1.jpg", "dog/1.jpg")
+    assert unlabelled.notes == table.notes
 
 
 def test_runs_beside_parts_and_beside_a_wrapper(tmp_path: Path) -> None:
@@ -244,9 +251,10 @@ def test_masks_beside_the_classes_are_a_class_and_it_is_said(tmp_path: Path) -> 
 
 
 def test_people_with_masks_are_a_class(tmp_path: Path) -> None:
+    put(tmp_path, "mask/ford.jpg", "mask/ford_gt.jpg")
     put(tmp_path, "mask/1_mask.jpg", "mask/2.jpg", "no_mask/1.jpg", "no_mask/masked/3.jpg")
     table = read_table(tmp_path)
-    assert len(table) == 4
+    assert len(table) == 6
     assert table.problems == ()
 
 

@@ -253,10 +253,19 @@ def test_options_of_tables_without_effect_are_said(tmp_path: Path) -> None:
     assert table.notes[0].startswith("--path-column and --root without effect")
 
 
+def test_a_line_for_excel_is_no_header(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    table = read_table(write(tmp_path, "sep=;\npath;label\n1.jpg;a\n2.jpg;b\ngone.jpg;b\n"))
+    assert labels(table) == {"1.jpg": "a", "2.jpg": "b"}
+    assert table.problems[0].reason.startswith("t.csv line 5 names it")
+
+
 def test_columns_of_the_one_table_of_a_folder(tmp_path: Path) -> None:
     put(tmp_path, "img/1.jpg", "img/2.jpg")
     write(tmp_path, "who,tags\nimg/1.jpg,a\nimg/2.jpg,b\n")
     assert read_table(tmp_path, path_column="who", label_column="tags").classes == ("a", "b")
+    write(tmp_path, "path,label\n1.jpg,a\n2.jpg,b\n")
+    assert read_table(tmp_path, root=tmp_path / "img").file(0) == tmp_path / "img/1.jpg"
 
 
 # --- small classes ----------------------------------------------------------------------------

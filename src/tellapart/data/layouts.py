@@ -164,13 +164,17 @@ def _require_train_is_no_class(base: Path, train: Sequence[str], others: Sequenc
     """A lone ``train`` beside folders like it may be the vehicle."""
     inner = set(visible_folders(base / train[0]))
     alike = [name for name in others if inner and inner <= set(visible_folders(base / name))]
-    if alike:
-        raise DataError(
-            f"'{shown(train[0])}' in {shown(base)} holds the same folders as "
-            f"{listed(alike, 3)}, so it is not clear whether it is a "
-            f"part or a class: for the part, give {shown(base / train[0])}; for a class, put "
-            "its images directly into it."
-        )
+    full = [name for name in others if _has_images(base / name)]
+    if not alike and len(full) < 2:  # one folder beside it may hold what has no labels
+        return
+    what = f"the same folders as {listed(alike, 3)}" if alike else (
+        f"folders, and {listed(full, 3)} beside it hold images"
+    )
+    raise DataError(
+        f"'{shown(train[0])}' in {shown(base)} holds {what}, so it is not clear whether it is a "
+        f"part or a class: for the part, give {shown(base / train[0])}; for a class, put its "
+        "images directly into it."
+    )
 
 
 def _choose(base: Path, part: str, names: list[str]) -> list[str]:
@@ -242,10 +246,15 @@ def list_folder(
             below = "" if folder == "." else f"{folder}/"
             own += _list_classes(listing, prefix + below, part, stage, classes)
     own += [name for name in _own_folders(root) if name not in own]
-    if own:
-        them = "it" if len(own) == 1 else "them"
-        listing.notes.append(f"Passed over, as tellapart wrote {them}: {listed(sorted(own))}.")
+    listing.notes += own_output_note(own)
     return listing
+
+
+def own_output_note(folders: Sequence[str]) -> list[str]:
+    """One sentence about runs and reports that were passed over; none if there are none."""
+    them = "it" if len(folders) == 1 else "them"
+    told = f"Passed over, as tellapart wrote {them}: {listed(sorted(folders))}."
+    return [told] if folders else []
 
 
 def _own_folders(root: Path) -> list[str]:

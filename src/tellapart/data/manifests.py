@@ -110,14 +110,19 @@ def _not_utf8(what: str, path: Path) -> str:
 def _read_csv(path: Path, tabs: bool) -> Rows:
     with path.open(encoding="utf-8-sig", newline="") as opened:
         head = opened.readline()
-        opened.seek(0)
         separator = "\t" if tabs else max(_SEPARATORS, key=head.count)
+        told = head.strip().lower()
+        skipped = len(told) == 5 and told.startswith("sep=")  # a line for Excel
+        if skipped:
+            separator = told[-1]
+        else:
+            opened.seek(0)
         # Without ``skipinitialspace``, `a.jpg, "x, y"` would be three values.
         reader = csv.reader(opened, delimiter=separator, strict=True, skipinitialspace=True)
         places, values = [], []
         try:
             columns = tuple(name.strip() for name in next(reader, []))
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + skipped
             for row in reader:
                 if row:
                     if len(row) != len(columns):
@@ -127,10 +132,10 @@ def _read_csv(path: Path, tabs: bool) -> Rows:
                         )
                     places.append(f"line {line}")
                     values.append(row)
-                line = reader.line_num + 1
+                line = reader.line_num + 1 + skipped
         except csv.Error as error:
             raise DataError(
-                f"{shown(path)} line {reader.line_num} is not valid CSV: {error}."
+                f"{shown(path)} line {reader.line_num + skipped} is not valid CSV: {error}."
             ) from None
     return Rows(columns, places, values)
 

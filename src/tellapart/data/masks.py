@@ -19,8 +19,12 @@ _IMAGE_FOLDERS = frozenset(
     }
 )
 _MASK_NAME = re.compile(
-    r"(.+?)[ _.-]+(?:masks?|segmentations?|seg|gt|ground[ _-]?truth)(?:[ _-]?[0-9]+)?",
+    r"(.+?)[ _.-]+(?:masks?|segmentations?|ground[ _-]?truth)(?:[ _-]?[0-9]+)?\.\w+",
     re.IGNORECASE,
+)
+#: Short words say it of formats only that masks come in: ``ford_gt.jpg`` is a car.
+_SHORT_MASK_NAME = re.compile(
+    r"(.+?)[ _.-]+(?:seg|gt)(?:[ _-]?[0-9]+)?\.(?:png|bmp|tiff?|gif)", re.IGNORECASE
 )
 
 
@@ -57,7 +61,8 @@ def find_masks(paths: Iterable[str], start: int) -> set[str]:
             continue
         stems = {m.rpartition("/")[2].rpartition(".")[0].lower() for m in members}
         for path in members:
-            match = _MASK_NAME.fullmatch(path.rpartition("/")[2].rpartition(".")[0])
+            name = path.rpartition("/")[2]
+            match = _MASK_NAME.fullmatch(name) or _SHORT_MASK_NAME.fullmatch(name)
             if match and match[1].lower() in stems:
                 found.add(path)
     return found

@@ -18,6 +18,7 @@ from tellapart.data.layouts import (
     list_folder,
     no_class_folders,
     only_parts_for_classes,
+    own_output_note,
     setting_of,
 )
 from tellapart.data.listing import (
@@ -109,11 +110,7 @@ def read_table(
     known = _known_rows(listing, class_map, bool(classes), ignore_unknown)
     table = _to_table(listing, class_map, known)
     table = _with_groups_and_notes(table, listing, known, group_by)
-    for note in table.notes:
-        progress.note(note)
-    if table.left_out:
-        progress.note(table.left_out)
-    return table
+    return _told(table, progress)
 
 
 def read_unlabelled(source: Path | str, progress: Progress = SILENT) -> ImageTable:
@@ -130,13 +127,17 @@ def read_unlabelled(source: Path | str, progress: Progress = SILENT) -> ImageTab
             found = scan(place, "", stage)
         blank = [""] * len(found.paths)
         listing = Listing(place, found.paths, blank, blank, found.problems)
+        listing.notes += own_output_note(found.own)
         _require_images(listing, place)
     else:
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
     by_path = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
-    table = _to_table(listing, (), by_path)
-    if table.left_out:
-        progress.note(table.left_out)
+    return _told(_to_table(listing, (), by_path), progress)
+
+
+def _told(table: ImageTable, progress: Progress) -> ImageTable:
+    for sentence in table.sentences:
+        progress.note(sentence)
     return table
 
 
@@ -176,12 +177,11 @@ def _list(
     if (len(found) < 2 or parts_only) and not any(names for _, names in named.items()):
         only = _only_table(place, columns)
         if only is not None:
-            listing = list_manifest(
-                only, stage, root=place if only.parent == place else None, **columns
-            )
+            below = place if only.parent == place else None
+            listing = list_manifest(only, stage, root=Path(root) if root else below, **columns)
             one_row_an_image(listing)
             listing.notes.append(f"Read as the table {shown(only.name)} says.")
-            return _move_root(listing, place)
+            return listing if root else _move_root(listing, place)
     if parts_only and not found & set(classes):
         raise no_class_folders(place, sorted(found))
     given = {"--path-column": path_column, "--label-column": label_column, "--root": root}

@@ -56,6 +56,11 @@ class ImageTable:
         """One sentence that accounts for the files left out; None if all are used."""
         return left_out_sentence(self.problems, len(self))
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The notes, and after them what was left out: all that a user should read."""
+        return (*self.notes, *([self.left_out] if self.left_out else []))
+
     def file(self, index: int) -> Path:
         """Where image ``index`` lies."""
         return self.root / self.paths[index]

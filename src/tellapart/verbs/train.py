@@ -275,7 +275,7 @@ def _run_info(source: Source, prepared: _Prepared) -> dict[str, Any]:
             "fingerprint": cache.key,
             "images": len(table),
             "counts": counts,
-            "notes": [*([table.left_out] if table.left_out else []), *table.notes],
+            "notes": list(table.sentences),
             "left_out": [
                 {"path": p.path, "kind": p.kind, "reason": p.reason} for p in table.problems[:1000]
             ],
