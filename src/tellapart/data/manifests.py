@@ -389,11 +389,20 @@ def _parts_by_column(rows: Rows, taken: set[int]) -> tuple[_PartOfRow, str | Non
         note = f"The parts are those of {names} in the table."
         return lambda row, where: _part_by_flags(row, flags, rows.columns, where), note
     for at, name in enumerate(rows.columns):
-        parts = {part_of_name(row[at]) for row in rows.values} if at not in taken else set()
-        if len(parts) > 1 and None not in parts:
+        if at not in taken and _holds_parts_only(rows, at):
             note = f"The parts are those of '{shown(name)}' in the table."
             return partial(_part_at, at), note
     return lambda _row, _where: "", None
+
+
+def _holds_parts_only(rows: Rows, at: int) -> bool:
+    found = set()
+    for value in dict.fromkeys(row[at] for row in rows.values):
+        part = part_of_name(value)
+        if part is None:  # mostly the first value
+            return False
+        found.add(part)
+    return len(found) > 1
 
 
 def _part_at(at: int, row: Sequence[str], where: str) -> str:

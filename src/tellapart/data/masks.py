@@ -19,13 +19,11 @@ _IMAGE_FOLDERS = frozenset(
     }
 )
 _MASK_NAME = re.compile(
-    r"(.+?)[ _.-]+(?:masks?|segmentations?|ground[ _-]?truth)(?:[ _-]?[0-9]+)?\.\w+",
-    re.IGNORECASE,
+    r"(.+?)[ _.-]+(?:masks?|segmentations?|ground[ _-]?truth)(?:[ _-]?[0-9]+)?\.\w+"
 )
 #: Short words say it of formats only that masks come in: ``ford_gt.jpg`` is a car.
-_SHORT_MASK_NAME = re.compile(
-    r"(.+?)[ _.-]+(?:seg|gt)(?:[ _-]?[0-9]+)?\.(?:png|bmp|tiff?|gif)", re.IGNORECASE
-)
+_SHORT_MASK_NAME = re.compile(r"(.+?)[ _.-]+(?:seg|gt)(?:[ _-]?[0-9]+)?\.(?:png|bmp|tiff?|gif)")
+_WORDS = ("mask", "seg", "truth", "gt")
 
 
 def without_companions(names: Sequence[str]) -> list[str]:
@@ -59,13 +57,20 @@ def find_masks(paths: Iterable[str], start: int) -> set[str]:
         if _in_mask_folder(folder, start, by_folder, below):
             found.update(members)
             continue
-        stems = {m.rpartition("/")[2].rpartition(".")[0].lower() for m in members}
-        for path in members:
-            name = path.rpartition("/")[2]
-            match = _MASK_NAME.fullmatch(name) or _SHORT_MASK_NAME.fullmatch(name)
-            if match and match[1].lower() in stems:
-                found.add(path)
+        named = {path: stem for path in members if (stem := _stem_of_image(path))}
+        if named:
+            stems = {member.rpartition("/")[2].rpartition(".")[0].lower() for member in members}
+            found.update(path for path, stem in named.items() if stem in stems)
     return found
+
+
+def _stem_of_image(path: str) -> str | None:
+    """What the image's name is if this is the name of its mask, in lower case."""
+    name = path.rpartition("/")[2].lower()
+    if not any(word in name for word in _WORDS):  # spares the expressions for most
+        return None
+    match = _MASK_NAME.fullmatch(name) or _SHORT_MASK_NAME.fullmatch(name)
+    return match[1] if match else None
 
 
 def _in_mask_folder(
