@@ -61,7 +61,7 @@ def test_missing_files_of_a_table_count_for_the_stop(image_folder: Callable[...,
     notes = Notes()
     table = read_table(root / "t.csv", progress=notes)
     assert notes.said == ["60 of 76 files left out: 60 not there (gone/0.jpg, ...)."]
-    assert table.left_out == notes.said[0]
+    assert table.sentences == (table.left_out,) == tuple(notes.said)  # as reports show them
     with pytest.raises(DataError) as raised:
         load_pixels(table, RULE)
     assert "60 of 76 images in" in str(raised.value)

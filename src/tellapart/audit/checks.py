@@ -32,8 +32,7 @@ from tellapart.audit.quality import (
 from tellapart.audit.statistics import read_headers
 from tellapart.audit.summary import KINDS
 from tellapart.data.pixels import PixelCache
-from tellapart.data.problems import KINDS as PROBLEM_KINDS
-from tellapart.data.problems import Problem
+from tellapart.data.problems import Problem, is_fault
 from tellapart.pixels.similarity import Floats, find_similar, group_pairs, principal_directions
 from tellapart.progress import SILENT, Progress
 
@@ -177,7 +176,7 @@ def _left_out(problems: Sequence[Problem]) -> list[Finding]:
             advice="It is left out already; replace it by a good copy if there is one.",
         )
         for problem in problems
-        if PROBLEM_KINDS[problem.kind].is_fault
+        if is_fault(problem)
     ]
 
 

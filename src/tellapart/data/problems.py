@@ -72,6 +72,11 @@ def left_out_sentence(problems: Sequence[Problem], num_used: int) -> str | None:
     return f"{len(problems):,} of {total:,} files left out: {_by_kind(problems)}."
 
 
+def is_fault(problem: Problem) -> bool:
+    """Whether somebody meant the file to be an image; a kind that is not listed is one."""
+    return problem.kind not in KINDS or KINDS[problem.kind].is_fault
+
+
 def require_few_faults(
     problems: Sequence[Problem], num_used: int, maximum: float, root: Path
 ) -> None:
@@ -85,7 +90,7 @@ def require_few_faults(
     """
     from tellapart.data.listing import shown
 
-    faults = [p for p in problems if p.kind not in KINDS or KINDS[p.kind].is_fault]
+    faults = [problem for problem in problems if is_fault(problem)]
     total = len(faults) + num_used
     if len(faults) <= maximum * total:
         return
