@@ -46,6 +46,11 @@ GroupBy = Annotated[
 ]
 Exclude = Annotated[Path | None, typer.Option(help="CSV whose column path names images to skip.")]
 Root = Annotated[Path | None, typer.Option(help="Folder that a table's paths start from.")]
+PathColumn = Annotated[str | None, typer.Option(help="Column of a table that names the files.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of a table that names the classes.")]
+MinImages = Annotated[
+    int, typer.Option(metavar="N", help="Leave out classes with fewer images to train on.", min=0)
+]
 
 
 @app.command()
@@ -70,6 +75,9 @@ def train(
     group_by: GroupBy = None,
     exclude: Exclude = None,
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    min_images: MinImages = 0,
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Skip classes that train does not have.")
     ] = False,
@@ -99,6 +107,7 @@ def train(
             folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed,
             device=device, validation=validation, test=test, fit=fit,
             classes=_listed(classes), group_by=group_by, exclude=exclude, root=root,
+            path_column=path_column, label_column=label_column, min_images=min_images,
             ignore_unknown=ignore_unknown, from_run=from_run, tensorboard=tensorboard,
             progress=_progress(),
         )
@@ -129,6 +138,9 @@ def inspect(
     group_by: GroupBy = None,
     exclude: Exclude = None,
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    min_images: MinImages = 0,
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Skip classes that train does not have.")
     ] = False,
@@ -145,6 +157,7 @@ def inspect(
     found = run_verb(
         folder, audit=audit, augment=augment, fix=fix, quarantine=quarantine,
         classes=_listed(classes), group_by=group_by, exclude=exclude, root=root,
+        path_column=path_column, label_column=label_column, min_images=min_images,
         ignore_unknown=ignore_unknown, out=out, seed=seed, device=device, progress=_progress(),
     )
     if as_json:
@@ -164,6 +177,11 @@ def subset(
     order: Annotated[str, typer.Option(help="sorted or random.")] = "sorted",
     seed: Annotated[int, typer.Option(help="Seed of the random order.", min=0)] = 0,
     link: Annotated[bool, typer.Option("--link", help="Link to the files, copy nothing.")] = False,
+    classes: Classes = "",
+    root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    min_images: MinImages = 0,
     as_json: Json = False,
 ) -> None:
     """Copy so many images a class into train, validation and test; no picture twice."""
@@ -172,7 +190,10 @@ def subset(
 
     made = run_verb(
         source, out, train=train, validation=validation, test=test,
-        order=order, seed=seed, link=link, progress=_progress(),  # type: ignore[arg-type]
+        order=order, seed=seed, link=link,  # type: ignore[arg-type]
+        classes=_listed(classes), root=root, path_column=path_column,
+        label_column=label_column, min_images=min_images,
+        progress=_progress(),
     )
     if as_json:
         _print_json(result_of(made))
@@ -219,6 +240,8 @@ def evaluate(
         bool, typer.Option("--foreign", help="Images of no class: how many are called unknown?")
     ] = False,
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
     as_json: Json = False,
 ) -> None:
     """Score a run on new images, or show again what it scored on its own."""
@@ -226,7 +249,7 @@ def evaluate(
 
     evaluation = run_verb(
         run, folder, device=device, ignore_unknown=ignore_unknown, foreign=foreign, root=root,
-        progress=_progress(),
+        path_column=path_column, label_column=label_column, progress=_progress(),
     )
     if as_json:
         _print_json(evaluation.to_json())
@@ -272,6 +295,10 @@ def ladder(
         int | None, typer.Option(help="At most so many epochs a rung.", min=1)
     ] = None,
     settings: Settings = [],  # noqa: B006  typer reads the default, nobody changes it
+    root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    min_images: MinImages = 0,
     runs: Runs = Path("runs"),
     run: RunPath = None,
     seed: Seed = None,
@@ -283,6 +310,7 @@ def ladder(
 
     comparison = run_verb(
         folder, epochs=epochs, settings=settings, runs=runs, run=run, seed=seed, device=device,
+        root=root, path_column=path_column, label_column=label_column, min_images=min_images,
         progress=_progress(),
     )
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,60 @@ def test_empty_archive_is_named_in_the_message(tmp_path: Path) -> None:
 def test_a_name_too_long_to_be_written(tmp_path: Path) -> None:
     file = make_zip(tmp_path / "x.zip", {**GOOD, f"a/{'x' * 300}.jpg": b"x"})
     assert "cannot be extracted into the cache: File name too long" in refused(file, tmp_path)
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def renamed(file: Path, old: bytes, new: bytes, flags: int = 0) -> Path:
+    """The archive with other bytes for a name of the same length, and these flags."""
+    assert len(old) == len(new)
+    content = bytearray(file.read_bytes().replace(old, new))
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(signature)
+        while at >= 0:
+            struct.pack_into("<H", content, at + offset, flags)
+            at = content.find(signature, at + 4)
+    file.write_bytes(content)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("raw", "flags"),
+    [
+        ("K\u00e4tzchen".encode(), 0),  # macOS Finder
+        ("Ka\u0308tzchen".encode(), 0),  # the same, with the accent as a character of its own
+        ("K\u00e4tzchen".encode(), 0x800),  # as the standard has it
+        (b"K\x84tzchen", 0),  # code page 437, old Windows
+    ],
+)
+def test_names_beyond_ascii(tmp_path: Path, raw: bytes, flags: int) -> None:
+    stand_in = "X" * len(raw)
+    members = {f"{stand_in}/1.jpg": b"1", f"{stand_in}/2.jpg": b"2", "dog/1.jpg": b"3"}
+    file = renamed(make_zip(tmp_path / "x.zip", members), stand_in.encode(), raw, flags)
+    table = read_table(file)
+    assert table.classes == ("K\u00e4tzchen", "dog")
+    assert [table.file(row).read_bytes() for row in range(3)] == [b"1", b"2", b"3"]
+
+
+def test_a_name_in_the_extra_field_of_info_zip(tmp_path: Path) -> None:
+    """APPNOTE 4.6.9: version 1, the checksum of the plain name, the name in UTF-8."""
+    plain, name = b"caf_/1.jpg", "caf\u00e9/1.jpg".encode()
+    member = zipfile.ZipInfo(plain.decode())
+    content = struct.pack("<BI", 1, zlib.crc32(plain)) + name
+    member.extra = struct.pack("<HH", 0x7075, len(content)) + content
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as opened:
+        opened.writestr(member, b"1")
+        opened.writestr("tea/1.jpg", b"2")
+    assert read_table(tmp_path / "x.zip").classes == ("caf\u00e9", "tea")
+
+
+def test_a_name_that_would_leave_is_refused_in_the_extra_field_too(tmp_path: Path) -> None:
+    plain, name = b"a/9.jpg", b"../9.jpg"
+    member = zipfile.ZipInfo(plain.decode())
+    content = struct.pack("<BI", 1, zlib.crc32(plain)) + name
+    member.extra = struct.pack("<HH", 0x7075, len(content)) + content
+    file = make_zip(tmp_path / "x.zip", GOOD)
+    with zipfile.ZipFile(file, "a") as opened:
+        opened.writestr(member, b"evil")
+    assert "outside the archive's folder" in refused(file, tmp_path)

@@ -126,9 +126,9 @@ def test_files_that_are_no_images_are_listed_with_the_reason(tmp_path: Path) -> 
     table = read_table(tmp_path)
     assert table.paths == ("a/1.jpg", "a/download", "b/1.jpg", "b/picture.jpg_large")
     assert [(p.path, p.kind) for p in table.problems] == [
-        ("a/notes.txt", "not_an_image"),
+        ("a/notes.txt", "other_file"),
         ("a/nothing.jpg", "empty"),
-        ("b/camera.CR2", "not_an_image"),
+        ("b/camera.CR2", "unsupported"),
         ("stray.jpg", "no_class"),
     ]
     assert "CR2 pictures are not read" in table.problems[2].reason

@@ -99,7 +99,9 @@ def test_equal_names_in_deeper_folders_do_not_overwrite(tmp_path: Path) -> None:
         for day in ("mon", "tue"):
             (tmp_path / "all" / name / day).mkdir(parents=True)
             (tmp_path / "all" / name / day / "1.jpg").write_text(f"{name} {day}")
-    subset(tmp_path / "all", tmp_path / "small", train=2, validation=0, test=0)
+    subset(
+        tmp_path / "all", tmp_path / "small", train=2, validation=0, test=0, classes=("a", "b")
+    )
     assert len(names(tmp_path / "small")) == 4
 
 

@@ -143,7 +143,7 @@ def test_parquet(tmp_path: Path) -> None:
     table = read_table(tmp_path / "t.parquet", classes=("1", "0"))
     assert labels(table) == {"1.jpg": "0", "2.jpg": "1"}
     assert table.parts.tolist() == ["train", "test"]
-    assert [(p.path, p.kind) for p in table.problems] == [("3.jpg", "no_class")]
+    assert [(p.path, p.kind) for p in table.problems] == [("3.jpg", "no_label")]
 
 
 def test_columns_by_name_root_and_split_column(tmp_path: Path) -> None:
@@ -169,11 +169,12 @@ def test_rows_that_repeat_or_contradict(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\n1.jpg,a\n2.jpg,b\n3.jpg,a\n1.jpg,a\n3.jpg,b\n")
     table = read_table(tmp_path / "t.csv")
     assert table.paths == ("1.jpg", "2.jpg")
-    assert [(p.path, p.kind) for p in table.problems] == [
-        ("1.jpg", "duplicate_name"),
-        ("3.jpg", "two_labels"),
-    ]
-    assert table.problems[0].reason == "t.csv line 5 names it again, after line 2."
+    assert [(p.path, p.kind) for p in table.problems] == [("3.jpg", "label_conflict")]
+    assert table.problems[0].reason == "t.csv line 4 and t.csv line 6 give it two labels."
+    assert table.notes == (
+        "1 image listed more than once, used once: 1.jpg (t.csv line 2, t.csv line 5).",
+    )
+    assert table.left_out == "1 of 3 files left out: 1 listed under two labels (3.jpg)."
 
 
 def test_one_table_for_each_part(tmp_path: Path) -> None:
@@ -183,8 +184,15 @@ def test_one_table_for_each_part(tmp_path: Path) -> None:
     table = read_table(tmp_path, train=("train.csv",), test=("test.csv",))
     assert table.parts.tolist() == ["train", "train", "test"]
     (tmp_path / "test.csv").write_text("path,label\n2.jpg,b\n")
-    with pytest.raises(DataError, match="More than one table names 1 image, for example '2"):
-        read_table(tmp_path, train=("train.csv",), test=("test.csv",))
+    (tmp_path / "train.csv").write_text("path,label\n1.jpg,a\n2.jpg,b\n3.jpg,b\n")
+    table = read_table(tmp_path, train=("train.csv",), test=("test.csv",))
+    assert dict(zip(table.paths, table.parts.tolist(), strict=True)) == {
+        "1.jpg": "train", "2.jpg": "test", "3.jpg": "train",
+    }  # fmt: skip
+    assert table.notes[0] == (
+        "1 image listed for several parts, used for test only: "
+        "2.jpg (train.csv line 3, test.csv line 2)."
+    )
 
 
 def test_folder_with_a_table_and_no_class_folders(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tellapart.audit.quality import (
 from tellapart.audit.statistics import read_headers
 from tellapart.audit.summary import KINDS
 from tellapart.data.pixels import PixelCache
-from tellapart.data.table import Problem
+from tellapart.data.problems import Problem, is_fault
 from tellapart.pixels.measures import measure
 from tellapart.pixels.similarity import Floats, find_similar, group_pairs, principal_directions
 from tellapart.progress import SILENT, Progress
@@ -143,7 +143,7 @@ def audit(
 
 
 def _left_out(problems: Sequence[Problem]) -> list[Finding]:
-    """A finding for each file that could not be read."""
+    """A finding for each file that should have been an image and cannot be used."""
     return [
         Finding(
             kind=problem.kind,
@@ -155,6 +155,7 @@ def _left_out(problems: Sequence[Problem]) -> list[Finding]:
             advice="It is left out already; replace it by a good copy if there is one.",
         )
         for problem in problems
+        if is_fault(problem)
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,35 +60,17 @@ def observe(
 
 # --- counts -------------------------------------------------------------------------------
 
-_KINDS = {
-    "unreadable": "cannot be read",
-    "truncated": "end before the picture does",
-    "not_an_image": "are no images",
-    "empty": "are empty",
-    "too_large": "are too large",
-    "unsupported": "are of a kind that is not read",
-    "excluded": "are on the list of --exclude",
-    "no_class": "lie in no class folder",
-    "missing": "are missing",
-}
-
-
 def _left_out(table: ImageTable) -> list[Observation]:
-    kinds = Counter(problem.kind for problem in table.problems)
-    if not kinds:
+    sentence = table.left_out
+    if sentence is None:
         return []
-    harmless = kinds.keys() <= {"excluded"}
-    parts = ", ".join(
-        f"{count:,} {_KINDS.get(kind, kind.replace('_', ' '))}"
-        for kind, count in kinds.most_common()
-    )
-    worst = next((p for p in table.problems if p.kind != "excluded"), table.problems[0])
+    worst = next((p for p in table.problems if p.kind != "excluded"), None)
     return [
         Observation(
-            "note" if harmless else "warning",
+            "note" if worst is None else "warning",
             "left_out",
-            f"{plural(len(table.problems), 'file')} left out: {parts}.",
-            f"For example {shown(worst.path)}: {worst.reason}",
+            sentence,
+            "" if worst is None else f"For example {shown(worst.path)}: {worst.reason}",
             tuple(problem.path for problem in table.problems),
         )
     ]

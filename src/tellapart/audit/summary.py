@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from tellapart.audit.finding import Finding
 from tellapart.audit.observations import Level, Observation
 from tellapart.data.listing import shown
+from tellapart.data.problems import KINDS as PROBLEM_KINDS
 
 #: kind -> (how bad it is, what several of them are called).
 KINDS: dict[str, tuple[Level, str]] = {
@@ -25,7 +26,7 @@ KINDS: dict[str, tuple[Level, str]] = {
     "odd_size": ("note", "images have an unusual size or shape"),
 }
 #: Files that were left out are told by the table itself.
-TOLD_ELSEWHERE = frozenset({"unreadable", "truncated", "not_an_image", "empty", "too_large", "unsupported"})
+TOLD_ELSEWHERE = frozenset(PROBLEM_KINDS)
 #: Kinds in which every finding says something of its own.
 _EACH_ITS_OWN = frozenset({"shortcut"})
 

@@ -6,6 +6,7 @@ import errno
 import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,9 @@ MAXIMUM_MEMBERS = 2_000_000
 MAXIMUM_RATIO = 100
 RATIO_MATTERS_FROM_BYTES = 256 * 2**20
 _BLOCK = 2**20
+#: Raised when the same archive is written under other names than before.
+NAMES_VERSION = 2
+_UTF8_FLAG, _UTF8_NAME_FIELD = 0x800, 0x7075
 
 
 def extract(archive: Path, stage: Work) -> Path:
@@ -38,7 +42,7 @@ def extract(archive: Path, stage: Work) -> Path:
         raise DataError(
             f"The archive {shown(archive)} cannot be read: {error.strerror}."
         ) from error
-    return entry("archives", digest, lambda folder: unpack(archive, folder, stage))
+    return entry(f"archives-{NAMES_VERSION}", digest, lambda folder: unpack(archive, folder, stage))
 
 
 def unpack(archive: Path, folder: Path, stage: Work) -> None:
@@ -90,7 +94,7 @@ def _checked(archive: Path, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
 
 def _safe_name(archive: Path, info: zipfile.ZipInfo) -> str:
     """The member's path with forward slashes, certain to stay inside."""
-    name = info.filename.replace("\\", "/")  # as some Windows programs write it
+    name = _written_name(info).replace("\\", "/")  # as some Windows programs write it
     pieces = PurePosixPath(name).parts
     has_drive = len(name) > 1 and name[1] == ":"
     if name.startswith("/") or has_drive or ".." in pieces or "\0" in name:
@@ -104,6 +108,38 @@ def _safe_name(archive: Path, info: zipfile.ZipInfo) -> str:
             "make the archive again with the files themselves."
         )
     return "/".join(pieces)
+
+
+def _written_name(info: zipfile.ZipInfo) -> str:
+    """The member's name as its writer meant it.
+
+    The standard (APPNOTE.TXT, 4.4.4, 4.6.9 and appendix D) has code page 437 where neither a
+    flag nor an extra field says UTF-8. The macOS Finder writes UTF-8 without the flag: what is
+    valid UTF-8 with a character beyond ASCII is hardly ever anything else.
+    """
+    if info.flag_bits & _UTF8_FLAG:
+        return info.filename
+    raw = info.orig_filename.encode("cp437")
+    for name in (_name_in_extra_field(info.extra, raw), raw):
+        try:
+            return name.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+    return info.filename
+
+
+def _name_in_extra_field(extra: bytes, raw: bytes) -> bytes:
+    """The UTF-8 name that Info-ZIP puts beside one in another code page, else ``raw``."""
+    at = 0
+    while at + 4 <= len(extra):
+        field, size = struct.unpack_from("<HH", extra, at)
+        content = extra[at + 4 : at + 4 + size]
+        if field == _UTF8_NAME_FIELD and len(content) == size > 5:
+            version, checksum = struct.unpack_from("<BI", content)
+            if version == 1 and checksum == zlib.crc32(raw):
+                return content[5:]
+        at += 4 + size
+    return raw
 
 
 def _check_size(archive: Path, total: int) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tellapart.data.own_output import is_own_output
+from tellapart.data.problems import Problem as Problem
 from tellapart.errors import DataError
 from tellapart.pixels.formats import PHONE_EXTENSIONS, identify, missing_reader
 from tellapart.progress import Work
@@ -48,18 +50,6 @@ SYSTEM_NAMES = frozenset(
 _MAXIMUM_LINKS = 8
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A file that was left out, and why."""
-
-    #: Relative to the root of the table.
-    path: str
-    #: "empty", "not_an_image", "no_class", "missing", "excluded", "unreadable", ...
-    kind: str
-    #: One sentence.
-    reason: str
-
-
 @dataclass
 class Listing:
     """Rows found so far, one an image, before there is a class map."""
@@ -74,6 +64,14 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     #: The columns of a manifest, a value an image; empty for folders.
     columns: dict[str, list[str]] = field(default_factory=dict)
+    #: Where a manifest names each image, for messages ("t.csv line 7"); empty for folders.
+    places: list[str] = field(default_factory=list)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Leave only the rows at these places, in this order."""
+        for values in (self.paths, self.names, self.parts, self.places, *self.columns.values()):
+            if values:
+                values[:] = [values[i] for i in rows]
 
 
 # --- names -----------------------------------------------------------------------------
@@ -156,12 +154,15 @@ class Scan:
     problems: list[Problem] = field(default_factory=list)
     #: Names of the folders directly below.
     folders: list[str] = field(default_factory=list)
+    #: Folders that tellapart wrote, and that were passed over.
+    own: list[str] = field(default_factory=list)
 
 
 def scan(folder: Path, prefix: str, stage: Work) -> Scan:
     """List the images below ``folder``; their paths get ``prefix`` in front.
 
-    Links are followed, except those that lead back to a folder on the way.
+    Links are followed, except those that lead back to a folder on the way. Runs and reports
+    of tellapart are passed over.
 
     Raises:
         DataError: a folder cannot be read.
@@ -183,6 +184,9 @@ def scan(folder: Path, prefix: str, stage: Work) -> Scan:
                 if way is None:
                     reason = "It is a link that leads back to a folder above it."
                     found.problems.append(Problem(path, "loop", reason))
+                    continue
+                if is_own_output(entry.path):
+                    found.own.append(path)
                     continue
                 pending.append((entry.path, f"{path}/", way))
                 if relative == prefix:
@@ -246,7 +250,7 @@ def _check_file(entry: os.DirEntry[str], path: str) -> Problem | None:
         if not entry.is_file():
             if entry.is_symlink():
                 return Problem(path, "missing", "It is a link to a file that is not there.")
-            return Problem(path, "not_an_image", "It is no ordinary file.")
+            return Problem(path, "other_file", "It is no ordinary file.")
         size = entry.stat().st_size
     except OSError as error:
         return Problem(path, "unreadable", f"It cannot be read: {error.strerror}.")
@@ -266,7 +270,7 @@ def check_name_and_size(path: str, size: int, file: str | Path) -> Problem | Non
         return None
     if extension in OTHER_PICTURES:
         reason = f"{extension.upper()} pictures are not read; save it as JPEG or PNG."
-        return Problem(path, "not_an_image", reason)
+        return Problem(path, "unsupported", reason)
     try:
         with Path(file).open("rb") as opened:
             head = opened.read(16)
@@ -274,11 +278,13 @@ def check_name_and_size(path: str, size: int, file: str | Path) -> Problem | Non
         return Problem(path, "unreadable", f"It cannot be read: {error.strerror}.")
     if looks_like_image(head):
         return None
-    return Problem(path, "not_an_image", "It is no image, by its name and its first bytes.")
+    return Problem(path, "other_file", "It is no image, by its name and its first bytes.")
 
 
 def visible_folders(folder: Path) -> list[str]:
-    """Names of the folders directly below, hidden and system folders left out, sorted."""
+    """Names of the folders directly below, sorted, without hidden and system folders and runs."""
     return sorted(
-        e.name for e in entries(folder) if not is_system_name(e.name) and _is_folder(e)
+        e.name
+        for e in entries(folder)
+        if not is_system_name(e.name) and _is_folder(e) and not is_own_output(e.path)
     )

@@ -7,22 +7,26 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tellapart.data.layouts import PART_NAMES
 from tellapart.data.listing import (
+    IMAGE_EXTENSIONS,
     Listing,
     Problem,
     check_name_and_size,
-    inside,
     listed,
     normal_name,
     plural,
     shown,
+    visible_folders,
 )
+from tellapart.data.locate import Locator
+from tellapart.data.part_names import part_of_name
 from tellapart.errors import DataError
 from tellapart.progress import Work
 
@@ -30,9 +34,25 @@ MANIFEST_EXTENSIONS = frozenset({"csv", "tsv", "json", "jsonl", "ndjson", "parqu
 PATH_COLUMNS = (
     *("path", "image_path", "img_path", "file_path", "filepath", "image_file", "file"),
     *("filename", "file_name", "image", "img"),
+    *("image_name", "img_name", "image_id", "img_id", "id_code", "fname"),
 )
 LABEL_COLUMNS = ("label", "class", "class_name", "classname", "category", "target", "labels")
 PART_COLUMNS = ("split", "part", "subset", "set")
+#: Columns that say yes or no for one part; train is what no column claims.
+_FLAGS = {
+    "is_valid": "validation",
+    "is_val": "validation",
+    "is_validation": "validation",
+    "is_test": "test",
+}
+_YES, _NO = {"true", "1", "1.0", "yes", "t", "y"}, {"false", "0", "0.0", "no", "f", "n", ""}
+#: Where an image stays that is listed for several parts.
+_FIRST_PART = ("test", "validation", "train", "")
+_ODD: dict[type | tuple[type, ...], str] = {
+    dict: "an object",
+    (list, tuple, set): "a list",
+    (bytes, bytearray): "bytes",
+}
 _SEPARATORS = ",;\t|"
 _STAGE_STEP = 1000
 
@@ -45,6 +65,8 @@ class Rows:
     #: Where each row is, for messages: "line 7" or "entry 7".
     places: list[str]
     values: list[list[str]]
+    #: Cells that hold no text or number, by (row, column): "a list", "an object", "NaN".
+    odd: dict[tuple[int, int], str] = field(default_factory=dict)
 
 
 def is_manifest(path: Path) -> bool:
@@ -69,22 +91,38 @@ def read_rows(path: Path) -> Rows:
     except OSError as error:
         raise DataError(f"The table {shown(path)} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
-        raise DataError(f"The table {shown(path)} is not UTF-8 text; save it as UTF-8.") from None
+        raise DataError(_not_utf8("table", path)) from None
     if not rows.values:
         raise DataError(f"The table {shown(path)} has no rows; it needs one for each image.")
     return rows
 
 
+def _not_utf8(what: str, path: Path) -> str:
+    with path.open("rb") as opened:
+        wide = opened.read(2) in {b"\xff\xfe", b"\xfe\xff"}
+    found = "UTF-16 text, not UTF-8" if wide else "not UTF-8 text"
+    return (
+        f"The {what} {shown(path)} is {found}; save it again as UTF-8 (in Excel: 'Save as', "
+        "'CSV UTF-8'; in a text editor: the encoding UTF-8)."
+    )
+
+
 def _read_csv(path: Path, tabs: bool) -> Rows:
     with path.open(encoding="utf-8-sig", newline="") as opened:
         head = opened.readline()
-        opened.seek(0)
         separator = "\t" if tabs else max(_SEPARATORS, key=head.count)
-        reader = csv.reader(opened, delimiter=separator, strict=True)
+        told = head.strip().lower()
+        skipped = len(told) == 5 and told.startswith("sep=")  # a line for Excel
+        if skipped:
+            separator = told[-1]
+        else:
+            opened.seek(0)
+        # Without ``skipinitialspace``, `a.jpg, "x, y"` would be three values.
+        reader = csv.reader(opened, delimiter=separator, strict=True, skipinitialspace=True)
         places, values = [], []
         try:
             columns = tuple(name.strip() for name in next(reader, []))
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + skipped
             for row in reader:
                 if row:
                     if len(row) != len(columns):
@@ -94,10 +132,10 @@ def _read_csv(path: Path, tabs: bool) -> Rows:
                         )
                     places.append(f"line {line}")
                     values.append(row)
-                line = reader.line_num + 1
+                line = reader.line_num + 1 + skipped
         except csv.Error as error:
             raise DataError(
-                f"{shown(path)} line {reader.line_num} is not valid CSV: {error}."
+                f"{shown(path)} line {reader.line_num + skipped} is not valid CSV: {error}."
             ) from None
     return Rows(columns, places, values)
 
@@ -120,7 +158,7 @@ def _read_json(path: Path, lines: bool) -> Rows:
             '[{"path": "cat/1.jpg", "label": "cat"}].'
         )
     columns = tuple(dict.fromkeys(str(key) for row in content for key in row))
-    return Rows(columns, places, [[_as_text(row.get(c)) for c in columns] for row in content])
+    return _as_rows(columns, places, [[row.get(c) for c in columns] for row in content])
 
 
 def _read_parquet(path: Path) -> Rows:
@@ -136,13 +174,40 @@ def _read_parquet(path: Path) -> Rows:
     except ArrowInvalid as error:
         raise DataError(f"{shown(path)} is not valid Parquet: {error}.") from None
     columns = tuple(table.column_names)
-    by_column = [[_as_text(v) for v in table.column(c).to_pylist()] for c in columns]
+    by_column = [table.column(c).to_pylist() for c in range(len(columns))]
     values = [list(row) for row in zip(*by_column, strict=True)]
-    return Rows(columns, [f"row {n}" for n in range(1, len(values) + 1)], values)
+    return _as_rows(columns, [f"row {n}" for n in range(1, len(values) + 1)], values)
 
 
-def _as_text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _as_rows(columns: tuple[str, ...], places: list[str], cells: list[list[Any]]) -> Rows:
+    """Typed cells as text; what is neither text nor a number is empty, and listed as odd."""
+    rows = Rows(columns, places, [])
+    for number, row in enumerate(cells):
+        texts = []
+        for at, value in enumerate(row):
+            text, odd = _as_text(value)
+            texts.append(text)
+            if odd:
+                rows.odd[number, at] = odd
+        rows.values.append(texts)
+    return rows
+
+
+def _as_text(value: Any) -> tuple[str, str | None]:
+    """A cell's text, and what it holds instead if that is no text.
+
+    Whole numbers that became floating point in a column with gaps are whole numbers again.
+    """
+    if value is None:
+        return "", None
+    if isinstance(value, float):
+        if value != value:
+            return "", "NaN"
+        return (str(int(value)) if value.is_integer() else str(value)), None
+    for kinds, words in _ODD.items():
+        if isinstance(value, kinds):
+            return "", words
+    return str(value), None
 
 
 def find_column(rows: Rows, source: Path, asked: str | None, known: Sequence[str]) -> int | None:
@@ -162,16 +227,18 @@ def find_column(rows: Rows, source: Path, asked: str | None, known: Sequence[str
     return next((lower.index(name) for name in known if name in lower), None)
 
 
-def has_path_and_label(path: Path) -> bool:
-    """Whether a table can be read and has a path and a label column by their usual names."""
+def has_path_and_label(
+    path: Path, path_column: str | None = None, label_column: str | None = None
+) -> bool:
+    """Whether a table can be read and has a path and a label column, by usual names or these."""
     try:
         rows = read_rows(path)
+        return (
+            find_column(rows, path, path_column, PATH_COLUMNS) is not None
+            and find_column(rows, path, label_column, LABEL_COLUMNS) is not None
+        )
     except DataError:
         return False
-    return (
-        find_column(rows, path, None, PATH_COLUMNS) is not None
-        and find_column(rows, path, None, LABEL_COLUMNS) is not None
-    )
 
 
 def list_manifest(
@@ -185,11 +252,13 @@ def list_manifest(
 ) -> Listing:
     """List the images that a table names, each checked to be there.
 
+    A file that is named more than once is listed as often; see :func:`one_row_an_image`.
+
     Args:
         source: the table; its folder is the root unless ``root`` is given.
         path_column: found by name if None (path, image_path, file, filename, image ...).
         label_column: found by name if None (label, class, category ...).
-        part: all rows belong to this part; None: by the column split, part, subset or set.
+        part: all rows belong to this part; None: by the table's own column, if it has one.
 
     Raises:
         DataError: a column is missing, a path leaves the root, or no file is there.
@@ -198,28 +267,36 @@ def list_manifest(
     listing = Listing(root or source.parent)
     path_at = _required(rows, source, path_column, PATH_COLUMNS, "path")
     label_at = _required(rows, source, label_column, LABEL_COLUMNS, "label")
-    part_at = find_column(rows, source, None, PART_COLUMNS) if part is None else None
+    part_of_row = (lambda _row, _where: part) if part else None
+    if part_of_row is None:
+        part_of_row, note = _parts_by_column(rows, {path_at, label_at})
+        listing.notes += [note] if note else []
+    locator = Locator(listing.root)
     kept: list[int] = []
-    first: dict[str, int] = {}
-    conflicts: set[str] = set()
     for number, (place, row) in enumerate(zip(rows.places, rows.values, strict=True)):
         where = f"{shown(source.name)} {place}"
-        path, label = inside(row[path_at], listing.root, where), normal_name(row[label_at].strip())
-        before = first.setdefault(path, number)
-        if before != number:
-            if normal_name(rows.values[before][label_at].strip()) != label:
-                conflicts.add(path)
-            reason = f"{where} names it again, after {rows.places[before]}."
-            listing.problems.append(Problem(path, "duplicate_name", reason))
-            continue
-        problem = _check_row(listing.root, path, label, where)
+        if odd := rows.odd.get((number, path_at)):
+            raise DataError(
+                f"{where}: the column '{shown(rows.columns[path_at])}' holds {odd} and not paths; "
+                "save the pictures as files, and give the column of their names with "
+                "--path-column."
+            )
+        found = _file_of_row(row[path_at], locator, where)
+        problem = found if isinstance(found, Problem) else _check_row(listing.root, found, where)
+        label = normal_name(row[label_at].strip())
+        if problem is None and not label:
+            reason = f"{where} gives it {rows.odd.get((number, label_at), 'no label')}"
+            kind = "bad_label" if (number, label_at) in rows.odd else "no_label"
+            reason += ", which is no label." if kind == "bad_label" else "."
+            problem = Problem(str(found), kind, reason)
         if problem is not None:
             listing.problems.append(problem)
             continue
         kept.append(number)
-        listing.paths.append(path)
+        listing.paths.append(str(found))
         listing.names.append(label)
-        listing.parts.append(part or _part_of_row(row, part_at, where))
+        listing.parts.append(part_of_row(row, where))
+        listing.places.append(where)
         if len(kept) % _STAGE_STEP == 0:
             stage.advance(_STAGE_STEP)
     for at, column in enumerate(rows.columns):
@@ -229,9 +306,9 @@ def list_manifest(
         raise DataError(
             f"{shown(source)}: none of {plural(len(missing), 'file')} that it names is under "
             f"{shown(listing.root)}, for example '{shown(missing[0].path)}'; "
-            "give the folder of the images with --root."
+            f"give the folder of the images with --root{_where_it_is(listing.root, missing[0])}."
         )
-    return _without_conflicts(listing, conflicts, source)
+    return listing
 
 
 def _required(
@@ -239,53 +316,173 @@ def _required(
 ) -> int:
     at = find_column(rows, source, asked, known)
     if at is None:
+        headless = any(looks_like_image_name(name) for name in rows.columns)
+        hint = "its first line must name the columns (path,label), or " if headless else ""
         raise DataError(
             f"{shown(source)} has no {what} column; its columns are {listed(rows.columns)}: "
-            f"name the right one with --{what}-column."
+            f"{hint}name the right one with --{what}-column."
         )
     return at
 
 
-def _check_row(root: Path, path: str, label: str, where: str) -> Problem | None:
-    if not label:
-        return Problem(path, "no_class", f"{where} gives it no label.")
+def looks_like_image_name(name: str) -> bool:
+    """Whether a name has the extension of an image."""
+    return name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
+
+
+def _file_of_row(text: str, locator: Locator, where: str) -> str | Problem:
+    """The file that a row means, or what is wrong."""
+    if not text.strip():
+        return Problem(f"({where})", "missing", f"{where} names no file.")
+    found = locator.find(text, where)
+    if len(found) == 1:
+        return found[0]
+    path = locator.written(text, where)
+    if found:
+        names = listed([f.rpartition("/")[2] for f in found], 3)
+        reason = f"{where} may mean any of {names}; write the whole name."
+        return Problem(path, "ambiguous", reason)
+    return Problem(path, "missing", f"{where} names it, but there is no such file.")
+
+
+def _check_row(root: Path, path: str, where: str) -> Problem | None:
     file = f"{root}/{path}"
     try:
         status = os.stat(file)  # noqa: PTH116 - a Path for each of many rows doubles the time
     except OSError:
-        reason = f"{where} names it, but there is no such file."
-        return Problem(path, "missing", reason)
+        return Problem(path, "missing", f"{where} names it, but there is no such file.")
     if not stat.S_ISREG(status.st_mode):
         return Problem(path, "not_an_image", f"{where} names it, but it is no file.")
-    return check_name_and_size(path, status.st_size, file)
-
-
-def _part_of_row(row: Sequence[str], at: int | None, where: str) -> str:
-    value = row[at].strip().lower() if at is not None else ""
-    if at is not None and value not in PART_NAMES:
-        raise DataError(
-            f"{where}: '{shown(row[at])}' is no part; write train, validation or test."
-        )
-    return PART_NAMES[value] if at is not None else ""
-
-
-def _without_conflicts(listing: Listing, conflicts: set[str], source: Path) -> Listing:
-    """Leave out files that the table names twice with two labels: neither can be trusted."""
-    if not conflicts:
-        return listing
-    keep = [i for i, path in enumerate(listing.paths) if path not in conflicts]
-    others = [p for p in listing.problems if p.path not in conflicts]
-    reason = f"{shown(source.name)} names it under two labels."
-    two = [Problem(path, "two_labels", reason) for path in sorted(conflicts)]
-    return Listing(
-        listing.root,
-        [listing.paths[i] for i in keep],
-        [listing.names[i] for i in keep],
-        [listing.parts[i] for i in keep],
-        others + two,
-        listing.notes,
-        {name: [values[i] for i in keep] for name, values in listing.columns.items()},
+    problem = check_name_and_size(path, status.st_size, file)
+    # Somebody listed it as an image, so it is a fault where a stray file in a folder is none.
+    return replace(problem, kind="not_an_image") if problem and problem.kind == "other_file" else (
+        problem
     )
+
+
+def _where_it_is(root: Path, missing: Problem) -> str:
+    """``: they are in images`` where the first missing file lies in a folder just below."""
+    for name in visible_folders(root):
+        if Locator(root / name).find(missing.path, ""):
+            return f": {shown(missing.path)} is in {shown(root / name)}"
+    return ""
+
+
+# --- parts --------------------------------------------------------------------------------
+
+_PartOfRow = Callable[[Sequence[str], str], str]
+
+
+def _parts_by_column(rows: Rows, taken: set[int]) -> tuple[_PartOfRow, str | None]:
+    """How a row's part is read from the table, and a note where that is not by a usual name.
+
+    The column split (part, subset, set) says it; else ``is_valid`` and ``is_test``, as fastai
+    has them; else any column that holds nothing but names of at least two parts.
+    """
+    lower = [name.lower().replace(" ", "_") for name in rows.columns]
+    named = next((lower.index(name) for name in PART_COLUMNS if name in lower), None)
+    if named is not None and named not in taken:
+        return lambda row, where: _part_in(row[named], where), None
+    flags = {at: _FLAGS[name] for at, name in enumerate(lower) if name in _FLAGS}
+    if flags:
+        names = " and ".join(f"'{shown(rows.columns[at])}'" for at in flags)
+        note = f"The parts are those of {names} in the table."
+        return lambda row, where: _part_by_flags(row, flags, rows.columns, where), note
+    for at, name in enumerate(rows.columns):
+        if at not in taken and _holds_parts_only(rows, at):
+            note = f"The parts are those of '{shown(name)}' in the table."
+            return partial(_part_at, at), note
+    return lambda _row, _where: "", None
+
+
+def _holds_parts_only(rows: Rows, at: int) -> bool:
+    found = set()
+    for value in dict.fromkeys(row[at] for row in rows.values):
+        part = part_of_name(value)
+        if part is None:  # mostly the first value
+            return False
+        found.add(part)
+    return len(found) > 1
+
+
+def _part_at(at: int, row: Sequence[str], where: str) -> str:
+    return _part_in(row[at], where)
+
+
+def _part_in(value: str, where: str) -> str:
+    part = part_of_name(value)
+    if part is None:
+        raise DataError(
+            f"{where}: '{shown(value)}' is no part; write train, validation or test."
+        )
+    return part
+
+
+def _part_by_flags(
+    row: Sequence[str], flags: Mapping[int, str], columns: Sequence[str], where: str
+) -> str:
+    """The part whose column says yes, else train."""
+    said = []
+    for at, part in flags.items():
+        value = row[at].strip().lower()
+        if value not in _YES and value not in _NO:
+            raise DataError(
+                f"{where}: '{shown(row[at])}' in the column '{shown(columns[at])}' is neither "
+                "True nor False."
+            )
+        said += [part] if value in _YES else []
+    if len(set(said)) > 1:
+        raise DataError(f"{where} is in two parts; one of the columns must say False.")
+    return said[0] if said else "train"
+
+
+# --- images that are listed more than once ------------------------------------------------
+
+
+def one_row_an_image(listing: Listing) -> None:
+    """Make every image one row of a table, by one rule.
+
+    Under two labels: left out, as neither can be trusted. In several parts: it stays in the
+    first of test, validation, train, so that what is tested on is never trained on. Listed
+    again in the same way: it counts once. All of it is said.
+    """
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, path in enumerate(listing.paths):
+        rows_of[path].append(row)
+    keep: list[int] = []
+    again: list[list[int]] = []
+    moved: dict[str, list[list[int]]] = defaultdict(list)
+    for path, rows in rows_of.items():
+        if len({listing.names[row] for row in rows}) > 1:
+            first, second = listing.places[rows[0]], listing.places[rows[-1]]
+            reason = f"{first} and {second} give it two labels."
+            listing.problems.append(Problem(path, "label_conflict", reason))
+            continue
+        best = min(rows, key=lambda row: (_FIRST_PART.index(listing.parts[row]), row))
+        keep.append(best)
+        if len({listing.parts[row] for row in rows}) > 1:
+            moved[listing.parts[best]].append(rows)
+        elif len(rows) > 1:
+            again.append(rows)
+    for part, found in moved.items():
+        images = plural(len(found), "image")
+        listing.notes.append(
+            f"{images} listed for several parts, used for {part} only: {_example(listing, found)}."
+        )
+    if again:
+        images = plural(len(again), "image")
+        listing.notes.append(
+            f"{images} listed more than once, used once: {_example(listing, again)}."
+        )
+    used = {listing.paths[row] for row in keep}
+    listing.problems[:] = [p for p in listing.problems if p.path not in used]
+    listing.keep(sorted(keep))
+
+
+def _example(listing: Listing, found: Sequence[Sequence[int]]) -> str:
+    rows = found[0]
+    places = listed([listing.places[row] for row in rows], 3)
+    return f"{shown(listing.paths[rows[0]])} ({places})"
 
 
 def read_path_list(source: Path) -> Iterator[tuple[str, str]]:
@@ -310,7 +507,7 @@ def read_path_list(source: Path) -> Iterator[tuple[str, str]]:
     except OSError as error:
         raise DataError(f"The list {shown(source)} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
-        raise DataError(f"The list {shown(source)} is not UTF-8 text; save it as UTF-8.") from None
+        raise DataError(_not_utf8("list", source)) from None
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield line.rstrip("\r"), f"{shown(source.name)} line {number}"

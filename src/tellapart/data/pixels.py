@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.listing import plural
-from tellapart.data.table import ImageTable, Problem
-from tellapart.errors import DataError
+from tellapart.data.problems import Problem, left_out_sentence, require_few_faults
+from tellapart.data.table import ImageTable
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.store import load_files
 from tellapart.progress import SILENT, Progress
-from tellapart.wording import percent
 
 
 @dataclass(frozen=True)
@@ -51,27 +50,20 @@ def load_pixels(
     grey levels is one of its notes.
 
     Raises:
-        DataError: more than ``maximum_unreadable`` of the files cannot be read.
+        DataError: more than ``maximum_unreadable`` of the images cannot be used, those counted
+            that the table has left out already (missing, empty, ...).
     """
     files = [table.file(i) for i in range(len(table))]
     found = load_files(files, preprocessing, root=table.root, names=table.paths, progress=progress)
     problems = [Problem(table.paths[row], *why) for row, why in found.unreadable.items()]
-    _check_share(problems, table, maximum_unreadable)
     kept = table.without(problems)
+    require_few_faults((*problems, *table.problems), len(kept), maximum_unreadable, table.root)
+    if sentence := left_out_sentence(problems, len(kept)):
+        progress.note(sentence)
     notes = tuple(note for note in _depth_notes(found.remarks.values()) if note not in kept.notes)
     if notes:
         kept = replace(kept, notes=kept.notes + notes)
     return PixelCache(kept, found.pixels, found.digests, found.key)
-
-
-def _check_share(problems: Sequence[Problem], table: ImageTable, maximum: float) -> None:
-    if len(problems) <= maximum * len(table):
-        return
-    first = " ".join(f"{p.path}: {p.reason}" for p in problems[:3])
-    raise DataError(
-        f"{len(problems)} of {len(table)} images in {table.root} cannot be read, more than "
-        f"{percent(maximum, 0)}; is this the right folder? {first}"
-    )
 
 
 def _depth_notes(remarks: Iterable[str]) -> list[str]:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
+from tellapart.data.class_names import notes_on_names, similar_key
 from tellapart.data.groups import find_groups, frames_note
-from tellapart.data.layouts import Parts, list_folder
+from tellapart.data.layouts import (
+    PartFolders,
+    list_folder,
+    no_class_folders,
+    only_parts_for_classes,
+    own_output_note,
+    setting_of,
+)
 from tellapart.data.listing import (
     Listing,
     Problem,
@@ -24,10 +32,12 @@ from tellapart.data.listing import (
     shown,
     visible_folders,
 )
+from tellapart.data.locate import Locator
 from tellapart.data.manifests import (
     has_path_and_label,
     is_manifest,
     list_manifest,
+    one_row_an_image,
     read_path_list,
 )
 from tellapart.data.table import ImageTable
@@ -47,6 +57,7 @@ def read_table(
     label_column: str | None = None,
     root: Path | str | None = None,
     exclude: Path | str | None = None,
+    min_images: int = 0,
     ignore_unknown: bool = False,
     progress: Progress = SILENT,
 ) -> ImageTable:
@@ -64,6 +75,7 @@ def read_table(
         path_column, label_column: columns of the table; None: found by their usual names.
         root: the folder that a table's paths are relative to; None: the table's own.
         exclude: a CSV with a ``path`` column, or a list, of images to leave out.
+        min_images: leave out classes with fewer images to train on; 0: none.
         ignore_unknown: leave out images of classes that the train part (or ``classes``) lacks,
             instead of stopping.
         progress: told about the listing and every note.
@@ -75,7 +87,7 @@ def read_table(
         DataError: there is nothing to read, or it contradicts itself; says what to do.
     """
     place = Path(source)
-    named = Parts(_texts(train), _texts(validation), _texts(test))
+    named = PartFolders(_texts(train), _texts(validation), _texts(test))
     if not place.exists():
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
     folder = place
@@ -85,17 +97,20 @@ def read_table(
         with progress.stage("Opening the archive", None, "files") as stage:
             folder = extract(place, stage)
     with progress.stage("Listing files", None, "images") as stage:
-        listing = _list(folder, named, path_column, label_column, root, stage)
+        listing = _list(folder, named, path_column, label_column, root, _texts(classes), stage)
     if exclude is not None:
         _exclude(listing, Path(exclude))
     _require_images(listing, place)
     class_map = _class_map(listing, _texts(classes), place)
+    if min_images:
+        class_map = _without_small(listing, class_map, min_images, place)
+    if not classes:
+        counts = Counter(listing.names)
+        listing.notes += notes_on_names({name: counts[name] for name in class_map})
     known = _known_rows(listing, class_map, bool(classes), ignore_unknown)
     table = _to_table(listing, class_map, known)
     table = _with_groups_and_notes(table, listing, known, group_by)
-    for note in table.notes:
-        progress.note(note)
-    return table
+    return _told(table, progress)
 
 
 def read_unlabelled(source: Path | str, progress: Progress = SILENT) -> ImageTable:
@@ -112,11 +127,18 @@ def read_unlabelled(source: Path | str, progress: Progress = SILENT) -> ImageTab
             found = scan(place, "", stage)
         blank = [""] * len(found.paths)
         listing = Listing(place, found.paths, blank, blank, found.problems)
+        listing.notes += own_output_note(found.own)
         _require_images(listing, place)
     else:
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
     by_path = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
-    return _to_table(listing, (), by_path)
+    return _told(_to_table(listing, (), by_path), progress)
+
+
+def _told(table: ImageTable, progress: Progress) -> ImageTable:
+    for sentence in table.sentences:
+        progress.note(sentence)
+    return table
 
 
 def _texts(values: Sequence[str]) -> tuple[str, ...]:
@@ -128,17 +150,20 @@ def _texts(values: Sequence[str]) -> tuple[str, ...]:
 
 def _list(
     place: Path,
-    named: Parts,
+    named: PartFolders,
     path_column: str | None,
     label_column: str | None,
     root: Path | str | None,
+    classes: tuple[str, ...],
     stage: Work,
 ) -> Listing:
     columns = {"path_column": path_column, "label_column": label_column}
     if place.is_file():
         if is_manifest(place):
             below = Path(root) if root is not None else None
-            return list_manifest(place, stage, root=below, **columns)
+            listing = list_manifest(place, stage, root=below, **columns)
+            one_row_an_image(listing)
+            return listing
         raise DataError(
             f"{shown(place)} is a file; give a folder of class folders, a zip of one, or a "
             "table (CSV, TSV, JSON, Parquet) with a path and a label column."
@@ -146,22 +171,40 @@ def _list(
     tables = _named_tables(place, named)
     if tables:
         return _list_tables(tables, place if root is None else Path(root), columns, stage)
-    listing = list_folder(place, named, stage)
-    if len(set(listing.names)) < 2 and not any(names for _, names in named.items()):
-        only = _only_table(place)
+    listing = list_folder(place, named, stage, classes)
+    parts_only = bool(listing.names) and only_parts_for_classes(listing)
+    found = set(listing.names)
+    if (len(found) < 2 or parts_only) and not any(names for _, names in named.items()):
+        only = _only_table(place, columns)
         if only is not None:
-            listing = list_manifest(only, stage, root=place if only.parent == place else None)
+            below = place if only.parent == place else None
+            listing = list_manifest(only, stage, root=Path(root) if root else below, **columns)
+            one_row_an_image(listing)
             listing.notes.append(f"Read as the table {shown(only.name)} says.")
-            return _move_root(listing, place)
+            return listing if root else _move_root(listing, place)
+    if parts_only and not found & set(classes):
+        raise no_class_folders(place, sorted(found))
+    given = {"--path-column": path_column, "--label-column": label_column, "--root": root}
+    unused = [option for option, value in given.items() if value is not None]
+    if unused:
+        listing.notes.append(
+            f"{' and '.join(unused)} without effect: {shown(place)} is read as a folder of class "
+            "folders, and not as a table."
+        )
     return listing
 
 
-def _named_tables(place: Path, named: Parts) -> list[tuple[str, Path]]:
+def _named_tables(place: Path, named: PartFolders) -> list[tuple[str, Path]]:
     """Tables given as parts: ``train=("train.csv",)``; all parts must then be tables."""
     given = [(part, name) for part, names in named.items() for name in names]
-    tables = [(p, place / inside(n, place, f"--{p} {n}")) for p, n in given if is_manifest(Path(n))]
+    tables = [
+        (part, place / inside(name, place, f"{setting_of(part)}={name}"))
+        for part, name in given
+        if is_manifest(Path(name))
+    ]
     if tables and len(tables) != len(given):
-        raise DataError("--train, --validation and --test must all be folders or all be tables.")
+        settings = ", ".join(setting_of(part) for part, _ in named.items())
+        raise DataError(f"{settings} must all name folders or all name tables.")
     for part, path in tables:
         if not path.is_file():
             raise DataError(f"There is no table '{shown(path)}' for the {part} part.")
@@ -179,23 +222,20 @@ def _list_tables(
         whole.names += one.names
         whole.parts += one.parts
         whole.problems += one.problems
+        whole.places += one.places
+        whole.notes += one.notes
         for name in shared:
             whole.columns.setdefault(name, []).extend(one.columns[name])
-    twice = [path for path, count in Counter(whole.paths).items() if count > 1]
-    if twice:
-        raise DataError(
-            f"More than one table names {plural(len(twice), 'image')}, for example "
-            f"'{shown(twice[0])}'; each image belongs to one part."
-        )
+    one_row_an_image(whole)
     return whole
 
 
-def _only_table(place: Path) -> Path | None:
+def _only_table(place: Path, columns: Mapping[str, str | None]) -> Path | None:
     """The one table with paths and labels at the top of a folder that has no class folders."""
     folders = [place, *(place / name for name in visible_folders(place)[:1])]
     for folder in folders:
         tables = [p for p in folder.iterdir() if p.is_file() and is_manifest(p)]
-        if len(tables) == 1 and has_path_and_label(tables[0]):
+        if len(tables) == 1 and has_path_and_label(tables[0], **columns):
             return tables[0]
     return None
 
@@ -220,12 +260,15 @@ def _exclude(listing: Listing, source: Path) -> None:
     """Move the rows that a list names to the problems."""
     if not source.is_file():
         raise DataError(f"There is no list {shown(source)} of images to leave out.")
-    wanted = {inside(text, listing.root, where): where for text, where in read_path_list(source)}
+    locator = Locator(listing.root)
+    wanted: dict[str, str] = {}
+    for text, where in read_path_list(source):
+        # An id that several files have leaves out none of them; it is told below.
+        found = locator.find(text, where)
+        wanted[found[0] if len(found) == 1 else locator.written(text, where)] = where
     out = [path for path in listing.paths if path in wanted]
-    keep = [i for i, path in enumerate(listing.paths) if path not in wanted]
     strangers = sorted(wanted.keys() - set(out) - {p.path for p in listing.problems})
-    for rows in (listing.paths, listing.names, listing.parts, *listing.columns.values()):
-        rows[:] = [rows[i] for i in keep]
+    listing.keep([i for i, path in enumerate(listing.paths) if path not in wanted])
     listing.problems += [Problem(p, "excluded", f"Left out by {wanted[p]}.") for p in out]
     if strangers:
         listing.notes.append(
@@ -268,7 +311,7 @@ def _class_map(listing: Listing, wanted: tuple[str, ...], place: Path) -> tuple[
         if not found:
             raise DataError(
                 f"{shown(place)} has {' and '.join(sorted(set(listing.parts)))} images but none "
-                "to train on; it needs a folder named train, or one named with --train."
+                f"to train on; it needs a folder named train, or --set {setting_of('train')}=[...]."
             )
         if len(found) == 1:
             raise DataError(
@@ -297,6 +340,30 @@ def _class_map(listing: Listing, wanted: tuple[str, ...], place: Path) -> tuple[
     return tuple(order)
 
 
+def _without_small(
+    listing: Listing, classes: tuple[str, ...], min_images: int, place: Path
+) -> tuple[str, ...]:
+    """Leave out, in every part, the classes that have too few images to train on."""
+    in_train = zip(listing.names, listing.parts, strict=True)
+    counts = Counter(name for name, part in in_train if part in {"", "train"})
+    small = [name for name in classes if counts[name] < min_images]
+    kept = tuple(name for name in classes if counts[name] >= min_images)
+    if len(kept) < 2:
+        raise DataError(
+            f"--min-images {min_images} leaves {len(kept)} of {len(classes):,} classes in "
+            f"{shown(place)}; telling apart needs at least two."
+        )
+    if small:
+        gone = set(small)
+        listing.keep([i for i, name in enumerate(listing.names) if name not in gone])
+        told = [f"{shown(name)} ({counts[name]:,})" for name in small]
+        listing.notes.append(
+            f"Left out by --min-images {min_images}, with fewer images to train on: "
+            f"{listed(told)}."
+        )
+    return kept
+
+
 def _known_rows(
     listing: Listing, classes: tuple[str, ...], given: bool, ignore_unknown: bool
 ) -> list[int]:
@@ -313,9 +380,16 @@ def _known_rows(
         )
         where = "not among the classes given" if given else "not in the train part"
         if not ignore_unknown:
+            by_key = {similar_key(name): name for name in classes}
+            alike = [
+                f"'{shown(name)}' for '{shown(by_key[similar_key(name)])}'"
+                for name in dict.fromkeys(name for name, _ in sorted(unknown))
+                if similar_key(name) in by_key
+            ]
+            hint = f" (perhaps {'; '.join(alike[:3])})" if alike else ""
             raise DataError(
-                f"{'Class' if len(unknown) == 1 else 'Classes'} {where}: {counts}. Correct the "
-                f"names, or leave these images out with --ignore-unknown; "
+                f"{'Class' if len(unknown) == 1 else 'Classes'} {where}: {counts}{hint}. Correct "
+                f"the names, or leave these images out with --ignore-unknown; "
                 f"classes: {listed(classes)}."
             )
         listing.notes.append(f"Left out, {where}: {counts}.")

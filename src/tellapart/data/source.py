@@ -44,6 +44,7 @@ class Source:
     ignore_unknown: bool = False
     path_column: str | None = None
     label_column: str | None = None
+    min_images: int = 0
 
     def __post_init__(self) -> None:
         for name in ("folder", "exclude", "root"):

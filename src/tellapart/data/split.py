@@ -113,7 +113,8 @@ def _targets(
         names = ", ".join(f"'{shown(table.classes[i])}' has {counts[i]}" for i in small[:5])
         raise DataError(
             f"Too few images to split: class {names}, and {needed} are needed to put one into "
-            f"train, {' and '.join(wanted)}; add images or leave the class out."
+            f"train, {' and '.join(wanted)}; add images, or leave classes so small out with "
+            f"--min-images {needed}."
         )
     totals = {n: int(s) if s >= 1 else round(s * len(labels)) for n, s in wanted.items()}
     classes = len(counts)

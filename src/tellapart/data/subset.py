@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ from tellapart.data.listing import (
     shown,
 )
 from tellapart.data.reading import read_table
-from tellapart.data.table import PARTS
+from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress
 
@@ -65,6 +65,11 @@ def subset(
     order: Literal["sorted", "random"] = "sorted",
     seed: int = 0,
     link: bool = False,
+    root: Path | str | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    classes: Sequence[str] = (),
+    min_images: int = 0,
     progress: Progress = SILENT,
 ) -> Subset:
     """Copy so many images of each class into ``out/train``, ``out/validation``, ``out/test``.
@@ -79,6 +84,8 @@ def subset(
             the next for validation, the next for test; "random" shuffles them first.
         seed: of the shuffling.
         link: symbolic links to the source's files instead of copies.
+        root, path_column, label_column, classes, min_images: as for
+            :func:`tellapart.data.reading.read_table`.
 
     Returns:
         What was written. No picture is there twice: a file with the content of one that was
@@ -90,9 +97,17 @@ def subset(
     wanted = dict(zip(PARTS, (train, validation, test), strict=True))
     target, place = Path(out), Path(source)
     _check_request(place, target, wanted, order)
-    pools = _numbered_files(place) or _labelled_files(place, progress)
-    for classes in pools.values():
-        for name, images in classes.items():
+    pools = _numbered_files(place)
+    if pools is not None:
+        pools = {"": _asked_for(pools[""], classes, min_images, progress)}
+    else:
+        table = read_table(
+            place, root=root, path_column=path_column, label_column=label_column,
+            classes=classes, min_images=min_images, progress=progress,
+        )  # fmt: skip
+        pools = _labelled_files(table)
+    for pool in pools.values():
+        for name, images in pool.items():
             images.sort(key=lambda image: natural_key(image.path))
             if order == "random":
                 shuffle = np.random.default_rng([seed, *name.encode("utf-8")]).permutation
@@ -104,7 +119,7 @@ def subset(
             f"{plural(len(skipped), 'image')} passed over, the same picture as another: "
             f"{listed([p.path for p in skipped], 3)}."
         )
-    counts = {part: {n: len(i) for n, i in classes.items()} for part, classes in chosen.items()}
+    counts = {part: {n: len(i) for n, i in pool.items()} for part, pool in chosen.items()}
     return Subset(target, counts, tuple(skipped))
 
 
@@ -148,8 +163,24 @@ def _numbered_files(source: Path) -> _Pools | None:
     return {"": classes}
 
 
-def _labelled_files(source: Path, progress: Progress) -> _Pools:
-    table = read_table(source, progress=progress)
+def _asked_for(
+    pool: dict[str, list[_Image]], classes: Sequence[str], min_images: int, progress: Progress
+) -> dict[str, list[_Image]]:
+    """The classes of numbered files that are wanted, and not too small."""
+    wanted = [normal_name(name) for name in classes] or sorted(pool)
+    absent = [name for name in wanted if name not in pool]
+    if absent:
+        raise DataError(
+            f"There are no images of {listed(absent)}; classes there: {listed(sorted(pool))}."
+        )
+    small = [name for name in wanted if len(pool[name]) < min_images]
+    if small:
+        told = [f"{name} ({len(pool[name]):,})" for name in small]
+        progress.note(f"Left out by --min-images {min_images}: {listed(told)}.")
+    return {name: pool[name] for name in wanted if name not in small}
+
+
+def _labelled_files(table: ImageTable) -> _Pools:
     pools: _Pools = defaultdict(lambda: {name: [] for name in table.classes})
     for index, path in enumerate(table.paths):
         part = str(table.parts[index])
@@ -209,7 +240,7 @@ def _check_counts(
     if short:
         raise DataError(
             f"Too few images in {shown(source)}: {'; '.join(short[:5])}; ask for fewer, or leave "
-            "the class out."
+            "classes so small out with --min-images."
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.listing import Problem
+from tellapart.data.problems import Problem, left_out_sentence
 
 __all__ = ["PARTS", "ImageTable", "Problem"]
 
@@ -31,7 +31,7 @@ class ImageTable:
     classes: tuple[str, ...]
     #: int64 (N,), images with one number stay in one part; None: each stands alone.
     groups: NDArray[np.int64] | None = None
-    #: Files left out so far, and why.
+    #: Files left out so far, and why; ``left_out`` says it in a sentence.
     problems: tuple[Problem, ...] = ()
     #: Sentences a user should read: how parts were made, what is missing, what looks odd.
     notes: tuple[str, ...] = ()
@@ -50,6 +50,16 @@ class ImageTable:
             parts=self.parts[rows],
             groups=None if self.groups is None else self.groups[rows],
         )
+
+    @property
+    def left_out(self) -> str | None:
+        """One sentence that accounts for the files left out; None if all are used."""
+        return left_out_sentence(self.problems, len(self))
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The notes, and after them what was left out: all that a user should read."""
+        return (*self.notes, *([self.left_out] if self.left_out else []))
 
     def file(self, index: int) -> Path:
         """Where image ``index`` lies."""

@@ -181,7 +181,7 @@ def write_evaluation_report(
         galleries=galleries_of(
             predictions, lambda path: cache.table.root / path, "all are in the CSV beside this page"
         ),
-        notes=list(cache.table.notes),
+        notes=list(cache.table.sentences),
         footer=f"tellapart {run.info.tellapart}",
     )
     path = folder / "report.html"

@@ -100,6 +100,8 @@ def evaluate(
     ignore_unknown: bool = False,
     foreign: bool = False,
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Score a run on a folder of labelled images; without one, give what is stored.
@@ -113,6 +115,7 @@ def evaluate(
     Args:
         foreign: the images are of none of the run's classes and need no class folders; what
             counts is how many of them are called unknown.
+        root, path_column, label_column: of a table, as for ``train``.
 
     Raises:
         RunError: the run cannot be used or written, or (with ``foreign``) cannot answer
@@ -136,6 +139,8 @@ def evaluate(
         classes=classifier.classes,
         root=Path(root) if root is not None else None,
         ignore_unknown=ignore_unknown,
+        path_column=path_column,
+        label_column=label_column,
     )
     table = read_unlabelled(source.folder, progress) if foreign else source.read(progress)
     cache = source.pixels(table, classifier.preprocessing, progress=progress)

@@ -83,6 +83,9 @@ def inspect(
     group_by: str | None = None,
     exclude: str | Path | None = None,
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    min_images: int = 0,
     ignore_unknown: bool = False,
     out: str | Path | None = None,
     seed: int = 0,
@@ -97,7 +100,8 @@ def inspect(
         augment: also write a sheet of samples as this recipe augments them.
         fix: write a CSV of images to leave out, for ``train --exclude``; implies ``audit``.
         quarantine: write the same as a plain list of paths; implies ``audit``.
-        classes, group_by, exclude, root, ignore_unknown: as for ``train``.
+        classes, group_by, exclude, root, path_column, label_column, min_images,
+            ignore_unknown: as for ``train``.
         out: folder of the report; None: ``runs/inspect-NAME``, with a number behind it where
             another folder of that name was inspected.
         seed: of the samples' random draws.
@@ -114,6 +118,9 @@ def inspect(
         exclude=Path(exclude) if exclude is not None else None,
         root=Path(root) if root is not None else None,
         ignore_unknown=ignore_unknown,
+        path_column=path_column,
+        label_column=label_column,
+        min_images=min_images,
     )
     place = Path(out) if out is not None else Path("runs") / f"inspect-{source.display_name}"
     _check_out(place, source.folder)

@@ -55,6 +55,10 @@ def ladder(
     run: str | Path | None = None,
     seed: int | None = None,
     device: str = "auto",
+    root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    min_images: int = 0,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Train a small CNN, the same with augmentation, frozen features, and fine-tuning.
@@ -70,6 +74,7 @@ def ladder(
         runs: where the ladder's folder goes; run: this folder exactly.
         seed: of the split and of training.
         device: "auto", "cpu", "cuda", ...
+        root, path_column, label_column, min_images: as for ``train``.
 
     Returns:
         The comparison; its ``lessons`` are what each step bought.
@@ -78,11 +83,17 @@ def ladder(
         TellapartError: something in the arguments or in the folder is wrong.
     """
     rungs = make_rungs(folder, epochs=epochs, settings=list(settings), seed=seed)
-    place = _place(folder, rungs, Path(runs), Path(run) if run is not None else None)
+    reading: dict[str, Any] = {
+        "root": str(Path(root).resolve()) if root is not None else None,
+        "path_column": path_column,
+        "label_column": label_column,
+        "min_images": min_images,
+    }
+    place = _place(folder, reading, rungs, Path(runs), Path(run) if run is not None else None)
     finished: dict[str, Run] = {}
     for number, rung in enumerate(rungs, start=1):
         progress.note(f"Rung {number} of {len(rungs)}: {rung.name}")
-        made = _climb(folder, rung, place, device, progress)
+        made = _climb(folder, reading, rung, place, device, progress)
         if made.status != COMPLETE:  # Ctrl-C ended this rung early
             raise KeyboardInterrupt
         finished[rung.name] = made
@@ -206,7 +217,13 @@ def _set_where_it_fits(rungs: list[Rung], setting: str) -> list[Rung]:
 # --- climbing -------------------------------------------------------------------------------
 
 
-def _place(folder: str | Path, rungs: list[Rung], runs: Path, exact: Path | None) -> Path:
+def _place(
+    folder: str | Path,
+    reading: Mapping[str, Any],
+    rungs: list[Rung],
+    runs: Path,
+    exact: Path | None,
+) -> Path:
     """The ladder's folder: the one given, one begun with the same arguments, or a new one.
 
     Raises:
@@ -215,6 +232,7 @@ def _place(folder: str | Path, rungs: list[Rung], runs: Path, exact: Path | None
     source = Source(Path(folder))
     wanted = {
         "source": str(source.folder),
+        **{key: value for key, value in reading.items() if value},
         "recipes": {rung.folder: recipe_to_yaml(rung.recipe) for rung in rungs},
     }
     if exact is not None:
@@ -248,7 +266,12 @@ def _settings(place: Path) -> Mapping[str, Any] | None:
 
 
 def _climb(
-    folder: str | Path, rung: Rung, place: Path, device: str, progress: Progress
+    folder: str | Path,
+    reading: Mapping[str, Any],
+    rung: Rung,
+    place: Path,
+    device: str,
+    progress: Progress,
 ) -> Run:
     """The rung's run: as it stands, gone on with, or trained."""
     path = place / rung.folder
@@ -259,7 +282,7 @@ def _climb(
         )
     recipe = place / f"{rung.folder}.yaml"
     write_text(recipe, recipe_to_yaml(rung.recipe))
-    return train(folder, recipe=recipe, run=path, device=device, progress=progress)
+    return train(folder, recipe=recipe, run=path, device=device, progress=progress, **reading)
 
 
 # --- what it teaches ------------------------------------------------------------------------

@@ -63,6 +63,9 @@ def train(
     group_by: str | None = None,
     exclude: str | Path | None = None,
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    min_images: int = 0,
     ignore_unknown: bool = False,
     from_run: Run | str | Path | None = None,
     tensorboard: bool = False,
@@ -84,6 +87,8 @@ def train(
         group_by: how images that belong together are found; see ``read_table``.
         exclude: a CSV whose column ``path`` names images to leave out.
         root: folder that the paths of a table start from.
+        path_column, label_column: columns of a table; None: found by their usual names.
+        min_images: leave out classes with fewer images to train on.
         ignore_unknown: leave out images of classes that the train part does not have.
         from_run: start from the weights of this run, which must have the same network.
         tensorboard: also write TensorBoard logs, into the run folder.
@@ -108,6 +113,9 @@ def train(
         exclude=Path(exclude) if exclude is not None else None,
         root=Path(root) if root is not None else None,
         ignore_unknown=ignore_unknown,
+        path_column=path_column,
+        label_column=label_column,
+        min_images=min_images,
     )
     parent = open_run(from_run) if from_run is not None else None
     start = load_classifier(parent.model_file).state() if parent is not None else None
@@ -268,7 +276,7 @@ def _run_info(source: Source, prepared: _Prepared, parent: Run | None) -> RunInf
             fingerprint=prepared.images.key,
             images=len(table),
             counts={part: _class_counts(table, part) for part in PARTS},
-            notes=table.notes,
+            notes=table.sentences,
             left_out=tuple(LeftOut(p.path, p.reason, p.kind) for p in table.problems[:1000]),
             num_left_out=len(table.problems),
             audit=tuple(prepared.audit.sentences),
