@@ -35,8 +35,8 @@ from tellapart.progress import SilentProgress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe
 from tellapart.training.batches import Arrays
-from tellapart.training.fit import train_epoch
-from tellapart.training.parts import Parts, build_accelerator
+from tellapart.training.fit import build_loop, train_epoch
+from tellapart.training.processes import build_accelerator
 
 RESULTS = Path(__file__).parent / "results" / "loop_overhead.json"
 
@@ -102,10 +102,11 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, Any]:
     labels = random.integers(0, recipe.num_classes, number)
     arrays = Arrays(pixels, labels)
 
-    ours = Parts(
+    ours = build_loop(
         build_accelerator("cpu", stage), make_network(recipe), arrays, arrays, stage,
         num_classes=recipe.num_classes,
     )  # fmt: skip
+    bf16 = ours.step.learner.bf16
     bare = BareLoop(
         make_network(recipe), recipe, torch.from_numpy(pixels), torch.from_numpy(labels)
     )
@@ -115,9 +116,9 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, Any]:
             for loop in ("ours", "bare") if turn % 2 else ("bare", "ours"):
                 started = perf_counter()
                 if loop == "ours":
-                    train_epoch(ours, 1, display)
+                    train_epoch(ours.plan, ours.step, ours.course, 1, display)
                 else:
-                    bare.run(ours.bf16)
+                    bare.run(bf16)
                 if turn >= 0:
                     seconds[loop].append((perf_counter() - started) / steps)
     ours_seconds, bare_seconds = map(min, (seconds["ours"], seconds["bare"]))
@@ -125,7 +126,7 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, Any]:
         "recipe": name,
         "batch_size": stage.batch_size,
         "image_size": side,
-        "precision": "bf16" if ours.bf16 else "float32",
+        "precision": "bf16" if bf16 else "float32",
         "rounds": rounds,
         "steps_a_round": steps,
         "ours_milliseconds_a_step": round(ours_seconds * 1e3, 3),

@@ -13,7 +13,7 @@ from tellapart.wording import duration
 LOG_SECONDS = 30.0
 
 
-class Stage(Protocol):
+class Work(Protocol):
     """One piece of work under way."""
 
     def advance(self, amount: int = 1) -> None:
@@ -26,14 +26,14 @@ class Stage(Protocol):
 class Progress(Protocol):
     """Where work reports to. Functions take one and default to :data:`SILENT`."""
 
-    def stage(self, name: str, total: int | None, unit: str = "") -> AbstractContextManager[Stage]:
+    def stage(self, name: str, total: int | None, unit: str = "") -> AbstractContextManager[Work]:
         """Open a stage of ``total`` units (None: unknown)."""
 
     def note(self, text: str) -> None:
         """Tell the user one sentence that should stay on the screen."""
 
 
-class _SilentStage:
+class _SilentWork:
     def advance(self, amount: int = 1) -> None:
         return None
 
@@ -45,8 +45,8 @@ class SilentProgress:
     """Reports nothing; what library callers get by default."""
 
     @contextmanager
-    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Stage]:
-        yield _SilentStage()
+    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Work]:
+        yield _SilentWork()
 
     def note(self, text: str) -> None:
         return None
@@ -55,7 +55,7 @@ class SilentProgress:
 SILENT: Progress = SilentProgress()
 
 
-class _RichStage:
+class _RichWork:
     def __init__(self, display: Any, task: Any) -> None:
         self._display, self._task = display, task
 
@@ -66,7 +66,7 @@ class _RichStage:
         self._display.update(self._task, status=text)
 
 
-class _PlainStage:
+class _PlainWork:
     """A line now and then, for logs."""
 
     def __init__(self, say: Callable[[str], None], name: str, total: int | None, unit: str) -> None:
@@ -100,7 +100,7 @@ class TerminalProgress:
         self._console = Console(stderr=True, highlight=False)
 
     @contextmanager
-    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Stage]:
+    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Work]:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -125,9 +125,9 @@ class TerminalProgress:
                 TextColumn("{task.fields[status]}"),
             )
             with Bars(*columns, console=self._console, transient=True) as display:
-                yield _RichStage(display, display.add_task(name, total=total, status=""))
+                yield _RichWork(display, display.add_task(name, total=total, status=""))
         else:
-            yield _PlainStage(self.note, name, total, unit)
+            yield _PlainWork(self.note, name, total, unit)
         count = f" ({total} {unit})".replace(" )", ")") if total else ""
         self.note(f"{name}{count}: {perf_counter() - started:.1f} s")
 

@@ -260,7 +260,7 @@ class ProgressiveResizing(Section):
     share: Fraction = 0.6
 
 
-class Stage(Section):
+class TrainingStage(Section):
     """One stretch of training by gradient descent."""
 
     epochs: Count = 30
@@ -360,16 +360,16 @@ class Recipe(Section):
     data: DataSettings = DataSettings()
     augmentation: tuple[AugmentationStep, ...] = ()
     model: Model = BackboneModel()
-    training: Stage = Stage()
+    training: TrainingStage = TrainingStage()
     #: A second stage that starts from the best weights of the first.
-    fine_tuning: Stage | None = None
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages of a training in epochs, in the order in which they run."""
-        return (self.training, *([self.fine_tuning] if self.fine_tuning else []))
+    fine_tuning: TrainingStage | None = None
     probe: ProbeSettings = ProbeSettings()
     #: Views averaged in prediction.
     test_time: Literal["none", "flip", "flip_and_shifts", "flips_and_turns"] = "none"
     #: For method auto: seconds that the search may take.
     time_limit_seconds: Positive | None = None
+
+    @property
+    def stages(self) -> tuple[TrainingStage, ...]:
+        """The stages of a training in epochs, in the order in which they run."""
+        return (self.training, *([self.fine_tuning] if self.fine_tuning else []))

@@ -147,7 +147,7 @@ class RunInfo:
     #: What the way of training has to say of itself.
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    #: "" or why training ended before its time.
+    #: "" or why training ended before its time, unless the recipe itself asked for that.
     stopped: str = ""
     #: How often the test part was scored.
     test_evaluations: int = 0
@@ -259,7 +259,7 @@ class Run:
 
         For example "stopped at epoch 2 of 30; go on with 'tellapart train --resume runs/x'".
         """
-        if self.info.stopped != "interrupted":
+        if not self.info.stopped:
             return ""
         stages, settings = self.info.stages, self.recipe.stages
         where = ""
@@ -268,7 +268,8 @@ class Run:
             target = last.target_epochs or settings[number - 1].epochs
             of_stage = f" in stage {number} of {len(settings)}" if len(settings) > 1 else ""
             where = f" at epoch {last.last_epoch} of {target}{of_stage}"
-        return f"stopped{where}; go on with 'tellapart train --resume {self.path}'"
+        why = "" if self.info.stopped == INTERRUPTED else f" ({self.info.stopped})"
+        return f"stopped{where}{why}; go on with 'tellapart train --resume {self.path}'"
 
     @property
     def kept_epoch(self) -> int | None:
@@ -276,7 +277,8 @@ class Run:
 
         Each stage goes on from its own best epoch, so it is the last stage's that was kept.
         """
-        stages = self.info.stages
+        # A stage that was interrupted before its first epoch has nothing to keep.
+        stages = [stage for stage in self.info.stages if stage.best_epoch]
         if not stages:
             return None
         return sum(stage.last_epoch for stage in stages[:-1]) + stages[-1].best_epoch

@@ -17,7 +17,7 @@ from tellapart.engines.engine import Engine
 from tellapart.engines.openvino import OpenVinoEngine
 from tellapart.engines.parity import check_images, difference
 from tellapart.engines.pytorch import TorchEngine
-from tellapart.progress import SILENT, Stage
+from tellapart.progress import SILENT, Work
 
 SIZE = 40
 
@@ -28,7 +28,7 @@ class Notes:
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def stage(self, name: str, total: int | None, unit: str = "") -> AbstractContextManager[Stage]:
+    def stage(self, name: str, total: int | None, unit: str = "") -> AbstractContextManager[Work]:
         return SILENT.stage(name, total, unit)
 
     def note(self, text: str) -> None:

@@ -10,10 +10,10 @@ from tellapart.evaluation.calibration import (
     Wish,
     apply_temperature,
     calibration_bins,
+    choose_temperature,
     choose_threshold,
     coverage_curve,
     coverage_table,
-    fit_temperature,
     log_probabilities,
     measure_threshold,
     reliability,
@@ -27,7 +27,7 @@ from tellapart.evaluation.predictions import Predictions
 def test_temperature_is_the_minimum_of_the_log_loss(made, classes: int, sharpness: float) -> None:
     predictions = made(600, classes, sharpness=sharpness)
     logits = log_probabilities(predictions.probabilities)
-    found = fit_temperature(logits, predictions.labels)
+    found = choose_temperature(logits, predictions.labels)
 
     def loss(log_temperature: float) -> float:
         scaled = np.exp(logits / np.exp(log_temperature))
@@ -48,14 +48,16 @@ def test_temperature_ignores_unknown_labels_and_needs_some(made) -> None:
     predictions = made(300)
     logits = log_probabilities(predictions.probabilities)
     some = np.where(np.arange(300) < 100, -1, predictions.labels)
-    assert fit_temperature(logits, some) == fit_temperature(logits[100:], predictions.labels[100:])
+    labelled = choose_temperature(logits[100:], predictions.labels[100:])
+    assert choose_temperature(logits, some) == labelled
     with pytest.raises(DataError, match="none; add a validation part"):
-        fit_temperature(logits, np.full(300, -1))
+        choose_temperature(logits, np.full(300, -1))
 
 
 def test_without_a_mistake_nothing_is_sharpened(made) -> None:
     predictions = made(50, separation=50)
-    assert fit_temperature(log_probabilities(predictions.probabilities), predictions.labels) == 1.0
+    logits = log_probabilities(predictions.probabilities)
+    assert choose_temperature(logits, predictions.labels) == 1.0
     assert apply_temperature(predictions.probabilities, 1.0) is predictions.probabilities
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from tellapart.errors import DataError
-from tellapart.evaluation.unknown import UnknownDetector, fit_unknown
+from tellapart.evaluation.unknown import UnknownDetector, build_detector
 
 
 def features(count: int, seed: int, centre: int = 0) -> np.ndarray:
@@ -16,7 +16,7 @@ def features(count: int, seed: int, centre: int = 0) -> np.ndarray:
 
 
 def test_distances_are_scikit_learns() -> None:
-    detector = fit_unknown(features(300, 0), features(200, 1), neighbours=5)
+    detector = build_detector(features(300, 0), features(200, 1), neighbours=5)
     search = NearestNeighbors(n_neighbors=5).fit(detector.reference)
     new = features(50, 2)
     unit = new / np.linalg.norm(new, axis=1, keepdims=True)
@@ -25,13 +25,13 @@ def test_distances_are_scikit_learns() -> None:
 
 
 def test_known_images_raise_few_alarms_and_others_are_found() -> None:
-    detector = fit_unknown(features(500, 0), features(400, 1), false_alarm_rate=0.05)
+    detector = build_detector(features(500, 0), features(400, 1), false_alarm_rate=0.05)
     assert detector.is_unknown(features(4000, 2)).mean() == pytest.approx(0.05, abs=0.025)
     assert detector.is_unknown(features(500, 3, centre=20)).mean() > 0.99
 
 
 def test_stored_and_loaded_it_says_the_same() -> None:
-    detector = fit_unknown(features(2500, 0), features(100, 1))
+    detector = build_detector(features(2500, 0), features(100, 1))
     assert len(detector.reference) == 2000  # a sample of the training images
     loaded = UnknownDetector.from_arrays(detector.to_arrays())
     new = features(100, 2)
@@ -41,4 +41,4 @@ def test_stored_and_loaded_it_says_the_same() -> None:
 
 def test_too_few_validation_images_for_the_rate() -> None:
     with pytest.raises(DataError, match="needs at least 99 validation images; there are 50"):
-        fit_unknown(features(100, 0), features(50, 1), false_alarm_rate=0.01)
+        build_detector(features(100, 0), features(50, 1), false_alarm_rate=0.01)

@@ -11,7 +11,13 @@ from torch import nn
 from tellapart.errors import RecipeError
 from tellapart.models.backbone import Backbone, build_backbone, feature_shape
 from tellapart.models.catalogue import backbone_info, create_network_without_memory, list_backbones
-from tellapart.models.freezing import describe_trainable, freeze, layers, select_trainable, stages
+from tellapart.models.freezing import (
+    backbone_stages,
+    describe_trainable,
+    freeze,
+    layers,
+    select_trainable,
+)
 from tellapart.recipe import Trainable
 
 SMALL = "mobilenetv3_small_050"
@@ -272,7 +278,7 @@ def test_stages_go_from_input_to_output_and_hold_everything_once(
     name: str, first: str, last: str, number: int
 ) -> None:
     backbone = without_memory(name, "pooled")
-    found = stages(backbone)
+    found = backbone_stages(backbone)
     assert (found[0][0], found[-1][0], len(found)) == (first, last, number)
     assert len({stage for stage, _ in found}) == number
     listed = [id(p) for _, ms in found for m in ms for p in m.parameters(recurse=False)]

@@ -11,11 +11,11 @@ import torch
 from tellapart.errors import RecipeError
 from tellapart.models.catalogue import backbone_info
 from tellapart.models.cut import Tail, cut_backbone, cut_point
-from tellapart.models.freezing import freeze, stages
+from tellapart.models.freezing import backbone_stages, freeze
 from tellapart.models.network import build_network
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.recipe import BackboneModel, HeadLayer, Stage, Trainable
-from tellapart.training.optimizers import parameter_groups
+from tellapart.recipe import BackboneModel, HeadLayer, Trainable, TrainingStage
+from tellapart.training.parameter_groups import parameter_groups
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -70,7 +70,7 @@ def test_it_is_frozen_cut_and_trained_or_refused_with_a_reason(module: str) -> N
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
         freeze(network, Trainable(backbone="all"))
-        groups = parameter_groups(network, Stage(layer_decay=0.5))
+        groups = parameter_groups(network, TrainingStage(layer_decay=0.5))
         moving = {id(w) for w in network.parameters() if w.requires_grad}
         assert {id(w) for group in groups for w in group["params"]} == moving
         network.train()
@@ -81,6 +81,7 @@ def test_it_is_frozen_cut_and_trained_or_refused_with_a_reason(module: str) -> N
 
 def _check_stages(backbone: torch.nn.Module) -> None:
     """Every weight belongs to one stage."""
-    found = [id(w) for _, ms in stages(backbone) for m in ms for w in m.parameters(recurse=False)]
+    modules = [module for _, found in backbone_stages(backbone) for module in found]
+    found = [id(w) for module in modules for w in module.parameters(recurse=False)]
     assert len(found) == len(set(found))
     assert set(found) == {id(weight) for weight in backbone.parameters()}

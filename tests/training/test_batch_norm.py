@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tellapart.recipe import Stage
+from tellapart.recipe import TrainingStage
 from tellapart.training.batch_norm import quicken_batch_norm
 from tellapart.training.fit import Arrays, fit
 
@@ -44,7 +44,7 @@ def test_validation_of_the_first_epoch_is_not_at_chance() -> None:
     data = Arrays(np.repeat(inputs, 4, axis=1), labels)
     torch.manual_seed(0)
     network = nn.Sequential(nn.BatchNorm1d(4, momentum=0.01), nn.Linear(4, 2))
-    stage = Stage(epochs=1, batch_size=16, optimizer="sgd", learning_rate=0.5)
+    stage = TrainingStage(epochs=1, batch_size=16, optimizer="sgd", learning_rate=0.5)
     row = fit(network, data, data, stage, num_classes=2, device="cpu").history[0]
     assert row["accuracy"] > 0.9
     assert row["validation_accuracy"] > 0.95

@@ -8,7 +8,7 @@ import torch
 
 from tellapart.training.batches import (
     Arrays,
-    Source,
+    BatchSource,
     derive_seed,
     ordered_plan,
     shuffled_plan,
@@ -54,7 +54,7 @@ def test_evaluation_goes_in_table_order() -> None:
 def test_batches_are_the_right_pictures_as_floats() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 5, 6, 3), dtype=np.uint8)
     rows = np.array([7, 2, 4])
-    source = Source(Arrays(pixels, np.array([1, 0, 1]), rows), CPU)
+    source = BatchSource(Arrays(pixels, np.array([1, 0, 1]), rows), CPU)
     images, labels = source.batch(torch.tensor([0, 2]))
     assert images.dtype == torch.float32 and images.shape == (2, 3, 5, 6)
     assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), pixels[[7, 4]])
@@ -64,7 +64,7 @@ def test_batches_are_the_right_pictures_as_floats() -> None:
 
 def test_views_are_drawn_an_image() -> None:
     features = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
-    source = Source(Arrays(features, np.zeros(4, np.int64)), CPU)
+    source = BatchSource(Arrays(features, np.zeros(4, np.int64)), CPU)
     assert source.num_views == 2
     got, _ = source.batch(torch.tensor([0, 3]), torch.tensor([1, 0, 0, 1]))
     assert np.array_equal(got.numpy(), features[1, [0, 3]])

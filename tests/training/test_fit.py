@@ -22,11 +22,13 @@ from tellapart.models.folding import find_pairs
 from tellapart.models.network import build_network
 from tellapart.pixels.augmentation import build_augmentation
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.recipe import BackboneModel, EarlyStopping, ReduceOnPlateau, Stage
+from tellapart.recipe import BackboneModel, EarlyStopping, ReduceOnPlateau, TrainingStage
 from tellapart.training import batches as batches_module
-from tellapart.training import parts as parts_module
+from tellapart.training import learner as learner_module
 from tellapart.training.batches import Arrays, derive_seed, shuffled_plan
+from tellapart.training.callbacks import Callback, HistoryFile, TensorBoardLog
 from tellapart.training.fit import FitResult, fit
+from tellapart.training.position import Stopped
 
 TRAIN, VALIDATION = tiny_arrays(70, 1), tiny_arrays(40, 2)
 STILL = 1e-30  # a learning rate that moves no float32 weight
@@ -34,8 +36,8 @@ STILL = 1e-30  # a learning rate that moves no float32 weight
 
 def run(network: nn.Module | None = None, **options) -> FitResult:
     """Fit the tiny task; keywords that are settings of a stage go there."""
-    settings = {k: options.pop(k) for k in list(options) if k in Stage.model_fields}
-    stage = Stage(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, **settings})
+    settings = {k: options.pop(k) for k in list(options) if k in TrainingStage.model_fields}
+    stage = TrainingStage(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, **settings})
     parts = {"train": TRAIN, "validation": VALIDATION}
     train, validation = (options.pop(name, part) for name, part in parts.items())
     return fit(
@@ -59,7 +61,7 @@ def test_folding_batch_norm_that_stands_still_changes_no_number(monkeypatch) -> 
     found = []
 
     def train(pairs) -> FitResult:
-        monkeypatch.setattr(parts_module, "find_pairs", pairs)
+        monkeypatch.setattr(learner_module, "find_pairs", pairs)
         torch.manual_seed(0)
         network = build_network(model, NUM_CLASSES, size)
         settings = {"optimizer": "sgd", "precision": "float32", "epochs": 2, "batch_size": 8}
@@ -143,7 +145,7 @@ def test_it_learns_and_returns_the_epoch_with_the_lowest_validation_loss() -> No
     result = run(network, epochs=12, learning_rate=0.03)
     losses = [row["validation_loss"] for row in result.history]
     assert result.best_epoch == int(np.argmin(losses)) + 1
-    assert result.last_epoch == 12 and result.stopped == ""
+    assert result.last_epoch == 12 and result.stopped is None
     assert result.history[-1]["accuracy"] > 0.9
     for name, value in network.state_dict().items():
         assert torch.equal(value, result.best_state[name])
@@ -304,7 +306,8 @@ def test_empty_parts_are_refused() -> None:
 def test_early_stopping_counts_epochs_without_a_lower_loss() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, NUM_CLASSES))
     result = run(network, epochs=20, learning_rate=STILL, early_stopping=EarlyStopping(patience=3))
-    assert (result.last_epoch, result.best_epoch, result.stopped) == (4, 1, "early stopping")
+    assert (result.last_epoch, result.best_epoch) == (4, 1)
+    assert result.stopped == Stopped("early stopping", 4, 20) and result.stopped.as_planned
 
 
 def test_the_learning_rate_falls_on_a_plateau() -> None:
@@ -317,7 +320,7 @@ def test_the_learning_rate_falls_on_a_plateau() -> None:
 
 def test_a_time_limit_ends_training_after_what_it_could_do() -> None:
     result = run(epochs=1000, time_limit_seconds=1e-6)
-    assert result.last_epoch == 1 and result.stopped == "time limit"
+    assert result.stopped == Stopped("time limit", 1, 1000)
 
 
 def test_ctrl_c_keeps_the_best_so_far() -> None:
@@ -328,7 +331,8 @@ def test_ctrl_c_keeps_the_best_so_far() -> None:
 
     network = tiny_network()
     result = run(network, epochs=50, progress=Impatient())
-    assert result.stopped == "interrupted" and result.last_epoch == 3
+    assert result.stopped == Stopped("interrupted", 3, 50)
+    assert result.stopped.text() == "stopped at epoch 3 of 50 (interrupted)"
     assert torch.equal(network.output.weight, result.best_state["output.weight"])
 
 
@@ -357,6 +361,24 @@ def test_a_callback_that_fails_stops_the_training() -> None:
         run(progress=Broken())
 
 
+def test_a_callback_can_stop_the_training_by_a_word() -> None:
+    class Enough(Callback):
+        closed = 0
+
+        def end_epoch(self, history) -> str | None:
+            return "enough" if len(history) == 2 else None
+
+        def close(self) -> None:
+            self.closed += 1
+
+    enough = Enough()
+    result = run(epochs=30, callbacks=[enough])
+    assert result.stopped == Stopped("enough", 2, 30) and not result.stopped.as_planned
+    assert len(result.history) == 2 and enough.closed == 1
+    # At the last epoch there is nothing to stop.
+    assert run(epochs=2, callbacks=[enough]).stopped is None
+
+
 # --- what it leaves -------------------------------------------------------------------------
 
 
@@ -365,20 +387,19 @@ def test_history_goes_to_csv_with_all_digits_and_to_tensorboard(tmp_path: Path) 
 
     listener = Listener()
     result = run(
-        history_file=tmp_path / "run" / "history.csv",
-        tensorboard_folder=tmp_path / "logs",
+        callbacks=[HistoryFile(tmp_path / "history.csv"), TensorBoardLog(tmp_path / "logs")],
         progress=listener,
     )
-    with (tmp_path / "run" / "history.csv").open() as file:
+    with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "epoch", "loss", "accuracy", "validation_loss", "validation_accuracy",
+        "stage", "epoch", "loss", "accuracy", "validation_loss", "validation_accuracy",
         "data_loss", "validation_data_loss", "learning_rate", "seconds",
     ]  # fmt: skip
     assert [float(r["validation_loss"]) for r in rows] == [
         r["validation_loss"] for r in result.history
     ]
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["history.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.csv", "logs"]
     events = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("validation_loss")
     assert [e.step for e in events] == [1, 2, 3]
     assert events[2].value == pytest.approx(result.history[2]["validation_loss"])

@@ -8,7 +8,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
-from tellapart.recipe import Stage
+from tellapart.recipe import TrainingStage
 from tellapart.training.averaging import WeightAverage
 from tellapart.training.mixing import mix
 from tellapart.training.objective import (
@@ -58,7 +58,7 @@ def test_class_weights_multiply_each_image_and_the_mean_is_over_images() -> None
     weights = torch.tensor([2.0, 1.0, 0.5])
     losses = -log_softmax(LOGITS)[[0, 1], [0, 2]]
     expected = (2 * losses[0] + 0.5 * losses[1]) / 2
-    objective = Objective(Stage(), weights)
+    objective = Objective(TrainingStage(), weights)
     assert float(objective(LOGITS, LABELS)) == pytest.approx(expected, rel=1e-5)
     assert float(objective(LOGITS, torch.eye(3)[LABELS])) == pytest.approx(expected, rel=1e-5)
 
@@ -67,7 +67,7 @@ def test_mixup_mixes_pixels_and_targets_by_one_share() -> None:
     # Image i is i everywhere, so a mixed pixel tells who was mixed, and in which share.
     images = torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 4, 4)
     labels = torch.arange(8)
-    mixed, targets = mix(images, labels, Stage(mixup=1.0), 8, np.random.default_rng(0))
+    mixed, targets = mix(images, labels, TrainingStage(mixup=1.0), 8, np.random.default_rng(0))
     assert torch.allclose(targets.sum(1), torch.ones(8))
     assert torch.allclose(mixed[:, 0, 0, 0], targets @ torch.arange(8.0), atol=1e-5)
     assert torch.allclose(mixed, mixed[:, :1, :1, :1].expand_as(mixed))
@@ -80,7 +80,8 @@ def test_cutmix_pastes_one_rectangle_and_shares_by_its_area() -> None:
     labels = torch.arange(8)
     sizes = set()
     for seed in range(20):
-        mixed, targets = mix(images, labels, Stage(cutmix=1.0), 8, np.random.default_rng(seed))
+        random = np.random.default_rng(seed)
+        mixed, targets = mix(images, labels, TrainingStage(cutmix=1.0), 8, random)
         for i, picture in enumerate(mixed):
             own = (picture == i).float().mean()
             assert float(targets[i, i]) == pytest.approx(float(own), abs=1e-5)
@@ -92,7 +93,7 @@ def test_cutmix_pastes_one_rectangle_and_shares_by_its_area() -> None:
 
 def test_mixup_and_cutmix_together_take_turns() -> None:
     images = torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 12, 12)
-    both = Stage(mixup=1.0, cutmix=1.0)
+    both = TrainingStage(mixup=1.0, cutmix=1.0)
     whole = [
         torch.equal(m, m[:, :, :1, :1].expand_as(m))
         for m in (

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from tellapart.errors import RecipeError
-from tellapart.recipe import Stage
-from tellapart.training.optimizers import (
+from tellapart.recipe import TrainingStage
+from tellapart.training.optimizers import build_optimizer
+from tellapart.training.parameter_groups import (
     GradualUnfreezing,
-    build_optimizer,
     parameter_groups,
     set_learning_rate,
 )
@@ -20,7 +20,7 @@ GRADIENTS = np.array([[1.0, -2.0, 1e-4], [0.5, 1.0, 2e-4], [-1.0, 3.0, -1e-4]], 
 START = np.array([0.3, -0.2, 0.1])
 
 
-def moved(stage: Stage) -> np.ndarray:
+def moved(stage: TrainingStage) -> np.ndarray:
     """Weights after three steps with given gradients."""
     module = nn.Linear(3, 1, bias=False)
     module.weight.data = torch.tensor(START, dtype=torch.float32)[None]
@@ -38,7 +38,7 @@ def test_rmsprop_is_keras(momentum: float) -> None:
         velocity = 0.9 * velocity + 0.1 * g**2
         moment = momentum * moment + 0.01 * g / np.sqrt(velocity + 1e-7)
         weight -= moment
-    stage = Stage(optimizer="rmsprop", learning_rate=0.01, momentum=momentum)
+    stage = TrainingStage(optimizer="rmsprop", learning_rate=0.01, momentum=momentum)
     assert moved(stage) == pytest.approx(weight, abs=1e-6)
 
 
@@ -50,10 +50,10 @@ def test_adam_has_keras_epsilon() -> None:
             weight -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + epsilon)
         return weight
 
-    assert moved(Stage(optimizer="adam", learning_rate=0.01)) == pytest.approx(
+    assert moved(TrainingStage(optimizer="adam", learning_rate=0.01)) == pytest.approx(
         by_hand(1e-7), abs=1e-7
     )
-    large = Stage(optimizer="adam", learning_rate=0.01, epsilon=1e-2)
+    large = TrainingStage(optimizer="adam", learning_rate=0.01, epsilon=1e-2)
     assert moved(large) == pytest.approx(by_hand(1e-2), abs=1e-7)
     assert abs(moved(large) - by_hand(1e-7)).max() > 1e-3
 
@@ -63,7 +63,7 @@ def test_nesterov_sgd_is_the_formula() -> None:
     for g in GRADIENTS:  # Keras: v = m v - lr g; w = w + m v - lr g
         velocity = 0.9 * velocity - 0.01 * g
         weight += 0.9 * velocity - 0.01 * g
-    stage = Stage(optimizer="sgd", learning_rate=0.01, momentum=0.9, nesterov=True)
+    stage = TrainingStage(optimizer="sgd", learning_rate=0.01, momentum=0.9, nesterov=True)
     assert moved(stage) == pytest.approx(weight, abs=1e-6)
 
 
@@ -82,7 +82,7 @@ def factor_of(groups: list[dict], weight: torch.Tensor) -> float:
 
 def test_earlier_stages_learn_more_slowly() -> None:
     network = TwoStages()
-    stage = Stage(backbone_learning_rate_factor=0.1, layer_decay=0.5, optimizer="sgd")
+    stage = TrainingStage(backbone_learning_rate_factor=0.1, layer_decay=0.5, optimizer="sgd")
     groups = parameter_groups(network, stage)
     assert factor_of(groups, network.head.weight) == 1.0
     assert factor_of(groups, network.backbone[1].weight) == pytest.approx(0.1)
@@ -96,7 +96,7 @@ def test_earlier_stages_learn_more_slowly() -> None:
 def test_only_what_moves_is_in_a_group_and_biases_do_not_decay() -> None:
     network = TwoStages()
     network.backbone.requires_grad_(False)
-    groups = parameter_groups(network, Stage(weight_decay=0.1))
+    groups = parameter_groups(network, TrainingStage(weight_decay=0.1))
     in_groups = [w for g in groups for w in g["params"]]
     assert len(in_groups) == 2
     decay = {w.ndim: g["weight_decay"] for g in groups for w in g["params"]}
@@ -127,4 +127,4 @@ def test_stages_are_unfrozen_from_the_output_down() -> None:
 )
 def test_settings_that_would_do_nothing_are_refused(settings: dict, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
-        build_optimizer(nn.Linear(2, 2), Stage(**settings), torch.device("cpu"))
+        build_optimizer(nn.Linear(2, 2), TrainingStage(**settings), torch.device("cpu"))

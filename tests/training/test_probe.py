@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tellapart.errors import DataError
 from tellapart.recipe import ProbeSettings
-from tellapart.training.probe import fit_probe, log_loss
+from tellapart.training.probe import log_loss, train_probe
 
 
 def clouds(
@@ -29,7 +29,7 @@ def test_probe_is_the_logistic_regression_that_validation_prefers(num_classes: i
     train, y = clouds(240, num_classes, seed=1)
     held_out, z = clouds(160, num_classes, seed=2)
     settings = ProbeSettings(strengths=(0.001, 0.03, 1.0))
-    probe = fit_probe(train[None], y, held_out[None], z, settings, num_classes=num_classes)
+    probe = train_probe(train[None], y, held_out[None], z, settings, num_classes=num_classes)
 
     scaler = StandardScaler().fit(train)
     losses = {}
@@ -49,7 +49,7 @@ def test_probe_is_the_logistic_regression_that_validation_prefers(num_classes: i
 def test_few_validation_images_leave_the_choice_to_cross_validation() -> None:
     train, y = clouds(60, 3, seed=3)
     held_out, z = clouds(9, 3, seed=4)
-    probe = fit_probe(train[None], y, held_out[None], z, ProbeSettings(), num_classes=3)
+    probe = train_probe(train[None], y, held_out[None], z, ProbeSettings(), num_classes=3)
     assert probe.chosen_by == "cross-validation"
     assert np.mean(probe.logits(held_out).argmax(axis=1) == z) > 0.5
 
@@ -57,7 +57,7 @@ def test_few_validation_images_leave_the_choice_to_cross_validation() -> None:
 def test_views_are_averaged_and_share_their_image_s_fold() -> None:
     train, y = clouds(80, 2, seed=5)
     views = np.stack([train, train[:, ::-1]])
-    probe = fit_probe(views, y, views[:, :0], y[:0], ProbeSettings(), num_classes=2)
+    probe = train_probe(views, y, views[:, :0], y[:0], ProbeSettings(), num_classes=2)
     assert probe.weight.shape == (2, 12)
 
 
@@ -65,14 +65,14 @@ def test_a_class_with_one_image_is_said() -> None:
     train, y = clouds(9, 2, seed=6)
     y = np.array([0] * 8 + [1])
     with pytest.raises(DataError, match="one training image"):
-        fit_probe(train[None], y, train[None, :0], y[:0], ProbeSettings(), num_classes=2)
+        train_probe(train[None], y, train[None, :0], y[:0], ProbeSettings(), num_classes=2)
 
 
 def test_one_training_image_a_class_is_enough_where_validation_images_choose() -> None:
     features, labels = clouds(60, 3, seed=9)
     first = np.array([int(np.flatnonzero(labels == label)[0]) for label in range(3)])
     rest = np.setdiff1d(np.arange(60), first)[:12]  # fewer than cross_validate_below
-    probe = fit_probe(
+    probe = train_probe(
         features[None, first], labels[first], features[None, rest], labels[rest],
         ProbeSettings(), num_classes=3,
     )  # fmt: skip
@@ -88,7 +88,7 @@ def test_rare_classes_weigh_more_when_asked() -> None:
 
     def recall_of_rare(weight: str) -> float:
         settings = ProbeSettings.model_validate({"class_weight": weight, "strengths": [0.1]})
-        probe = fit_probe(train[None], y, held_out[None], z, settings, num_classes=2)
+        probe = train_probe(train[None], y, held_out[None], z, settings, num_classes=2)
         return float(np.mean(probe.logits(held_out).argmax(axis=1)[z == 1] == 1))
 
     assert recall_of_rare("balanced") > recall_of_rare("none") + 0.2

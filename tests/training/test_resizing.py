@@ -19,7 +19,7 @@ from tiny import NUM_CLASSES, tiny_arrays, tiny_network
 
 from tellapart.errors import RecipeError
 from tellapart.progress import SilentProgress
-from tellapart.recipe import ProgressiveResizing, Stage
+from tellapart.recipe import ProgressiveResizing, TrainingStage
 from tellapart.training.batches import Arrays
 from tellapart.training.fit import fit
 from tellapart.training.resizing import shrink, training_image_size
@@ -64,7 +64,7 @@ def test_the_network_trains_on_small_images_first_and_is_validated_on_full_ones(
         if seen[-1:] != [(module.training, inputs[0].shape[2])]:
             seen.append((module.training, inputs[0].shape[2]))
 
-    stage = Stage(
+    stage = TrainingStage(
         epochs=4, progressive_resizing=ProgressiveResizing(image_size=32, share=0.5), cutmix=1.0
     )
     parts = tiny_arrays(30, 1, side=64), tiny_arrays(20, 2, side=64)
@@ -99,7 +99,7 @@ class Counter(SilentProgress):
 def test_the_display_counts_small_images_by_their_pixels(share, expected) -> None:
     """So that the time left is right: eight steps on a quarter of the pixels are two."""
     setting = ProgressiveResizing(image_size=32, share=share)
-    stage = Stage(epochs=4, batch_size=4, progressive_resizing=setting)
+    stage = TrainingStage(epochs=4, batch_size=4, progressive_resizing=setting)
     parts = tiny_arrays(32, 1, side=64), tiny_arrays(20, 2, side=64)
     counter = Counter()
     options = {"num_classes": NUM_CLASSES, "device": "cpu", "progress": counter}
@@ -113,7 +113,7 @@ def test_the_display_counts_small_images_by_their_pixels(share, expected) -> Non
 
 def test_a_network_with_weights_for_one_size_is_refused() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 62 * 62, NUM_CLASSES))
-    stage = Stage(epochs=2, progressive_resizing=ProgressiveResizing(image_size=32))
+    stage = TrainingStage(epochs=2, progressive_resizing=ProgressiveResizing(image_size=32))
     parts = tiny_arrays(30, 1, side=64), tiny_arrays(20, 2, side=64)
     with pytest.raises(RecipeError, match=r"progressive_resizing.image_size=32: .* one size"):
         fit(network, *parts, stage, num_classes=NUM_CLASSES, device="cpu")
@@ -122,7 +122,7 @@ def test_a_network_with_weights_for_one_size_is_refused() -> None:
 def test_features_are_refused() -> None:
     labels = np.arange(12) % NUM_CLASSES
     features = Arrays(np.ones((12, 5), np.float32), labels)
-    stage = Stage(epochs=1, progressive_resizing=ProgressiveResizing(image_size=32))
+    stage = TrainingStage(epochs=1, progressive_resizing=ProgressiveResizing(image_size=32))
     network = nn.Linear(5, NUM_CLASSES)
     with pytest.raises(RecipeError, match="needs images"):
         fit(network, features, features, stage, num_classes=NUM_CLASSES, device="cpu")

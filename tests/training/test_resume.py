@@ -17,12 +17,13 @@ from tiny import NUM_CLASSES, tiny_arrays, tiny_network
 from tellapart import recipe
 from tellapart.errors import RunError
 from tellapart.pixels.augmentation import build_augmentation
-from tellapart.recipe import EarlyStopping, ReduceOnPlateau, Stage
+from tellapart.recipe import EarlyStopping, ReduceOnPlateau, TrainingStage
 from tellapart.training.checkpoint import FILE_NAME
 from tellapart.training.fit import FitResult, fit
+from tellapart.training.position import Stopped
 
 #: Everything that has a state: momentum, average, plateau, patience, dropout, all the draws.
-STAGE = Stage(
+STAGE = TrainingStage(
     epochs=6,
     batch_size=16,
     optimizer="adam",
@@ -35,7 +36,9 @@ STAGE = Stage(
 )
 
 
-def train(folder: Path | None, die_at_step: int = 0, stage: Stage = STAGE, **options) -> FitResult:
+def train(
+    folder: Path | None, die_at_step: int = 0, stage: TrainingStage = STAGE, **options
+) -> FitResult:
     """Train the tiny task; with ``die_at_step`` the process kills itself in that step."""
     network = tiny_network(dropout=0.2, l2=0.01)
     steps = 0
@@ -105,15 +108,15 @@ def test_extend_goes_on_as_one_longer_training(tmp_path: Path, undisturbed: FitR
 
 
 def test_extend_after_early_stopping_starts_the_patience_anew(tmp_path: Path) -> None:
-    stage = Stage(
+    stage = TrainingStage(
         epochs=30, batch_size=16, learning_rate=1e-30, early_stopping=EarlyStopping(
             patience=2, minimum_change=0.5
         ),
     )  # fmt: skip
     stopped = train(tmp_path, stage=stage)
-    assert (stopped.last_epoch, stopped.stopped) == (3, "early stopping")
+    assert stopped.stopped == Stopped("early stopping", 3, 30)
     longer = train(tmp_path, stage=stage, extend=5)
-    assert (longer.last_epoch, longer.stopped) == (5, "early stopping")
+    assert longer.stopped == Stopped("early stopping", 5, 8)
     assert without_seconds(longer)[:3] == without_seconds(stopped)
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tellapart.recipe import EarlyStopping, ReduceOnPlateau, Stage
+from tellapart.recipe import EarlyStopping, ReduceOnPlateau, TrainingStage
 from tellapart.training.schedules import Patience, Plateau, schedule_factor
 
 
@@ -16,7 +16,7 @@ def test_one_cycle_is_pytorchs() -> None:
     reference = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=1.0, total_steps=50, pct_start=0.3, cycle_momentum=False
     )
-    stage = Stage(schedule="one_cycle", warmup=0.3)
+    stage = TrainingStage(schedule="one_cycle", warmup=0.3)
     for step in range(50):
         assert schedule_factor(stage, step, 50) == pytest.approx(reference.get_last_lr()[0])
         optimizer.step()
@@ -25,7 +25,7 @@ def test_one_cycle_is_pytorchs() -> None:
 
 
 def test_cosine_rises_in_a_line_and_falls_to_zero() -> None:
-    stage = Stage(schedule="cosine", warmup=0.1)
+    stage = TrainingStage(schedule="cosine", warmup=0.1)
     factors = [schedule_factor(stage, step, 100) for step in range(100)]
     assert factors[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -37,9 +37,9 @@ def test_cosine_rises_in_a_line_and_falls_to_zero() -> None:
 
 
 def test_without_warmup_both_start_at_the_top() -> None:
-    assert schedule_factor(Stage(schedule="cosine"), 0, 10) == 1.0
-    assert schedule_factor(Stage(schedule="one_cycle"), 0, 10) == pytest.approx(1.0)
-    assert schedule_factor(Stage(), 7, 10) == 1.0
+    assert schedule_factor(TrainingStage(schedule="cosine"), 0, 10) == 1.0
+    assert schedule_factor(TrainingStage(schedule="one_cycle"), 0, 10) == pytest.approx(1.0)
+    assert schedule_factor(TrainingStage(), 7, 10) == 1.0
 
 
 def test_an_improvement_below_min_delta_does_not_help_the_plateau_rule() -> None:

@@ -143,6 +143,45 @@ def test_scratch_training_resumes_and_extends(photos: Path, tmp_path: Path) -> N
     assert longer.history()[:3] == before
 
 
+def test_an_extension_that_dies_leaves_the_finished_run_as_it_was(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tellapart.training import fit as fit_module
+
+    run = train(photos, runs=tmp_path, **SCRATCH)
+    before = {f.name: f.read_bytes() for f in (run.model_file, run.path / "metrics.json")}
+    take_epoch = fit_module.train_epoch
+    dies_in = 4
+
+    def dying(plan, step, course, epoch, *others):
+        if epoch == dies_in:
+            raise SystemExit  # nothing catches it, as nothing catches a kill
+        return take_epoch(plan, step, course, epoch, *others)
+
+    monkeypatch.setattr(fit_module, "train_epoch", dying)
+    with pytest.raises(SystemExit):
+        resume(run.path, extend=2)
+    with pytest.raises(RunError, match="is finished"):  # nothing was added yet
+        resume(run.path)
+    dies_in = 5
+    with pytest.raises(SystemExit):
+        resume(run.path, extend=2)
+    left = ta.open_run(run.path)
+    assert left.status == "complete" and [r["epoch"] for r in left.history()] == [1, 2, 3, 4]
+    assert {f: (run.path / f).read_bytes() for f in before} == before
+    assert ta.predict(run.path, [next(photos.rglob("*.jpg"))])[0].probabilities
+    dies_in = 0
+    longer = resume(run.path)  # one of two epochs is left
+    assert longer.status == "complete"
+    assert [row["epoch"] for row in longer.history()] == [1, 2, 3, 4, 5]
+
+
+def test_a_probe_begins_from_no_run(photos: Path, probe_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="method 'probe' trains no network; leave --from out"):
+        train(photos, runs=tmp_path, from_run=probe_run.path, **PROBE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_of_changed_images_is_not_resumed(
     image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ class AuditReport:
 
 
 def audit(
-    cache: PixelCache,
+    images: PixelCache,
     features: Floats | None = None,
     *,
     probabilities: NDArray[np.float64] | None = None,
@@ -94,7 +94,7 @@ def audit(
     """Look for everything that is often wrong with a set of images.
 
     Args:
-        cache: the images.
+        images: decoded, with their table.
         features: float32 (N, D) of a network, row i of image i. Without them wrong labels and
             outliers are not looked for, and near duplicates only where they are hardly cropped.
         probabilities: float64 (N, num_classes), for each image by a model that was not trained
@@ -104,18 +104,18 @@ def audit(
     Raises:
         ValueError: features or probabilities do not have one row for each image.
     """
-    table = cache.table
+    table = images.table
     for name, given in (("features", features), ("probabilities", probabilities)):
         if given is not None and len(given) != len(table):
             raise ValueError(f"{name} has {len(given)} rows for {len(table)} images")
-    measures = measure(cache.pixels, progress=progress)
-    headers = read_headers(cache, progress=progress)
+    measures = measure(images.pixels, progress=progress)
+    headers = read_headers(images, progress=progress)
     principal = None if features is None else principal_directions(features)
     similar = find_similar(measures.grey(), principal, progress=progress)
     seen = ~blank_rows(measures)
     findings = [
         *_left_out(table.problems),
-        *find_copies(table, cache.digests, similar),
+        *find_copies(table, images.digests, similar),
         *find_poor_pictures(table, measures),
         *find_odd_sizes(table, headers),
         *find_shortcuts(table, headers, measures),

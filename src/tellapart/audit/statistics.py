@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellapart import cache as store
+from tellapart import cache
 from tellapart.data.listing import shown
 from tellapart.data.pixels import PixelCache
 from tellapart.errors import DataError
@@ -139,7 +139,7 @@ def read_headers(pixels: PixelCache, *, progress: Progress = SILENT) -> Headers:
         )
 
     # Equal contents have equal headers, so the digests of the files are the whole key.
-    folder = store.entry("headers", store.combine_digests(pixels.digests), build)
+    folder = cache.entry("headers", cache.combine_digests(pixels.digests), build)
     with np.load(folder / "headers.npz", allow_pickle=False) as found:
         return Headers(**{name: found[name] for name in found.files})
 

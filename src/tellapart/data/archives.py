@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tellapart.data.listing import is_system_name, shown
 from tellapart.errors import DataError
-from tellapart.progress import Stage
+from tellapart.progress import Work
 
 #: Limits on what one archive may hold, in bytes and files.
 MAXIMUM_BYTES = 100 * 2**30
@@ -23,7 +23,7 @@ RATIO_MATTERS_FROM_BYTES = 256 * 2**20
 _BLOCK = 2**20
 
 
-def extract(archive: Path, stage: Stage) -> Path:
+def extract(archive: Path, stage: Work) -> Path:
     """The folder in the cache that holds the archive's files; extracted on first use.
 
     Raises:
@@ -41,7 +41,7 @@ def extract(archive: Path, stage: Stage) -> Path:
     return entry("archives", digest, lambda folder: unpack(archive, folder, stage))
 
 
-def unpack(archive: Path, folder: Path, stage: Stage) -> None:
+def unpack(archive: Path, folder: Path, stage: Work) -> None:
     """Check every member of a zip, then write them below ``folder``; see :func:`extract`."""
     try:
         with zipfile.ZipFile(archive) as opened:

@@ -24,7 +24,7 @@ from tellapart.data.listing import (
     visible_folders,
 )
 from tellapart.errors import DataError
-from tellapart.progress import Stage
+from tellapart.progress import Work
 
 PART_NAMES = {
     "train": "train",
@@ -162,7 +162,7 @@ def _match(base: Path, pattern: str) -> Iterable[str]:
 # --- a folder of class folders ------------------------------------------------------------
 
 
-def list_folder(root: Path, named: Parts, stage: Stage) -> Listing:
+def list_folder(root: Path, named: Parts, stage: Work) -> Listing:
     """List a folder of class folders, with or without folders of parts above them."""
     listing = Listing(root)
     first = next((names[0] for _, names in named.items() if names), None)
@@ -178,7 +178,7 @@ def list_folder(root: Path, named: Parts, stage: Stage) -> Listing:
     return listing
 
 
-def _list_classes(listing: Listing, prefix: str, part: str, stage: Stage) -> None:
+def _list_classes(listing: Listing, prefix: str, part: str, stage: Work) -> None:
     found = scan(listing.root / prefix, prefix, stage)
     start = len(prefix)
     filled = set()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tellapart.errors import DataError
-from tellapart.progress import Stage
+from tellapart.progress import Work
 
 IMAGE_EXTENSIONS = frozenset(
     {
@@ -155,7 +155,7 @@ class Scan:
     folders: list[str] = field(default_factory=list)
 
 
-def scan(folder: Path, prefix: str, stage: Stage) -> Scan:
+def scan(folder: Path, prefix: str, stage: Work) -> Scan:
     """List the images below ``folder``; their paths get ``prefix`` in front.
 
     Links are followed, except those that lead back to a folder on the way.

@@ -24,7 +24,7 @@ from tellapart.data.listing import (
     shown,
 )
 from tellapart.errors import DataError
-from tellapart.progress import Stage
+from tellapart.progress import Work
 
 MANIFEST_EXTENSIONS = frozenset({"csv", "tsv", "json", "jsonl", "ndjson", "parquet"})
 PATH_COLUMNS = (
@@ -176,7 +176,7 @@ def has_path_and_label(path: Path) -> bool:
 
 def list_manifest(
     source: Path,
-    stage: Stage,
+    stage: Work,
     *,
     root: Path | None = None,
     path_column: str | None = None,

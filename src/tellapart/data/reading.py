@@ -32,7 +32,7 @@ from tellapart.data.manifests import (
 )
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
-from tellapart.progress import SILENT, Progress, Stage
+from tellapart.progress import SILENT, Progress, Work
 
 
 def read_table(
@@ -132,7 +132,7 @@ def _list(
     path_column: str | None,
     label_column: str | None,
     root: Path | str | None,
-    stage: Stage,
+    stage: Work,
 ) -> Listing:
     columns = {"path_column": path_column, "label_column": label_column}
     if place.is_file():
@@ -169,7 +169,7 @@ def _named_tables(place: Path, named: Parts) -> list[tuple[str, Path]]:
 
 
 def _list_tables(
-    tables: Sequence[tuple[str, Path]], root: Path, columns: dict[str, str | None], stage: Stage
+    tables: Sequence[tuple[str, Path]], root: Path, columns: dict[str, str | None], stage: Work
 ) -> Listing:
     whole = Listing(root)
     lists = [list_manifest(path, stage, root=root, part=p, **columns) for p, path in tables]

@@ -88,7 +88,7 @@ def reliability(
 # --- temperature ----------------------------------------------------------------------------
 
 
-def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
+def choose_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
     """The temperature that makes the log loss on validation images smallest.
 
     Probabilities become ``softmax(logits / temperature)``: above 1 they are softened (the

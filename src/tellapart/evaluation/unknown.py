@@ -90,7 +90,7 @@ def load_unknown(file: Path) -> UnknownDetector:
         raise RunError(f"{file} is damaged: {error}.") from error
 
 
-def fit_unknown(
+def build_detector(
     train_features: NDArray[np.float32],
     validation_features: NDArray[np.float32],
     *,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart import cache as store
+from tellapart import cache
 
 #: Below this many images t-SNE has nothing to arrange and PCA is used.
 _FEWEST = 30
@@ -28,12 +28,12 @@ def embed(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float64]
     """
     values = np.ascontiguousarray(vectors)
     facts = f"{values.shape}{values.dtype}{_VERSION}{seed}"
-    key = store.text_digest(store.bytes_digest(values.tobytes()), facts)
+    key = cache.text_digest(cache.bytes_digest(values.tobytes()), facts)
 
     def build(folder: Path) -> None:
         np.save(folder / _FILE, _arrange(values, seed))
 
-    folder = store.entry("maps", key, build)
+    folder = cache.entry("maps", key, build)
     points: NDArray[np.float64] = np.load(folder / _FILE)
     return points
 

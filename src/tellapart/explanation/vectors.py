@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart import cache as store
+from tellapart import cache
 from tellapart.data.pixels import PixelCache
 from tellapart.engines.choice import ENGINE_VERSION, build_engine
 from tellapart.engines.engine import Engine
@@ -32,7 +32,7 @@ def vectors_of_all(
     classifier: Classifier, images: PixelCache, *, progress: Progress = SILENT
 ) -> NDArray[np.float32]:
     """Vectors (N, D) of all images of a pixel cache, in its order; kept for the next time."""
-    key = store.text_digest(
+    key = cache.text_digest(
         _network_key(classifier), images.key, ENGINE_VERSION, resolve_device(classifier.device),
         processor_name(),
     )
@@ -46,7 +46,7 @@ def vectors_of_all(
                 stage.advance(len(blocks[-1]))
         np.save(folder / _FILE, np.concatenate(blocks))
 
-    folder = store.entry("vectors", key, build)
+    folder = cache.entry("vectors", key, build)
     vectors: NDArray[np.float32] = np.load(folder / _FILE, mmap_mode="r")
     return vectors
 
@@ -54,7 +54,7 @@ def vectors_of_all(
 def _network_key(classifier: Classifier) -> str:
     """A frozen backbone has its own name; a probe on it has no hidden layers to add to it."""
     frozen = classifier.description.frozen_backbone
-    return frozen or f"vectors-{store.file_digest(classifier.stored_file)}"
+    return frozen or f"vectors-{cache.file_digest(classifier.stored_file)}"
 
 
 def _engine(classifier: Classifier, expected_images: int) -> Engine:

@@ -49,7 +49,7 @@ class TrainableDescription:
         )
 
 
-def stages(backbone: nn.Module) -> list[tuple[str, list[nn.Module]]]:
+def backbone_stages(backbone: nn.Module) -> list[tuple[str, list[nn.Module]]]:
     """Parts of a backbone from input to output, for layer-wise learning rates and unfreezing.
 
     Each stage is a name and its modules with parameters of their own: read them with

@@ -28,8 +28,8 @@ from tellapart.models.head import (
     build_head,
     initialise,
 )
+from tellapart.models.scratch_builder import ImageSize, Layers, Options
 from tellapart.models.scratch_fast import fast_resnet
-from tellapart.models.scratch_parts import ImageSize, Options, Parts
 from tellapart.recipe import HeadLayer
 
 # --- building blocks -----------------------------------------------------------------------
@@ -71,7 +71,7 @@ def _dropout(rate: float) -> HeadLayer:
 # --- documents 001 to 003 -------------------------------------------------------------------
 
 
-def small_cnn(image_size: ImageSize, options: Options) -> Parts:
+def small_cnn(image_size: ImageSize, options: Options) -> Layers:
     """Document 001, Model S: three convolutions, each halved by pooling, and a dense layer."""
     layers: list[nn.Module] = []
     for num_inputs, num_filters in ((3, 16), (16, 32), (32, 64)):
@@ -79,7 +79,7 @@ def small_cnn(image_size: ImageSize, options: Options) -> Parts:
     return nn.Sequential(*layers), [_flatten(), _dense(128)]
 
 
-def batch_norm_cnn(image_size: ImageSize, options: Options) -> Parts:
+def batch_norm_cnn(image_size: ImageSize, options: Options) -> Layers:
     """Document 001's announced successor: pairs of convolutions with BatchNorm, and dropout.
 
     The document leaves order and rates open: convolution, BatchNorm, ReLU, and the rates
@@ -102,7 +102,7 @@ def batch_norm_cnn(image_size: ImageSize, options: Options) -> Parts:
     return nn.Sequential(*layers), head
 
 
-def five_layer_cnn(image_size: ImageSize, options: Options) -> Parts:
+def five_layer_cnn(image_size: ImageSize, options: Options) -> Layers:
     """Document 002's vanilla CNN: five unpadded convolutions straight to the output."""
     layers: list[nn.Module] = []
     for num_inputs, num_filters in ((3, 32), (32, 64), (64, 128), (128, 256)):
@@ -112,7 +112,7 @@ def five_layer_cnn(image_size: ImageSize, options: Options) -> Parts:
     return nn.Sequential(*layers), [_flatten(), *([_dropout(rate)] if rate else [])]
 
 
-def strided_cnn(image_size: ImageSize, options: Options) -> Parts:
+def strided_cnn(image_size: ImageSize, options: Options) -> Layers:
     """Document 003's baseline: two strided convolutions, pooled, with L2 on every kernel."""
     l2 = float(options["l2"])
     backbone = nn.Sequential(
@@ -129,7 +129,7 @@ def strided_cnn(image_size: ImageSize, options: Options) -> Parts:
 # --- document 004 -----------------------------------------------------------------------------
 
 
-def simple_cnn(image_size: ImageSize, options: Options) -> Parts:
+def simple_cnn(image_size: ImageSize, options: Options) -> Layers:
     """Document 004's SimpleModel; its second pooling was built but never used, so is not here."""
     backbone = nn.Sequential(
         convolution(3, 32, 3),
@@ -141,7 +141,7 @@ def simple_cnn(image_size: ImageSize, options: Options) -> Parts:
     return backbone, [_flatten()]
 
 
-def mid_cnn(image_size: ImageSize, options: Options) -> Parts:
+def mid_cnn(image_size: ImageSize, options: Options) -> Layers:
     """Document 004's MidModel: three pairs of unpadded convolutions, pooling, dropout."""
     layers: list[nn.Module] = []
     num_inputs = 3
@@ -177,7 +177,7 @@ class ResidualBlock(nn.Module):
         return torch.relu(inner + self.shortcut(x))
 
 
-def resnet(image_size: ImageSize, options: Options) -> Parts:
+def resnet(image_size: ImageSize, options: Options) -> Layers:
     """Document 004's CustomResNet: the layout of ResNet-18, global pooling, a dense layer."""
     backbone = nn.Sequential(
         convolution(3, 64, 7, stride=2, padding=3),
@@ -222,7 +222,7 @@ class InceptionBlock(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
-def inception(image_size: ImageSize, options: Options) -> Parts:
+def inception(image_size: ImageSize, options: Options) -> Layers:
     """Document 004's InceptionModel: three inception blocks, each narrowed by a 7x7 convolution.
 
     The inside of the block is not printed; this is the one reading of its parameter count
@@ -246,7 +246,7 @@ def inception(image_size: ImageSize, options: Options) -> Parts:
 class ScratchNetwork:
     """One network: how it is built, and the images it was made for."""
 
-    build: Callable[[ImageSize, Options], Parts]
+    build: Callable[[ImageSize, Options], Layers]
     #: Height and width in pixels where the recipe names none.
     image_size: int
     description: str

@@ -13,7 +13,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from tellapart.models.scratch_parts import ImageSize, Options, Parts
+from tellapart.models.scratch_builder import ImageSize, Layers, Options
 from tellapart.recipe import HeadLayer
 
 #: Height and width the body works at; larger images are halved by the stem until near it.
@@ -56,7 +56,7 @@ class Residual(nn.Module):
         return x + inner
 
 
-def fast_resnet(image_size: ImageSize, options: Options) -> Parts:
+def fast_resnet(image_size: ImageSize, options: Options) -> Layers:
     """Stem, three halvings to 2, 4 and 8 times the width, two residual blocks.
 
     Images much larger than :data:`BODY_SIZE` first pass strided convolutions, one for each

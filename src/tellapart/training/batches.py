@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tellapart.errors import TrainingError
 from tellapart.machine import memory_bytes
 
 #: A part of at most this share of the machine's memory is copied there for training.
@@ -69,7 +70,20 @@ class Arrays:
         return bool(self.inputs.dtype == np.uint8)
 
 
-class Source:
+def require_images(parts: Sequence[tuple[str, Arrays]]) -> None:
+    """Refuse empty parts.
+
+    Raises:
+        TrainingError: a part has no images.
+    """
+    for name, part in parts:
+        if not len(part):
+            raise TrainingError(
+                f"The {name} part has no images; give each class some, or change the split."
+            )
+
+
+class BatchSource:
     """Batches of one part, as float32 tensors on the device."""
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:

@@ -7,7 +7,8 @@ the outcome. Any other stage trains on the images themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from tellapart.models.cut import Tail, cut_backbone, cut_point
 from tellapart.models.freezing import describe_trainable, freeze
 from tellapart.models.network import Network, build_network, count_parameters
 from tellapart.pixels.augmentation import build_augmentation
-from tellapart.recipe import BackboneModel, Recipe, Stage
-from tellapart.run import write_text
+from tellapart.recipe import BackboneModel, Recipe, TrainingStage
+from tellapart.training.callbacks import HistoryFile, TensorBoardLog
+from tellapart.training.checkpoint import load_checkpoint
 from tellapart.training.fit import Arrays, FitResult, fit
 from tellapart.training.outcome import Task, Trained
+from tellapart.training.position import INTERRUPTED, Position, Stopped
 
 
 def train_by_fit(task: Task) -> Trained:
@@ -45,11 +48,11 @@ def train_by_fit(task: Task) -> Trained:
     )
     if task.start_state is not None:
         _load_state(network, task.start_state)
-    stages = _stages(recipe)
-    history: list[dict[str, float]] = []
+    stages = recipe.stages
+    history: list[Mapping[str, float]] = []
     notes: list[str] = []
     facts: dict[str, Any] = {"stages": []}
-    stopped = ""
+    stopped: Stopped | None = None
     counts = (0, 0)
     for number, stage in enumerate(stages, start=1):
         freeze(network, stage.trainable)
@@ -58,22 +61,33 @@ def train_by_fit(task: Task) -> Trained:
             text = describe_trainable(network).text()
             notes.append(f"Stage {number}: " + text.replace("\n", "; "))
             task.progress.note(text)
-        result = _run_stage(network, task, stage, number)
+        kept = _copy(network) if number > 1 else {}
+        try:
+            result = _run_stage(network, task, stage, number, history)
+        except KeyboardInterrupt:
+            if number == 1:
+                raise  # there is nothing to keep
+            network.load_state_dict(kept)
+            stopped = Stopped(INTERRUPTED, 0, stage.epochs, number, len(stages))
+            facts["stages"].append(
+                {"best_epoch": 0, "last_epoch": 0, "stopped": INTERRUPTED,
+                 "target_epochs": stage.epochs}
+            )  # fmt: skip
+            break
         history += [{"stage": float(number), **row} for row in result.history]
+        notes += result.notes
         facts["stages"].append(
             {
                 "best_epoch": result.best_epoch,
                 "last_epoch": result.last_epoch,
-                "stopped": result.stopped,
+                "stopped": result.stopped.reason if result.stopped else "",
                 "total_parameters": counts[0],
                 "trainable_parameters": counts[1],
                 **result.facts,
             }
         )
-        stopped = result.stopped
-        if task.history_file is not None:
-            write_history(task.history_file, history)
-        if stopped == "interrupted":
+        if result.stopped is not None and not result.stopped.as_planned:
+            stopped = replace(result.stopped, stage=number, num_stages=len(stages))
             break
     state = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
     return Trained(
@@ -85,14 +99,23 @@ def train_by_fit(task: Task) -> Trained:
         history=history,
         facts=facts,
         notes=notes,
-        stopped="interrupted" if stopped == "interrupted" else "",
+        stopped=stopped,
     )
 
 
-def _run_stage(network: Network, task: Task, stage: Stage, number: int) -> FitResult:
-    """One stage: on features of what stands still, computed once, else on the images."""
+def _run_stage(
+    network: Network,
+    task: Task,
+    stage: TrainingStage,
+    number: int,
+    earlier: Sequence[Mapping[str, float]],
+) -> FitResult:
+    """One stage: on features of what stands still, computed once, else on the images.
+
+    ``earlier`` are the rows of the stages before it.
+    """
     recipe = task.recipe
-    checkpoint = task.checkpoint_folder / f"stage-{number}" if task.checkpoint_folder else None
+    checkpoint = stage_folder(task.checkpoint_folder, number) if task.checkpoint_folder else None
     augmentation = build_augmentation(recipe.augmentation) if recipe.augmentation else None
     still = _still_part(network, task, stage, augmentation is not None)
     if still is not None:
@@ -102,9 +125,13 @@ def _run_stage(network: Network, task: Task, stage: Stage, number: int) -> FitRe
     else:
         module = network
         train, validation = (
-            Arrays(task.cache.pixels, task.labels_of(part), task.rows[part])
+            Arrays(task.images.pixels, task.labels_of(part), task.rows[part])
             for part in ("train", "validation")
         )
+    callbacks = list(task.callbacks)
+    if task.tensorboard_folder is not None:
+        callbacks.append(TensorBoardLog(task.tensorboard_folder))
+    file = HistoryFile(task.history_file, number, earlier) if task.history_file else None
     result = fit(
         module,
         train,
@@ -116,19 +143,35 @@ def _run_stage(network: Network, task: Task, stage: Stage, number: int) -> FitRe
         device=task.device,
         checkpoint_folder=checkpoint,
         progress=task.progress,
-        tensorboard_folder=task.tensorboard_folder,
-        extend=task.extend if number == len(_stages(recipe)) else 0,
+        callbacks=[*([file] if file else []), *callbacks],
+        extend=task.extend if number == len(recipe.stages) else 0,
     )
+    if file is not None:  # a training that was cut off just before its last row has it now
+        file.end_epoch(result.history)
     module.load_state_dict(result.best_state)
     return result
 
 
-def _stages(recipe: Recipe) -> list[Stage]:
-    return [recipe.training, *([recipe.fine_tuning] if recipe.fine_tuning else [])]
+def _copy(network: Network) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def is_unfinished(recipe: Recipe, checkpoint_folder: Path) -> bool:
+    """Whether the last stage's checkpoint stands before its last epoch."""
+    saved = load_checkpoint(stage_folder(checkpoint_folder, len(recipe.stages)))
+    if saved is None:
+        return False
+    at = Position(**saved[1]["position"])
+    return at.epoch < at.target_epochs and not at.stopped
+
+
+def stage_folder(checkpoint_folder: Path, number: int) -> Path:
+    """Where the checkpoint of a stage is, counted from 1."""
+    return checkpoint_folder / f"stage-{number}"
 
 
 def _still_part(
-    network: Network, task: Task, stage: Stage, augmented: bool
+    network: Network, task: Task, stage: TrainingStage, augmented: bool
 ) -> tuple[nn.Module, str] | None:
     """What moves on features that are computed once, and where the still part ends.
 
@@ -154,7 +197,7 @@ def _still_part(
     return tail.to(memory_format=torch.channels_last), at
 
 
-def _feature_arrays(task: Task, stage: Stage, until: str) -> tuple[Arrays, Arrays]:
+def _feature_arrays(task: Task, stage: TrainingStage, until: str) -> tuple[Arrays, Arrays]:
     """Features of the still part: of augmented views to train on, plain to choose by."""
     model = task.recipe.model
     if not isinstance(model, BackboneModel):
@@ -162,7 +205,7 @@ def _feature_arrays(task: Task, stage: Stage, until: str) -> tuple[Arrays, Array
     plain = extract_features(
         model,
         task.preprocessing,
-        task.cache,
+        task.images,
         until=until,
         device=task.device,
         progress=task.progress,
@@ -173,7 +216,7 @@ def _feature_arrays(task: Task, stage: Stage, until: str) -> tuple[Arrays, Array
     views = extract_views(
         model,
         task.preprocessing,
-        task.cache,
+        task.images,
         task.recipe.augmentation,
         views=stage.cached_views,
         rows=task.rows["train"],
@@ -185,7 +228,7 @@ def _feature_arrays(task: Task, stage: Stage, until: str) -> tuple[Arrays, Array
     return Arrays(views, task.labels_of("train")), validation
 
 
-def _frozen_key(task: Task, stages: list[Stage]) -> str:
+def _frozen_key(task: Task, stages: Sequence[TrainingStage]) -> str:
     """The key of the shared backbone engine where nothing of the backbone ever moved."""
     model = task.recipe.model
     if not isinstance(model, BackboneModel) or model.features != "pooled" or model.head:
@@ -210,18 +253,3 @@ def _load_state(network: Network, state: Mapping[str, np.ndarray[Any, Any]]) -> 
             f"fit, first '{sorted(wrong)[0]}'; use the same model, classes and head."
         )
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-
-
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Write a row an epoch, all stages one after the other."""
-    columns = list(dict.fromkeys(key for row in history for key in row))
-    lines = [",".join(columns)]
-    for row in history:
-        lines.append(",".join(_text(row.get(column)) for column in columns))
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def _text(value: float | None) -> str:
-    if value is None:
-        return ""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(value)

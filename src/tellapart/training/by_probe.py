@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tellapart.engines.features import backbone_key, extract_features
 from tellapart.errors import RecipeError
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.recipe import BackboneModel
+from tellapart.recipe import BackboneModel, Recipe
 from tellapart.training.outcome import Task, Trained
-from tellapart.training.probe import fit_probe
+from tellapart.training.probe import train_probe
 
 
 def train_by_probe(task: Task) -> Trained:
@@ -21,28 +21,19 @@ def train_by_probe(task: Task) -> Trained:
     Raises:
         RecipeError: the recipe's model is no backbone with pooled features.
     """
-    model = task.recipe.model
-    if not isinstance(model, BackboneModel) or model.features != "pooled" or model.head:
-        raise RecipeError(
-            f"The recipe {task.recipe.name} has method 'probe', which needs a backbone with "
-            "pooled features and no head layers; set method=fit for other networks."
-        )
-    if model.weights == "none":
-        raise RecipeError("A probe needs a pretrained backbone; set model.weights=auto.")
+    model = checked_backbone(task.recipe)
     settings = task.recipe.probe
-    if "original" not in settings.views:
-        raise RecipeError("probe.views needs 'original'; 'flip' can be added to it.")
     # Prediction sees the views that the probe was fitted and scored on, whatever was asked.
     test_time: Literal["none", "flip"] = "flip" if "flip" in settings.views else "none"
     features = extract_features(
         model,
         task.preprocessing,
-        task.cache,
+        task.images,
         views=settings.views,
         device=task.device,
         progress=task.progress,
     )
-    probe = fit_probe(
+    probe = train_probe(
         features[:, task.rows["train"]],
         task.labels_of("train"),
         features[:, task.rows["validation"]],
@@ -81,6 +72,25 @@ def train_by_probe(task: Task) -> Trained:
             "strength_log_losses": {str(k): v for k, v in probe.losses.items()},
         },
     )
+
+
+def checked_backbone(recipe: Recipe) -> BackboneModel:
+    """The backbone of a recipe that a probe can be trained on.
+
+    Raises:
+        RecipeError: its model is no pretrained backbone with pooled features.
+    """
+    model = recipe.model
+    if not isinstance(model, BackboneModel) or model.features != "pooled" or model.head:
+        raise RecipeError(
+            f"The recipe {recipe.name} has method '{recipe.method}', which needs a backbone with "
+            "pooled features and no head layers; set method=fit for other networks."
+        )
+    if model.weights == "none":
+        raise RecipeError("A probe needs a pretrained backbone; set model.weights=auto.")
+    if "original" not in recipe.probe.views:
+        raise RecipeError("probe.views needs 'original'; 'flip' can be added to it.")
+    return model
 
 
 def backbone_state(

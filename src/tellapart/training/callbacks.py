@@ -1,17 +1,17 @@
 """What is told of each epoch: the history file, TensorBoard, the line on the screen.
 
-A callback takes an epoch's row and may not fail: an error in one stops the training.
+A callback can stop the training by a word, and an error in one ends it.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tellapart.errors import TrainingError
 from tellapart.progress import Progress
+from tellapart.run import write_text
 from tellapart.wording import percent
 
 #: Columns of the history. ``loss`` and ``validation_loss`` hold the L2 penalty, as in Keras;
@@ -31,37 +31,41 @@ COLUMNS = (
 Row = Mapping[str, float]
 
 
-class Callback(Protocol):
-    """Something that wants to know of each epoch."""
+class Callback:
+    """Something that wants to know of each epoch; a subclass says what it does with it."""
 
-    def end_epoch(self, history: Sequence[Row]) -> None:
-        """Called with all rows so far, the newest last."""
+    def end_epoch(self, history: Sequence[Row]) -> str | None:
+        """Called after each epoch with all rows so far, the newest last.
+
+        Returns:
+            Why the training should stop now, in a few words; nothing: go on.
+        """
 
     def close(self) -> None:
         """Called once, when training ends, however it ends."""
 
 
-class HistoryFile:
-    """Keeps a CSV file in step with the history."""
+class HistoryFile(Callback):
+    """Keeps the CSV file of a run in step with its history: all stages, a row an epoch."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, stage: int = 1, earlier: Sequence[Row] = ()) -> None:
+        """``earlier``: rows of the stages before this one, as they stand in the file."""
+        self._path, self._stage, self._earlier = path, stage, earlier
 
     def end_epoch(self, history: Sequence[Row]) -> None:
-        """Write all rows under another name and rename."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._path.with_name(f"{self._path.name}.partial")
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(history)
-        unfinished.replace(self._path)
-
-    def close(self) -> None:
-        """Nothing is open between epochs."""
+        """Replace the file by one with all rows."""
+        rows = [*self._earlier, *({"stage": self._stage, **row} for row in history)]
+        lines = [",".join(("stage", *COLUMNS))]
+        lines += [",".join(_text(row[name]) for name in ("stage", *COLUMNS)) for row in rows]
+        write_text(self._path, "\n".join(lines) + "\n")
 
 
-class TensorBoardLog:
+def _text(value: float) -> str:
+    """Whole numbers without a point, others with all their digits."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(value)
+
+
+class TensorBoardLog(Callback):
     """Writes the columns as scalars for TensorBoard, by epoch.
 
     Raises:
@@ -90,7 +94,7 @@ class TensorBoardLog:
         self._writer.close()
 
 
-class EpochLines:
+class EpochLines(Callback):
     """Prints one line an epoch."""
 
     def __init__(self, progress: Progress) -> None:
@@ -105,22 +109,7 @@ class EpochLines:
             f"learning rate {row['learning_rate']:.3g}, {row['seconds']:.1f} s"
         )
 
-    def close(self) -> None:
-        """Nothing to finish."""
-
 
 def summary(loss: float, accuracy: float) -> str:
     """For example ``loss 0.6931, accuracy 50.0 %``."""
     return f"loss {loss:.4f}, accuracy {percent(accuracy)}"
-
-
-def build_callbacks(
-    progress: Progress, history_file: Path | None, tensorboard_folder: Path | None
-) -> list[Callback]:
-    """The lines on the screen, and the files that were asked for."""
-    callbacks: list[Callback] = [EpochLines(progress)]
-    if history_file is not None:
-        callbacks.append(HistoryFile(history_file))
-    if tensorboard_folder is not None:
-        callbacks.append(TensorBoardLog(tensorboard_folder))
-    return callbacks

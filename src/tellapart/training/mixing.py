@@ -8,12 +8,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from tellapart.errors import RecipeError
-from tellapart.recipe import Stage
+from tellapart.recipe import TrainingStage
 from tellapart.training.batches import Arrays
 
 
 def mix(
-    images: Tensor, labels: Tensor, stage: Stage, num_classes: int, random: np.random.Generator
+    images: Tensor,
+    labels: Tensor,
+    stage: TrainingStage,
+    num_classes: int,
+    random: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Mix each image of a batch with another one, by mixup or CutMix as the stage says.
 
@@ -42,7 +46,7 @@ def mix(
     return images, classes.lerp(classes[order], 1 - share)
 
 
-def require_mixable(train: Arrays, stage: Stage) -> None:
+def require_mixable(train: Arrays, stage: TrainingStage) -> None:
     """Refuse CutMix of what has no height and width.
 
     Raises:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tellapart.recipe import Stage
+from tellapart.recipe import TrainingStage
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -54,9 +54,22 @@ class Objective:
     Class weights multiply each image's loss and the mean is over images, as in Keras.
     """
 
-    def __init__(self, stage: Stage, class_weights: Tensor | None) -> None:
+    def __init__(self, stage: TrainingStage, class_weights: Tensor | None) -> None:
         self._smoothing = stage.label_smoothing
         self._weights = class_weights
+
+    @classmethod
+    def of(
+        cls,
+        stage: TrainingStage,
+        labels: NDArray[np.int64],
+        num_classes: int,
+        device: torch.device,
+    ) -> Objective:
+        """What a stage asks for, given the labels of its training images."""
+        if stage.class_weight == "none":
+            return cls(stage, None)
+        return cls(stage, balanced_weights(labels, num_classes).to(device))
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""

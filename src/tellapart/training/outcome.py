@@ -14,17 +14,19 @@ from tellapart.data.pixels import PixelCache
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
+from tellapart.training.callbacks import Callback
+from tellapart.training.position import Stopped
 
 
 @dataclass(frozen=True)
 class Task:
     """All that a way of training needs to know.
 
-    ``rows`` gives, for each part, the rows of ``cache`` that form it, in table order.
+    ``rows`` gives, for each part, the rows of ``images`` that form it, in table order.
     """
 
     recipe: Recipe
-    cache: PixelCache
+    images: PixelCache
     labels: NDArray[np.int64]
     rows: Mapping[str, NDArray[np.int64]]
     classes: tuple[str, ...]
@@ -35,6 +37,8 @@ class Task:
     checkpoint_folder: Path | None = None
     history_file: Path | None = None
     tensorboard_folder: Path | None = None
+    #: Whoever else wants to know of each epoch.
+    callbacks: Sequence[Callback] = ()
     #: Weights to start from, by name; for ``--from RUN``.
     start_state: Mapping[str, NDArray[Any]] | None = None
     #: Epochs to add to a finished training.
@@ -75,5 +79,5 @@ class Trained:
     #: Facts for ``run.json``, for example the strength that a probe chose.
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    #: "" or why training ended before its time ("interrupted", ...).
-    stopped: str = ""
+    #: Where training ended before its last epoch, unless the recipe itself asked for that.
+    stopped: Stopped | None = None

@@ -36,7 +36,7 @@ class Probe:
         return result
 
 
-def fit_probe(
+def train_probe(
     train_features: NDArray[np.float32],
     train_labels: NDArray[np.int64],
     validation_features: NDArray[np.float32],

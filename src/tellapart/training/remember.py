@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tellapart.data.table import PARTS
 from tellapart.errors import RunError
-from tellapart.evaluation.unknown import UnknownDetector, fit_unknown
+from tellapart.evaluation.unknown import UnknownDetector, build_detector
 from tellapart.prediction.classifier import Classifier
 from tellapart.run import write_text
 from tellapart.training.outcome import Task, Trained
@@ -39,8 +39,8 @@ def learn_unknown(task: Task, trained: Trained, classifier: Classifier) -> Unkno
     if trained.features is not None:
         features: NDArray[np.float32] = trained.features(rows)
     else:
-        features = classifier.features(task.cache.pixels[rows], progress=task.progress)
-    return fit_unknown(
+        features = classifier.features(task.images.pixels[rows], progress=task.progress)
+    return build_detector(
         features[: len(train)], features[len(train) :], false_alarm_rate=FALSE_ALARM_RATE
     )
 
@@ -55,7 +55,7 @@ def store_images(task: Task, paths: Sequence[str], file: Path) -> None:
     writer.writerow(["part", "digest", "path"])
     for part in PARTS:
         writer.writerows(
-            [part, task.cache.digests[row], paths[row]] for row in task.rows[part].tolist()
+            [part, task.images.digests[row], paths[row]] for row in task.rows[part].tolist()
         )
     write_text(file, text.getvalue())
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tellapart.errors import RecipeError
-from tellapart.recipe import ProgressiveResizing, Stage
+from tellapart.recipe import ProgressiveResizing, TrainingStage
 from tellapart.training.batches import Arrays
 
 #: Sizes between the first and the last are multiples of this: what networks divide by.
@@ -52,7 +52,7 @@ def shrink(images: Tensor, height: int) -> Tensor:
     return functional.interpolate(images, size, mode="bilinear", antialias=True)
 
 
-def require_any_size(network: nn.Module, train: Arrays, stage: Stage) -> None:
+def require_any_size(network: nn.Module, train: Arrays, stage: TrainingStage) -> None:
     """Refuse progressive resizing where it cannot be.
 
     Raises:

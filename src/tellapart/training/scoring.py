@@ -71,9 +71,9 @@ def calibrate(
     """
     if not len(logits):
         return description
-    from tellapart.evaluation.calibration import fit_temperature
+    from tellapart.evaluation.calibration import choose_temperature
 
-    temperature = fit_temperature(_with_two_columns(logits, description), labels)
+    temperature = choose_temperature(_with_two_columns(logits, description), labels)
     return replace(description, temperature=temperature)
 
 
@@ -101,7 +101,7 @@ def logits_of(
     """Logits of rows of the task's images: those that training has at hand, or computed now."""
     if trained.logits is not None:
         return trained.logits(rows)
-    return classifier.logits(task.cache.pixels[rows], progress=task.progress)
+    return classifier.logits(task.images.pixels[rows], progress=task.progress)
 
 
 def recipe_of(task: Task, trained: Trained) -> Recipe:
@@ -133,7 +133,7 @@ def _predictions(
     return Predictions(
         part=part,
         classes=task.classes,
-        paths=tuple(task.cache.table.paths[row] for row in rows.tolist()),
+        paths=tuple(task.images.table.paths[row] for row in rows.tolist()),
         labels=task.labels[rows],
         probabilities=to_probabilities(logits, description),
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tellapart.recipe import BackboneModel, ProbeSettings, Recipe, Section, Stage
+from tellapart.recipe import BackboneModel, ProbeSettings, Recipe, Section, TrainingStage
+from tellapart.training.optimizers import OPTIMIZERS
+from tellapart.training.schedules import SCHEDULES
+from tellapart.training.ways import way_of
 
 
 def unused_settings(recipe: Recipe) -> list[str]:
@@ -15,10 +18,8 @@ def unused_settings(recipe: Recipe) -> list[str]:
     >>> unused_settings(apply_settings(load_recipe("probe"), ["training.epochs=50"]))
     ['training.epochs=50 has no effect: a probe is not trained in epochs.']
     """
-    if recipe.method == "auto":
-        return []
-    if recipe.method == "probe":
-        keys = list(_changed("training", recipe.training, tuple(Stage.model_fields)))
+    if not way_of(recipe).trains_in_epochs:
+        keys = list(_changed("training", recipe.training, tuple(TrainingStage.model_fields)))
         keys += ["fine_tuning"] if recipe.fine_tuning is not None else []
         keys += ["augmentation"] if recipe.augmentation else []
         return _sentence(keys, "a probe is not trained in epochs")
@@ -31,7 +32,7 @@ def unused_settings(recipe: Recipe) -> list[str]:
     return sentences
 
 
-def _unused_of_stage(stage: Stage, recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
+def _unused_of_stage(stage: TrainingStage, recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
     """Names of settings, whether they are set or not, and why they have no effect."""
     if not isinstance(recipe.model, BackboneModel):
         yield ("trainable", "cached_views"), "the network has no pretrained backbone"
@@ -45,10 +46,10 @@ def _unused_of_stage(stage: Stage, recipe: Recipe) -> Iterator[tuple[tuple[str, 
             yield ("cached_views",), "no part of the backbone stands still"
         elif recipe.model.weights == "none":
             yield ("cached_views",), "features of random weights are not cached"
-    if stage.schedule == "constant":
-        yield ("warmup",), "a constant learning rate has no warm-up"
-    if stage.optimizer == "sgd":
-        yield ("epsilon",), "sgd does not divide by anything"
+    if not SCHEDULES[stage.schedule].has_warmup:
+        yield ("warmup",), f"a {stage.schedule} learning rate has no warm-up"
+    if not OPTIMIZERS[stage.optimizer].takes_epsilon:
+        yield ("epsilon",), f"{stage.optimizer} does not divide by anything"
 
 
 def _changed(section: str, settings: Section, names: tuple[str, ...]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart import cache as store
+from tellapart import cache
 from tellapart.data.given import Given, files_of
 from tellapart.engines.choice import build_engine
 from tellapart.engines.engine import Engine
@@ -150,7 +150,7 @@ def _engine(
 
         return nn.Sequential(Normalise(whole.mean, whole.std), load_imagenet_network(name)).eval()
 
-    key = store.text_digest(
+    key = cache.text_digest(
         "imagenet", name, weights_digest(fetch_weights(name)), f"{whole.mean}{whole.std}",
         metadata.version("timm"),
     )

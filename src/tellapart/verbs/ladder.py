@@ -21,9 +21,9 @@ from tellapart.recipe import (
     Recipe,
     Rotation,
     ScratchModel,
+    TrainingStage,
     Zoom,
 )
-from tellapart.recipe import Stage as TrainingStage
 from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
 from tellapart.run import COMPLETE, Run, claim_folder, open_run, run_name, write_json, write_text
 from tellapart.training.remember import load_images

@@ -76,14 +76,14 @@ def publish(
         temperature=scored.description.temperature,
         facts=dict(trained.facts),
         notes=tuple(notes),
-        stopped=trained.stopped,
+        stopped=trained.stopped.reason if trained.stopped else "",
         test_evaluations=run.info.test_evaluations + ("test" in predictions),
         prediction=predicted_by(trained, scored.classifier),
     )
     with watch.stage("Write the report"):
-        write_run_report(run, predictions, task.cache, splits, watch.rounded())
+        write_run_report(run, predictions, task.images, splits, watch.rounded())
     return run.update(
-        status=INTERRUPTED if trained.stopped == "interrupted" else COMPLETE,
+        status=INTERRUPTED if trained.stopped is not None else COMPLETE,
         seconds=watch.rounded(),
         peak_memory_bytes=peak_memory_bytes(),
     )

@@ -40,9 +40,10 @@ from tellapart.run import (
 )
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
-from tellapart.training.outcome import Task, Trained
+from tellapart.training.outcome import Task
 from tellapart.training.scoring import score_validation
 from tellapart.training.unused import unused_settings
+from tellapart.training.ways import check_trainable, train_task, way_of
 from tellapart.verbs.scoring import publish
 
 
@@ -96,6 +97,7 @@ def train(
     """
     watch = Stopwatch()
     resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit)
+    check_trainable(resolved, from_run=from_run is not None)
     source = Source(
         folder=Path(folder),
         classes=tuple(classes) or resolved.data.classes,
@@ -144,7 +146,7 @@ def resume(
     watch = Stopwatch()
     opened = open_run(run, complete=False)
     before = opened.info
-    if opened.status == COMPLETE and not extend:
+    if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
         raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
     if extend:
         _refuse_to_extend(opened)
@@ -157,15 +159,8 @@ def resume(
         raise RunError(
             f"The images of {opened.path} have changed since it began; train anew on them."
         )
-    reached = _checkpoints(opened)
-    opened = opened.update(status=RUNNING, stopped="")
     task = _task(opened, prepared, progress, start_state=start, extend=extend)
-    try:
-        return _train_and_publish(opened, task, prepared, watch)
-    except BaseException:
-        if _checkpoints(opened) == reached:  # not an epoch further: it is what it was
-            opened.with_info(before)
-        raise
+    return _train_and_publish(opened, task, prepared, watch)
 
 
 def _refuse_to_extend(run: Run) -> None:
@@ -174,7 +169,7 @@ def _refuse_to_extend(run: Run) -> None:
     Raises:
         RunError: they cannot.
     """
-    if run.recipe.method != "fit":
+    if not way_of(run.recipe).trains_in_epochs:
         raise RunError(f"{run.path} was not trained in epochs, so none can be added.")
     from tellapart.training.checkpoint import load_checkpoint
 
@@ -186,15 +181,17 @@ def _refuse_to_extend(run: Run) -> None:
         )
 
 
-def _checkpoints(run: Run) -> dict[Path, tuple[int, int]]:
-    """The files that resuming goes on from, each with its size and time of change."""
-    files = sorted(run.checkpoint_folder.rglob("*.safetensors"))
-    states = [file.stat() for file in files]
-    return {f: (s.st_size, s.st_mtime_ns) for f, s in zip(files, states, strict=True)}
-
-
 def _has_checkpoint(run: Run) -> bool:
-    return bool(_checkpoints(run))
+    return any(run.checkpoint_folder.rglob("*.safetensors"))
+
+
+def _is_being_extended(run: Run) -> bool:
+    """Whether epochs were added to a finished run and are not all done."""
+    if not way_of(run.recipe).trains_in_epochs:
+        return False
+    from tellapart.training.by_fit import is_unfinished
+
+    return is_unfinished(run.recipe, run.checkpoint_folder)
 
 
 @dataclass(frozen=True)
@@ -301,7 +298,7 @@ def _task(
     table = prepared.splits.table
     return Task(
         recipe=prepared.recipe,
-        cache=prepared.images,
+        images=prepared.images,
         labels=table.labels,
         rows={part: np.flatnonzero(table.parts == part) for part in PARTS},
         classes=table.classes,
@@ -319,25 +316,12 @@ def _task(
 def _train_and_publish(run: Run, task: Task, prepared: _Prepared, watch: Stopwatch) -> Run:
     """Train and choose without a look at the test part, which only the last step reads."""
     with watch.stage("Train"):
-        trained = _train(task.without_test())
+        trained = train_task(task.without_test())
     with watch.stage("Predict"):
         scored = score_validation(task.without_test(), trained)
+    # Until here a finished run that is extended stays as it was; from here its files change.
+    run = run.update(status=RUNNING, stopped="")
     return publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
-
-
-def _train(task: Task) -> Trained:
-    """Hand the task to the way of training that its recipe names."""
-    if task.recipe.method == "fit":
-        from tellapart.training.by_fit import train_by_fit
-
-        return train_by_fit(task)
-    if task.recipe.method == "auto":
-        from tellapart.training.auto import train_auto
-
-        return train_auto(task)
-    from tellapart.training.by_probe import train_by_probe
-
-    return train_by_probe(task)
 
 
 def result_of(run: Run) -> Mapping[str, Any]:

@@ -13,4 +13,4 @@ Options = Mapping[str, Option]
 #: Height and width in pixels.
 ImageSize = tuple[int, int]
 #: A backbone on normalised float images (N, 3, H, W), and the layers between it and the output.
-Parts = tuple[nn.Module, list[HeadLayer]]
+Layers = tuple[nn.Module, list[HeadLayer]]

@@ -1,0 +1,118 @@
+"""The ways of training that a recipe can name, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from tellapart.errors import RecipeError
+from tellapart.recipe import Recipe
+from tellapart.training.outcome import Task, Trained
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of training: ``method`` of a recipe."""
+
+    name: str
+    #: One sentence: what it does.
+    summary: str
+    train: Callable[[Task], Trained]
+    #: Raises RecipeError where a recipe cannot be trained so; reads no image.
+    check: Callable[[Recipe], None]
+    #: Whether it moves the weights of a network epoch by epoch. What does can be stopped and
+    #: resumed between two epochs, extended, and begun from the weights of another run.
+    trains_in_epochs: bool
+
+
+def _train_auto(task: Task) -> Trained:
+    from tellapart.training.auto import train_auto
+
+    return train_auto(task)
+
+
+def _train_by_probe(task: Task) -> Trained:
+    from tellapart.training.by_probe import train_by_probe
+
+    return train_by_probe(task)
+
+
+def _train_by_fit(task: Task) -> Trained:
+    from tellapart.training.by_fit import train_by_fit
+
+    return train_by_fit(task)
+
+
+def _check_probe(recipe: Recipe) -> None:
+    from tellapart.training.by_probe import checked_backbone
+
+    checked_backbone(recipe)
+
+
+def _check_fit(recipe: Recipe) -> None:
+    from tellapart.training.optimizers import check_optimizer
+
+    check_optimizer(recipe.training, "training")
+    if recipe.fine_tuning is not None:
+        check_optimizer(recipe.fine_tuning, "fine_tuning")
+
+
+#: A new one is a module with its function, a row here, and its name in ``recipe.Recipe``.
+WAYS: Mapping[str, Way] = MappingProxyType(
+    {
+        way.name: way
+        for way in (
+            Way(
+                "auto",
+                "The best classifier for little time: a probe on the default backbone.",
+                _train_auto, _check_probe, trains_in_epochs=False,
+            ),
+            Way(
+                "probe",
+                "Every image through a frozen backbone once, then a logistic regression.",
+                _train_by_probe, _check_probe, trains_in_epochs=False,
+            ),
+            Way(
+                "fit",
+                "Gradient descent in epochs, one stage or two, on all or part of a network.",
+                _train_by_fit, _check_fit, trains_in_epochs=True,
+            ),
+        )
+    }
+)  # fmt: skip
+
+
+def way_of(recipe: Recipe) -> Way:
+    """The row of the way that a recipe names."""
+    return WAYS[recipe.method]
+
+
+def check_trainable(recipe: Recipe, *, from_run: bool = False) -> None:
+    """Refuse what cannot be trained, before any image is read.
+
+    Args:
+        recipe: with every setting laid over it.
+        from_run: whether training is to begin from the weights of another run.
+
+    Raises:
+        RecipeError: settings do not go together, or nothing would begin from those weights.
+    """
+    way = way_of(recipe)
+    way.check(recipe)
+    if from_run and not way.trains_in_epochs:
+        raise RecipeError(
+            f"--from gives weights that training in epochs begins from, and method '{way.name}' "
+            "trains no network; leave --from out, or choose a recipe of method fit "
+            f"({', '.join(row.name for row in WAYS.values() if not row.trains_in_epochs)} are not)."
+        )
+
+
+def train_task(task: Task) -> Trained:
+    """Hand a task to the way of training that its recipe names.
+
+    Raises:
+        TellapartError: the recipe and the images do not go together, or the result would be
+            nonsense.
+    """
+    return way_of(task.recipe).train(task)
