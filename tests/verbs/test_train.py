@@ -25,7 +25,8 @@ from tellapart.progress import SilentProgress
 from tellapart.run import Run
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored, score_validation
-from tellapart.verbs.train import _train, resume, train
+from tellapart.training.ways import train_task
+from tellapart.verbs.train import resume, train
 
 PROBE = {"recipe": "probe", "settings": ["data.image_size=64"]}
 SCRATCH = {
@@ -421,7 +422,7 @@ def test_training_and_choosing_cannot_look_at_the_test_part(
 
     def spy_train(task: Task) -> Trained:
         given.append(task)
-        return _train(task)
+        return train_task(task)
 
     def spy_score(task: Task, trained: Trained) -> Scored:
         given.append(task)
@@ -431,7 +432,7 @@ def test_training_and_choosing_cannot_look_at_the_test_part(
         saved.append(description.temperature)
         save_classifier(file, state, description)
 
-    monkeypatch.setattr("tellapart.verbs.train._train", spy_train)
+    monkeypatch.setattr("tellapart.verbs.train.train_task", spy_train)
     monkeypatch.setattr("tellapart.verbs.train.score_validation", spy_score)
     monkeypatch.setattr("tellapart.verbs.scoring.save_classifier", spy_save)
     run = train(photos, runs=tmp_path, **SCRATCH)
