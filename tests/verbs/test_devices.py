@@ -63,7 +63,7 @@ def test_two_processes_make_the_run_that_one_makes(photos: Path, tmp_path: Path)
     "launcher",
     [
         ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-        ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
          "--mixed_precision", "no", "--dynamo_backend", "no"],
     ],
 )  # fmt: skip
