@@ -230,7 +230,7 @@ def test_results_replace_only_those_about_the_same(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "evaluations").write_text("in the way")
-    with pytest.raises(RunError, match="evaluations cannot be written"):
+    with pytest.raises(RunError, match="evaluations cannot be written: a file is in its place"):
         write_folder(tmp_path / "evaluations" / "test", {}, lambda folder: None)
 
 

@@ -64,6 +64,9 @@ def train(
     run: RunPath = None,
     seed: Seed = None,
     device: Device = "auto",
+    devices: Annotated[
+        int, typer.Option(help="Processes that train together: one a GPU, or on the CPU.", min=1)
+    ] = 1,
     validation: Annotated[
         float | None, typer.Option(help="Share or number of images that choose.", min=0)
     ] = None,
@@ -96,21 +99,26 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a classifier on a folder, evaluate it and write its report."""
+    from tellapart.training.together import is_main_process
     from tellapart.verbs import train as verb
 
     if resume is not None:
-        made = verb.resume(resume, extend=extend, device=device, progress=_progress())
+        made = verb.resume(
+            resume, extend=extend, device=device, devices=devices, progress=_progress()
+        )
     elif folder is None:
         raise TellapartError("Which images? Give their folder: 'tellapart train FOLDER'.")
     else:
         made = verb.train(
             folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed,
-            device=device, validation=validation, test=test, fit=fit,
+            device=device, devices=devices, validation=validation, test=test, fit=fit,
             classes=_listed(classes), group_by=group_by, exclude=exclude, root=root,
             path_column=path_column, label_column=label_column, min_images=min_images,
             ignore_unknown=ignore_unknown, from_run=from_run, tensorboard=tensorboard,
             progress=_progress(),
         )
+    if not is_main_process():
+        return  # of several, one speaks
     if as_json:
         _print_json(verb.result_of(made))
     else:

@@ -499,9 +499,11 @@ def write_folder(
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         raise RunError(
-            f"The folder {wanted.parent} cannot be written: {error.strerror}; is the run "
-            "read-only, or the disk full?"
+            f"The folder {wanted.parent} cannot be written: "
+            + ("a file is in its place; move it away." if in_the_way else
+               f"{error.strerror}; is the run read-only, or the disk full?")
         ) from error
 
 

@@ -88,18 +88,26 @@ def way_of(recipe: Recipe) -> Way:
     return WAYS[recipe.method]
 
 
-def check_trainable(recipe: Recipe, *, from_run: bool = False) -> None:
+def check_trainable(
+    recipe: Recipe, *, from_run: bool = False, num_processes: int = 1
+) -> None:
     """Refuse what cannot be trained, before any image is read.
 
     Args:
         recipe: with every setting laid over it.
         from_run: whether training is to begin from the weights of another run.
+        num_processes: how many processes train together.
 
     Raises:
         RecipeError: settings do not go together, or nothing would begin from those weights.
     """
     way = way_of(recipe)
     way.check(recipe)
+    if num_processes > 1 and not way.trains_in_epochs:
+        raise RecipeError(
+            f"Several processes divide an epoch's work, and method '{way.name}' has no epochs; "
+            "train it in one process, without --devices."
+        )
     if from_run and not way.trains_in_epochs:
         raise RecipeError(
             f"--from gives weights that training in epochs begins from, and method '{way.name}' "

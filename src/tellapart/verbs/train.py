@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,14 @@ from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task
 from tellapart.training.scoring import score_validation
+from tellapart.training.together import (
+    companions,
+    is_main_process,
+    main_first,
+    num_processes,
+    require_devices,
+    said_by_main,
+)
 from tellapart.training.unused import unused_settings
 from tellapart.training.ways import check_trainable, train_task, way_of
 from tellapart.verbs.scoring import publish
@@ -56,6 +64,7 @@ def train(
     run: str | Path | None = None,
     seed: int | None = None,
     device: str = "auto",
+    devices: int = 1,
     validation: float | None = None,
     test: float | None = None,
     fit: str | None = None,
@@ -80,6 +89,7 @@ def train(
         runs: where run folders go; run: this run's folder exactly.
         seed: of the split and of training; None: the recipe's.
         device: "auto", "cpu", "cuda", "mps", ...
+        devices: processes that train together, each on a GPU of its own or all on the CPU.
         validation, test: share of the images (below 1) or number of images, where the
             folder does not say; None: the recipe's.
         fit: "squash", "crop" or "pad" for pictures that are not square.
@@ -100,9 +110,12 @@ def train(
         TellapartError: something in the arguments or in the folder is wrong; no run folder
             is left behind.
     """
-    watch = Stopwatch()
+    given = dict(locals())
+    if devices > 1:
+        return _with_companions(train, given)
+    watch, progress = Stopwatch(), progress if is_main_process() else SILENT
     resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit)
-    check_trainable(resolved, from_run=from_run is not None)
+    check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
     source = Source(
         folder=Path(folder),
         classes=tuple(classes) or resolved.data.classes,
@@ -119,12 +132,16 @@ def train(
     )
     parent = open_run(from_run) if from_run is not None else None
     start = load_classifier(parent.model_file).state() if parent is not None else None
-    prepared = _prepare(source, resolved, resolve_device(device), watch, progress)
+    kind = resolve_device(device)
+    prepared = main_first(kind, lambda: _prepare(source, resolved, kind, watch, progress))
+    if not is_main_process():
+        return _take_part(Run(Path(said_by_main(kind, ""))), prepared, start)
     info = _run_info(source, prepared, parent)
     path = Path(run) if run is not None else claim_folder(
         Path(runs) / run_name(source.display_name, resolved.name, datetime.now())
     )
     made = create_run(path, prepared.recipe, info)
+    said_by_main(kind, str(made.path))
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
         return _train_and_publish(made, task, prepared, watch)
@@ -138,20 +155,55 @@ def train(
         raise
 
 
+def _with_companions(verb: Callable[..., Run], given: dict[str, Any]) -> Run:
+    """Call a verb in as many processes as were asked for; this one is the main one."""
+    progress, devices = given.pop("progress"), given.pop("devices")
+    require_devices(resolve_device(given["device"]), devices)
+    plain = {name: _as_plain(value) for name, value in given.items()}
+    with companions(devices, plain, "tellapart.verbs.companion"):
+        return verb(**plain, progress=progress)
+
+
+def _as_plain(value: Any) -> Any:
+    """An argument as JSON has it."""
+    if isinstance(value, Run | Path):
+        return str(value.path if isinstance(value, Run) else value)
+    return [*value] if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _take_part(
+    run: Run, prepared: _Prepared, start: Mapping[str, Any] | None, extend: int = 0
+) -> Run:
+    """Train beside the main process, which writes everything; the run is whole afterwards."""
+    task = _task(run, prepared, SILENT, start_state=start, extend=extend)
+    train_task(replace(task.without_test(), history_file=None))
+    said_by_main(prepared.device, "")
+    return run
+
+
 def resume(
-    run: Run | str | Path, *, extend: int = 0, device: str = "auto", progress: Progress = SILENT
+    run: Run | str | Path,
+    *,
+    extend: int = 0,
+    device: str = "auto",
+    devices: int = 1,
+    progress: Progress = SILENT,
 ) -> Run:
     """Go on with a run that was killed or interrupted, or add epochs to a finished one.
 
     Args:
         run: the run, or its folder.
         extend: epochs to add to a finished training; 0: only what is left of it.
+        devices: processes that train together, as for ``train``.
 
     Raises:
         RunError: it is finished and nothing is to be added, its images have changed, or what
             it would go on from is gone. The run is left as it was.
     """
-    watch = Stopwatch()
+    given = dict(locals())
+    if devices > 1:
+        return _with_companions(resume, given)
+    watch, progress = Stopwatch(), progress if is_main_process() else SILENT
     opened = open_run(run, complete=False)
     before = opened.info
     if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
@@ -162,11 +214,15 @@ def resume(
     if before.parent:
         start = load_classifier(Path(before.parent) / "model.safetensors").state()
     source = Source.of_run(opened)
-    prepared = _prepare(source, opened.recipe, resolve_device(device), watch, progress)
+    kind = resolve_device(device)
+    check_trainable(opened.recipe, num_processes=num_processes())
+    prepared = main_first(kind, lambda: _prepare(source, opened.recipe, kind, watch, progress))
     if prepared.images.key != before.data.fingerprint:
         raise RunError(
             f"The images of {opened.path} have changed since it began; train anew on them."
         )
+    if not is_main_process():
+        return _take_part(opened, prepared, start, extend)
     task = _task(opened, prepared, progress, start_state=start, extend=extend)
     return _train_and_publish(opened, task, prepared, watch)
 
@@ -329,7 +385,10 @@ def _train_and_publish(run: Run, task: Task, prepared: _Prepared, watch: Stopwat
         scored = score_validation(task.without_test(), trained)
     # Until here a finished run that is extended stays as it was; from here its files change.
     run = run.update(status=RUNNING, stopped="")
-    return publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
+    run = publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
+    if trained.stopped is None:  # else the other processes are not where this one is
+        said_by_main(task.device, "")
+    return run
 
 
 def result_of(run: Run) -> Mapping[str, Any]:
