@@ -6,7 +6,6 @@ Brightness, contrast, sharpness and colour come from the decoded pixels at a sma
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tellapart import cache as store
 from tellapart.data.listing import shown
 from tellapart.data.pixels import PixelCache
 from tellapart.errors import DataError
 from tellapart.machine import num_cores
-from tellapart.pixels.decode import FORMATS
+from tellapart.pixels.formats import UnreadableImage, without_warnings
+from tellapart.pixels.headers import read_header
 from tellapart.progress import SILENT, Progress
 
 #: The looks of an image are measured at this many pixels a side.
@@ -32,7 +31,6 @@ CROP_LOSS = 0.2
 #: A picture is grey if its channels differ by more than this at hardly any pixel.
 _GREY_SPREAD, _GREY_SHARE = 12, 0.005
 _BLOCK = 256
-_ORIENTATION = 0x0112
 _EXTENSIONS = {
     "JPEG": frozenset({"jpg", "jpeg", "jpe", "jfif"}),
     "MPO": frozenset({"jpg", "jpeg", "jpe", "jfif"}),
@@ -43,6 +41,8 @@ _EXTENSIONS = {
     "GIF": frozenset({"gif"}),
     "TIFF": frozenset({"tif", "tiff"}),
     "PPM": frozenset({"ppm", "pgm", "pbm", "pnm"}),
+    "HEIF": frozenset({"heic", "heif", "hif"}),
+    "AVIF": frozenset({"avif"}),
 }
 #: How Pillow's modes are called by people.
 MODE_NAMES = {
@@ -151,10 +151,9 @@ def _read_all(pixels: PixelCache, progress: Progress) -> Headers:
     rows: list[tuple[int, int, str, str, bool, int]] = []
     with (
         progress.stage("Reading sizes", count, "images") as stage,
-        warnings.catch_warnings(),
+        without_warnings(),
         ThreadPoolExecutor(num_cores()) as pool,
     ):
-        warnings.filterwarnings("ignore", module=r"PIL\.")
         for block in pool.map(lambda numbers: [_header(table.file(i)) for i in numbers], blocks):
             rows += block
             stage.advance(len(block))
@@ -172,30 +171,14 @@ def _read_all(pixels: PixelCache, progress: Progress) -> Headers:
 def _header(file: Path) -> tuple[int, int, str, str, bool, int]:
     """Width, height, format, mode, whether EXIF turns it, and the file's size."""
     try:
-        with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
-            orientation = _orientation(image)
-            width, height = image.size
-            # Pillow's TIFF reader gives the upright size by itself.
-            if orientation >= 5 and image.format != "TIFF":
-                width, height = height, width
-            size = stream.seek(0, 2)
-            return width, height, str(image.format), image.mode, orientation > 1, size
-    except OSError as error:
+        header = read_header(file)
+        size = file.stat().st_size
+    except (OSError, UnreadableImage) as error:
         raise DataError(
             f"{shown(file)} was there a moment ago and cannot be read now; run it again when "
             "nothing else changes the folder."
         ) from error
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8, without loading pixels (which some formats' EXIF would need)."""
-    if image.format != "TIFF" and "exif" not in image.info:
-        return 1
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged EXIF data raise anything; decoding ignores them as well
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    return header.width, header.height, header.format, header.mode, header.turned, size
 
 
 def has_wrong_extension(path: str, format: str) -> bool:

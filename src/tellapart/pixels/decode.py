@@ -3,18 +3,16 @@
 Every path of the product (training, evaluation, prediction, service, export) reads images
 through this module, so the same bytes give the same array everywhere.
 
-What is read: JPEG, PNG, WebP, BMP, GIF, TIFF (first frame or page each), PPM and PGM.
-What a person would see means:
+What is read: JPEG, PNG, WebP, BMP, GIF, TIFF (first frame or page each), PPM and PGM, and
+HEIC and AVIF where their readers are installed. What a person would see means:
 
 - EXIF orientation is applied.
 - Transparent pictures lie on a white page.
 - Palettes, CMYK and 1-bit pictures become RGB; grey becomes three equal channels.
-- 16-bit grey is scaled from its full range (0..65535, or what a TIFF says it uses) to
-  0..255. Whole numbers of 32 bit are taken as 16-bit where they fit, and are stretched
-  from their smallest to their largest value otherwise. Floating point is taken as 0..1 or
-  0..255 where it fits, and is stretched otherwise; NaN is black.
+- More than 8 bits are scaled to 0..255 as :mod:`tellapart.pixels.levels` says.
 
-Colour profiles are not applied.
+Colour profiles are not applied. What is of none of these kinds, or not all there, is
+refused with a sentence that says so; ``docs/pictures.md`` lists every kind and limit.
 """
 
 from __future__ import annotations
@@ -23,43 +21,37 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from tellapart.machine import num_cores
+from tellapart.pixels import jpeg, tiff
+from tellapart.pixels.budget import BYTES_A_PIXEL, DECODING
+from tellapart.pixels.cleaning import cleaned
+from tellapart.pixels.formats import (
+    FORMATS,
+    UnreadableImage,
+    identify,
+    missing_reader,
+    open_bytes,
+    without_warnings,
+)
+from tellapart.pixels.levels import to_8_bit
 from tellapart.pixels.preprocessing import Preprocessing
 
-#: Raised when the same bytes give other pixels than before.
-DECODER_VERSION = "1"
+__all__ = [
+    "DECODER_VERSION", "FORMATS", "MAXIMUM_FILE_BYTES", "MAXIMUM_PIXELS", "Picture",
+    "UnreadableImage", "check_size", "decode", "decode_many", "num_decoding_threads",
+    "open_upright", "orientation_of", "read_image_file", "read_picture",
+]  # fmt: skip
 
-#: Formats that are tried; nothing else that Pillow knows (PostScript, ...) is ever run.
-#: (Importing their plugins by name also spares Pillow's search through all it has.)
-FORMATS = tuple(
-    str(plugin.format)
-    for plugin in (
-        JpegImagePlugin.JpegImageFile,
-        PngImagePlugin.PngImageFile,
-        WebPImagePlugin.WebPImageFile,
-        BmpImagePlugin.BmpImageFile,
-        GifImagePlugin.GifImageFile,
-        TiffImagePlugin.TiffImageFile,
-        PpmImagePlugin.PpmImageFile,
-    )
-)
+#: Raised when the same bytes give other pixels than before.
+DECODER_VERSION = "2"
 
 #: Above this a picture is refused before it is decoded (Pillow's own limit, 179 megapixels).
 MAXIMUM_PIXELS = 2 * 89_478_485
@@ -85,23 +77,21 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
-_BITS_PER_SAMPLE = 258
+#: Rows of a transparent picture that are laid on white at a time, in pixels.
+_STRIP_PIXELS = 1 << 22
 
 
-class UnreadableImage(Exception):
-    """A file is no picture that can be used.
+@dataclass(frozen=True)
+class Picture:
+    """A picture at a network's size, and what a user should know of how it was read.
 
-    ``kind`` is ``unreadable``, ``empty``, ``truncated``, ``not_an_image`` or ``too_large``;
-    ``reason`` says it in a sentence.
+    Attributes:
+        pixels: uint8 (height, width, 3), RGB, 0..255.
+        remark: how values of more than 8 bits became grey levels; "" where that is plain.
     """
 
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
-        return UnreadableImage, (self.kind, self.reason)
+    pixels: NDArray[np.uint8]
+    remark: str = ""
 
 
 def decode(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -120,14 +110,23 @@ def decode(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np.uin
     Raises:
         UnreadableImage: the file cannot be read or is no picture.
     """
-    image = _load(source, preprocessing)
+    return read_picture(source, preprocessing).pixels
+
+
+def read_picture(source: Path | bytes, preprocessing: Preprocessing) -> Picture:
+    """:func:`decode`, with a remark where how the file was read is worth a word.
+
+    Raises:
+        UnreadableImage: the file cannot be read or is no picture.
+    """
+    image, remark = _load(source, preprocessing)
     try:
         fitted = _fit(image, preprocessing)
     except MemoryError as error:
         raise UnreadableImage("too_large", "The picture does not fit into memory.") from error
     if fitted.mode != "RGB":
         fitted = fitted.convert("RGB")
-    return np.asarray(fitted)
+    return Picture(np.asarray(fitted), remark)
 
 
 def decode_many(
@@ -139,7 +138,10 @@ def decode_many(
         uint8 (N, height, width, 3) of those files that could be read, in their order, and for
         each file "" or the reason why it could not.
     """
-    with ThreadPoolExecutor(num_decoding_threads(map(_file_bytes, files))) as pool:
+    with (
+        without_warnings(),
+        ThreadPoolExecutor(num_decoding_threads(map(_file_bytes, files))) as pool,
+    ):
         outcomes = list(pool.map(lambda file: _decode_or_reason(file, preprocessing), files))
     decoded = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     size = (0, preprocessing.height, preprocessing.width, 3)
@@ -177,7 +179,7 @@ def open_upright(source: Path | bytes) -> Image.Image:
     Raises:
         UnreadableImage: the file cannot be read or is no picture.
     """
-    return _load(source, None).convert("RGB")
+    return _load(source, None)[0].convert("RGB")
 
 
 def read_image_file(file: Path) -> bytes:
@@ -199,54 +201,97 @@ def read_image_file(file: Path) -> bytes:
 # --- from bytes to an upright picture of mode L or RGB ----------------------------------------
 
 
-def _load(source: Path | bytes, preprocessing: Preprocessing | None) -> Image.Image:
+def _load(source: Path | bytes, preprocessing: Preprocessing | None) -> tuple[Image.Image, str]:
     """The upright picture, mode L or RGB, at reduced scale where ``preprocessing`` allows."""
     content = read_image_file(source) if isinstance(source, Path) else bytes(source)
     if not content:
         raise UnreadableImage("empty", "The file is empty.")
-    image = _open(content)
-    if image.width * image.height > MAXIMUM_PIXELS:
-        raise _too_many_pixels(image.width, image.height)
+    name = identify(content[:32])
+    if name is not None and (missing := missing_reader(name)):
+        raise UnreadableImage("unsupported", missing)
     # What a damaged file makes a format's reader raise is not limited to a few types.
     try:
-        orientation = _orientation(image)
-        if preprocessing is not None:
-            _reduce(image, preprocessing, swapped=orientation >= 5)
-        image.load()
-        plain = _to_grey_or_rgb(image)
+        with without_warnings():
+            if name == "TIFF":
+                return _load_tiff(content)
+            usable = jpeg.checked(content) if name == "JPEG" else cleaned(content, name)
+            return _load_with_pillow(usable, name, preprocessing)
+    except UnreadableImage:
+        raise
     except MemoryError as error:
         raise UnreadableImage("too_large", "The picture does not fit into memory.") from error
-    except Exception as error:
-        raise _damaged(content, error) from error
-    if image.format == "TIFF":  # its reader has turned the picture already
-        return plain
-    return plain.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else plain
-
-
-def _open(content: bytes) -> Image.Image:
-    try:
-        return Image.open(BytesIO(content), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise UnreadableImage(
-            "too_large",
-            f"The picture claims more than {MAXIMUM_PIXELS // 10**6} megapixels.",
+            "too_large", f"The picture claims more than {MAXIMUM_PIXELS // 10**6} megapixels."
         ) from error
     except Exception as error:
-        if _looks_like(content) is None:
+        if name in (None, "PPM") and isinstance(error, UnidentifiedImageError):
             raise UnreadableImage("not_an_image", _what_it_is(content)) from error
-        raise _damaged(content, error) from error
+        raise _damaged(content, name, error) from error
 
 
-def _too_many_pixels(width: int, height: int) -> UnreadableImage:
-    return UnreadableImage(
-        "too_large",
-        f"The picture claims {width} x {height} pixels, more than "
-        f"{MAXIMUM_PIXELS // 10**6} megapixels.",
-    )
+def _load_with_pillow(
+    content: bytes, name: str | None, preprocessing: Preprocessing | None
+) -> tuple[Image.Image, str]:
+    image = open_bytes(content, name)
+    check_size(image.width, image.height)
+    pixels, orientation = image.width * image.height, 0
+    if name == "JPEG" and preprocessing is not None:
+        orientation = orientation_of(image)
+        _reduce(image, preprocessing, swapped=orientation >= 5)
+        if not image.info.get("progressive"):  # those are in memory in full size all the same
+            pixels = image.width * image.height
+    with DECODING.share(BYTES_A_PIXEL * pixels):
+        # Only now: a PNG's EXIF data may follow its picture, which is decoded then.
+        orientation = orientation or orientation_of(image)
+        if name == "PNG" and content[24] == 16:
+            plain, remark = _deep_png(content, image)
+        else:
+            image.load()
+            plain, remark = _to_grey_or_rgb(image)
+        return _turned(plain, orientation), remark
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where there is none or the EXIF data are damaged."""
+def _load_tiff(content: bytes) -> tuple[Image.Image, str]:
+    layout = tiff.layout_of(content)
+    check_size(layout.width, layout.height)
+    pixels = layout.width * layout.height
+    if layout.is_deep:
+        with DECODING.share(pixels * (BYTES_A_PIXEL + 2 * layout.samples * layout.bits // 8)):
+            array, remark = tiff.read(content, layout)
+            return _turned(Image.fromarray(array), layout.orientation), remark
+    image = open_bytes(content, "TIFF")
+    with DECODING.share(BYTES_A_PIXEL * pixels):
+        image.load()  # which turns it upright, too
+        if image.mode == "P" and tiff.has_8_bit_palette(content):
+            image.putpalette(tiff.palette(content))
+        return _to_grey_or_rgb(image)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse pictures that are too large to be decoded.
+
+    Raises:
+        UnreadableImage: more than :data:`MAXIMUM_PIXELS`.
+    """
+    if width * height > MAXIMUM_PIXELS:
+        raise UnreadableImage(
+            "too_large",
+            f"The picture claims {width} x {height} pixels, more than "
+            f"{MAXIMUM_PIXELS // 10**6} megapixels.",
+        )
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 where there is none or the EXIF data are damaged.
+
+    Raises:
+        OSError: the picture's file is damaged (EXIF data that follow the picture).
+    """
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except OSError:
@@ -270,36 +315,89 @@ def _reduce(image: Image.Image, preprocessing: Preprocessing, *, swapped: bool) 
     image.draft(None, (2 * width, 2 * height))
 
 
-def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+def _to_grey_or_rgb(image: Image.Image) -> tuple[Image.Image, str]:
     mode = image.mode
     if mode.startswith("I;16") or mode in ("I", "F"):
-        return _scaled_to_8_bit(image)
+        # Only PGM and PFM come here; Pillow scales a PGM's stated maximum to 65535.
+        whole = 65535.0 if image.format == "PPM" and mode != "F" else None
+        array, remark = to_8_bit(np.asarray(image), stated_maximum=whole)
+        return Image.fromarray(array), remark
     if image.has_transparency_data:
+        return _on_white(image), ""
+    if mode in ("L", "RGB"):
+        return image, ""
+    if mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+        image = ImageChops.invert(image)  # Pillow takes all for Adobe's, which are negatives
+    return image.convert("L" if mode == "1" else "RGB"), ""
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """A transparent picture on a white page, a strip at a time where it is large."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    if image.height <= rows:
         picture = image.convert("RGBA")
         page = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(page, picture).convert("RGB")
-    if mode in ("L", "RGB"):
-        return image
-    return image.convert("L" if mode == "1" else "RGB")
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(image.height, top + rows))
+        result.paste(_on_white(image.crop(box)), (0, top))
+    return result
 
 
-def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0)
-    low, high = _range(image, float(values.min()), float(values.max()))
-    scaled = np.clip((values - low) * (255.0 / (high - low)), 0.0, 255.0)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+# --- PNG of 16 bits -------------------------------------------------------------------------
+
+#: Pillow keeps the high bytes alone; read as if the low byte came first, it keeps the low ones.
+_LOW_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
 
 
-def _range(image: Image.Image, smallest: float, largest: float) -> tuple[float, float]:
-    """The values that are black and white."""
-    if image.mode.startswith("I;16"):
-        tags: Any = getattr(image, "tag_v2", {})
-        bits = int((tags.get(_BITS_PER_SAMPLE) or (16,))[0])
-        return 0.0, float(2 ** min(16, max(1, bits)) - 1)
-    for limit in (65535.0,) if image.mode == "I" else (1.0, 255.0):
-        if smallest >= 0.0 and largest <= limit:
-            return 0.0, limit
-    return smallest, max(largest, math.nextafter(smallest, math.inf))
+def _deep_png(content: bytes, image: Image.Image) -> tuple[Image.Image, str]:
+    """A PNG of 16 bits: grey or colour, with or without transparency."""
+    key = image.info.get("transparency")
+    values = _png_values(content, image)
+    colours = 1 if values.shape[2] < 3 else 3
+    stated = _significant_bits(content)
+    picture, remark = to_8_bit(
+        values[..., 0] if colours == 1 else values[..., :3],
+        # The numbers are scaled up to 16 bits or not; the largest tells which (PNG, 11.3.2.4).
+        stated_maximum=float(2**stated - 1) if stated else None,
+    )
+    if values.shape[2] > colours:
+        alpha = values[..., colours] / 65535.0
+    elif key is not None:
+        alpha = (values[..., :colours] != np.asarray(key).reshape(-1)).any(axis=2).astype(float)
+    else:
+        return Image.fromarray(picture), remark
+    share = alpha if picture.ndim == 2 else alpha[..., None]
+    on_white = np.rint(picture * share + 255.0 * (1.0 - share)).astype(np.uint8)
+    return Image.fromarray(on_white), remark
+
+
+def _png_values(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
+    """uint16 (H, W, bands)."""
+    again: Any = open_bytes(content, "PNG")
+    tile = again.tile[0]
+    rawmode = tile[3] if isinstance(tile[3], str) else tile[3][0]
+    if rawmode == "LA;16B":  # four bytes a pixel, as RGBA has
+        again.tile, again._mode = [tile[:3] + ("RGBA",)], "RGBA"
+        pairs = np.asarray(again).astype(np.uint16)
+        return pairs[..., ::2] << 8 | pairs[..., 1::2]
+    if rawmode in _LOW_BYTES:
+        again.tile = [tile[:3] + (_LOW_BYTES[rawmode],)]
+        high = np.asarray(image).astype(np.uint16)
+        return high << 8 | np.asarray(again)
+    return np.asarray(image).astype(np.uint16)[..., None]
+
+
+def _significant_bits(content: bytes) -> int:
+    """How many bits of 16 the PNG says it uses (sBIT), if all colours use as many; else 0."""
+    at = content.find(b"sBIT", 8, content.find(b"IDAT"))
+    if at < 0:
+        return 0
+    length = int.from_bytes(content[at - 4 : at], "big")
+    colours = set(content[at + 4 : at + 4 + length][: 3 if length >= 3 else 1])
+    bits = colours.pop() if len(colours) == 1 else 0
+    return bits if 8 <= bits <= 16 else 0
 
 
 # --- to size ----------------------------------------------------------------------------------
@@ -326,49 +424,36 @@ def _fit(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 # --- what is wrong with a file ------------------------------------------------------------------
 
-_SIGNATURES = {
-    "JPEG": b"\xff\xd8\xff",
-    "PNG": b"\x89PNG\r\n\x1a\n",
-    "GIF": b"GIF8",
-    "BMP": b"BM",
-    "TIFF (little endian)": b"II*\x00",
-    "TIFF (big endian)": b"MM\x00*",
-}
-
-
-def _looks_like(content: bytes) -> str | None:
-    """The format that a file's first bytes announce."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WebP"
-    return next((n for n, start in _SIGNATURES.items() if content.startswith(start)), None)
-
 
 def _what_it_is(content: bytes) -> str:
     if content[4:8] == b"ftyp":
-        return "The file is a HEIF, AVIF or video file; convert it to JPEG or PNG."
+        return "The file is a video or a kind of picture that is not read; save it as JPEG or PNG."
     if not content.strip(b"\x00"):
         return "The file holds nothing but zeros."
     return "The file is not a picture in a format that is read here."
 
 
-def _ends_early(content: bytes) -> bool:
+def _ends_early(content: bytes, name: str) -> bool:
     """Whether the mark at which the format ends is missing."""
-    kind = _looks_like(content)
-    if kind == "JPEG":
-        return b"\xff\xd9" not in content[-64:]
-    if kind == "PNG":
+    if name == "PNG":
         return b"IEND" not in content[-64:]
-    if kind == "WebP":
+    if name == "WebP":
         return len(content) < int.from_bytes(content[4:8], "little") + 8
-    if kind == "BMP":
+    if name == "BMP":
         return len(content) < int.from_bytes(content[2:6], "little")
-    return kind == "GIF" and content[-1:] != b";"
+    if name == "JPEG":
+        return b"\xff\xd9" not in content[-64:]
+    return name == "GIF" and content[-1:] != b";"
 
 
-def _damaged(content: bytes, error: Exception) -> UnreadableImage:
-    name = (_looks_like(content) or "image").split(" ")[0]
-    without_end_mark = name in ("TIFF", "image") and "truncated" in str(error).lower()
-    if without_end_mark or _ends_early(content):
-        return UnreadableImage("truncated", f"The {name} file ends before the picture does.")
+def _damaged(content: bytes, name: str | None, error: Exception) -> UnreadableImage:
+    title = name or "image"
+    odd = jpeg.unusual(content) if name == "JPEG" else ""
+    if odd:
+        return UnreadableImage("unsupported", f"It is a JPEG {odd}; save it as an ordinary one.")
+    if "truncated" in str(error).lower() or (name and _ends_early(content, name)):
+        return UnreadableImage("truncated", f"The {title} file ends before the picture does.")
+    if isinstance(error, UnidentifiedImageError):
+        return UnreadableImage("unreadable", f"The {title} file is damaged at its beginning.")
     detail = str(error).strip().rstrip(".") or type(error).__name__
-    return UnreadableImage("unreadable", f"The {name} file is damaged: {detail}.")
+    return UnreadableImage("unreadable", f"The {title} file is damaged: {detail}.")

@@ -48,13 +48,7 @@ def settle_image_size(recipe: Recipe, table: ImageTable) -> Recipe:
 
 def _shorter_sides(table: ImageTable) -> list[int]:
     """Shorter side, in pixels, of pictures spread over the table; headers only."""
-    from PIL import Image, UnidentifiedImageError
+    from tellapart.pixels.headers import shorter_sides
 
-    sides = []
-    for row in np.linspace(0, len(table) - 1, min(_SAMPLE, len(table)), dtype=int).tolist():
-        try:
-            with Image.open(table.file(row)) as image:
-                sides.append(min(image.size))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-            continue  # decoding will say what is wrong with it
-    return sides
+    rows = np.linspace(0, len(table) - 1, min(_SAMPLE, len(table)), dtype=int).tolist()
+    return shorter_sides((table.file(row) for row in rows), most=_SAMPLE)

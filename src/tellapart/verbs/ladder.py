@@ -167,22 +167,17 @@ def _small_cnn(folder: str | Path) -> Recipe:
 
 def _shorter_side(folder: str | Path) -> int:
     """The middle of the shorter sides of some pictures; large where none can be read yet."""
-    from PIL import Image, UnidentifiedImageError
+    from tellapart.pixels.headers import shorter_sides
 
     place = Path(folder)
-    sides: list[int] = []
     if not place.is_dir():
         return SMALL_PICTURE + 1
-    for file in place.rglob("*"):
-        if len(sides) >= 25:
-            break
-        if file.suffix.lower() not in {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}:
-            continue
-        try:
-            with Image.open(file) as picture:
-                sides.append(min(picture.size))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
-            continue  # training lists it, with the reason
+    pictures = (
+        file
+        for file in place.rglob("*")
+        if file.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+    )
+    sides = shorter_sides(pictures, most=25)
     return sorted(sides)[len(sides) // 2] if sides else SMALL_PICTURE + 1
 
 

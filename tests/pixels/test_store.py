@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tellapart.data import pixels
 from tellapart.data.pixels import load_pixels
 from tellapart.data.reading import read_table
-from tellapart.pixels.decode import decode
+from tellapart.pixels import store
+from tellapart.pixels.decode import decode, read_picture
 from tellapart.pixels.preprocessing import Preprocessing
 
 RULE = Preprocessing(16, 20)
@@ -27,9 +28,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(source, preprocessing):
         sizes.append(len(source))
-        return decode(source, preprocessing)
+        return read_picture(source, preprocessing)
 
-    monkeypatch.setattr(pixels, "decode", counted)
+    monkeypatch.setattr(store, "read_picture", counted)
     return sizes
 
 
@@ -55,7 +56,7 @@ def test_the_second_run_decodes_and_reads_nothing(
     def fail(file: Path) -> bytes:
         raise AssertionError(f"{file} was read again")
 
-    monkeypatch.setattr(pixels, "read_image_file", fail)
+    monkeypatch.setattr(store, "read_image_file", fail)
     second = load_pixels(table, RULE)
     assert len(decoded) == 24
     assert second.key == first.key
@@ -110,18 +111,20 @@ def test_a_killed_run_leaves_no_array_that_looks_whole(image_folder, fresh_cache
     root = image_folder()
     program = (
         "import os, signal, sys\n"
-        "from tellapart.data import pixels\n"
+        "from tellapart.data.pixels import load_pixels\n"
+        "from tellapart.pixels import store\n"
         "from tellapart.pixels.preprocessing import Preprocessing\n"
-        "from tellapart.data.table import read_table\n"
-        "real, count = pixels.decode, []\n"
+        "from tellapart.data.reading import read_table\n"
+        "real, count = store.read_picture, []\n"
         "def slow(source, rule):\n"
         "    count.append(1)\n"
         "    if len(count) > 10: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return real(source, rule)\n"
-        "pixels.decode = slow\n"
-        "pixels.load_pixels(read_table(sys.argv[1]), Preprocessing(16, 20))\n"
+        "store.read_picture = slow\n"
+        "load_pixels(read_table(sys.argv[1]), Preprocessing(16, 20))\n"
     )
-    subprocess.run([sys.executable, "-c", program, str(root)], check=False, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", program, str(root)], check=False, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
     cache = load_pixels(read_table(root), RULE)
     assert np.array_equal(cache.pixels[23], decode(cache.table.file(23), RULE))
 

@@ -1,0 +1,183 @@
+"""Which picture formats are read, how each is recognised, and by what it is opened.
+
+Nothing else that Pillow knows (PostScript, ...) is ever run. HEIC needs the package pi-heif
+and AVIF a Pillow that has it built in (11.3 and later): ``pip install 'tellapart[phone]'``
+brings both. :func:`missing_reader` says it where they are not here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from threading import Lock
+from typing import IO, Any
+
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+#: Formats that Pillow opens for us. (Importing their plugins by name also spares Pillow's
+#: search through all it has.)
+FORMATS = tuple(
+    str(plugin.format)
+    for plugin in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        WebPImagePlugin.WebPImageFile,
+        BmpImagePlugin.BmpImageFile,
+        GifImagePlugin.GifImageFile,
+        TiffImagePlugin.TiffImageFile,
+        PpmImagePlugin.PpmImageFile,
+    )
+)
+#: Extensions of formats that need more than every installation has -> their names here.
+PHONE_EXTENSIONS = {"heic": "HEIC", "heif": "HEIC", "hif": "HEIC", "avif": "AVIF"}
+
+_BRANDS_AVIF = frozenset({b"avif", b"avis"})
+_BRANDS_HEIC = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
+_STARTS = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
+)
+
+
+class UnreadableImage(Exception):
+    """A file is no picture that can be used.
+
+    ``kind`` is ``unreadable``, ``empty``, ``truncated``, ``not_an_image``, ``too_large`` or
+    ``unsupported`` (whole, but of a kind that is not read); ``reason`` says it in a sentence.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
+        return UnreadableImage, (self.kind, self.reason)
+
+
+def identify(head: bytes) -> str | None:
+    """The format that a file's first bytes (32 are enough) announce.
+
+    ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF``, ``PPM``, ``HEIC``, ``AVIF`` or None.
+
+    >>> identify(b"\\xff\\xd8\\xff\\xe0")
+    'JPEG'
+    """
+    for start, name in _STARTS:
+        if head.startswith(start):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\t", b"\n", b"\r"):
+        return "PPM"
+    if head[4:8] == b"ftyp":
+        length = max(16, min(int.from_bytes(head[:4], "big"), len(head)))
+        brands = {head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))}
+        if brands & _BRANDS_AVIF:
+            return "AVIF"
+        if brands & _BRANDS_HEIC:
+            return "HEIC"
+    return None
+
+
+@cache
+def _heif_reader() -> Any:
+    """pi-heif's Pillow class, or None; nothing is registered with Pillow."""
+    try:
+        from pi_heif.as_plugin import HeifImageFile
+    except ImportError:
+        return None
+    return HeifImageFile
+
+
+@cache
+def _reads_avif() -> bool:
+    try:
+        from PIL import AvifImagePlugin
+    except ImportError:  # Pillow before 11.3
+        return False
+    return bool(AvifImagePlugin.SUPPORTED)
+
+
+def missing_reader(name: str) -> str:
+    """Why pictures of a format cannot be read here; "" where they can.
+
+    ``name`` is a format as :func:`identify` gives it.
+    """
+    if (name == "HEIC" and _heif_reader() is None) or (name == "AVIF" and not _reads_avif()):
+        return f"{name} pictures need pip install 'tellapart[phone]', or save it as JPEG or PNG."
+    return ""
+
+
+def open_with_pillow(source: IO[bytes], name: str | None) -> Image.Image:
+    """Read a picture's header; its pixels come when they are asked for.
+
+    Args:
+        source: the file or its bytes.
+        name: what :func:`identify` says of it.
+
+    Raises:
+        Exception: whatever a damaged file makes Pillow raise.
+    """
+    if name == "HEIC":
+        image: Image.Image = _heif_reader()(source)
+        return image
+    formats = ("AVIF",) if name == "AVIF" else FORMATS
+    return Image.open(source, formats=formats)
+
+
+def open_bytes(content: bytes, name: str | None) -> Image.Image:
+    """:func:`open_with_pillow` for a file's bytes."""
+    return open_with_pillow(BytesIO(content), name)
+
+
+# --- warnings -----------------------------------------------------------------------------
+
+_lock = Lock()
+_quiet: list[Any] = []
+_depth = 0
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Odd EXIF data and the like do not matter where the picture can be read.
+
+    So warnings of the picture libraries are neither shown nor, with ``python -W error``,
+    raised. ``warnings.catch_warnings`` alone is not for threads: filters are put in place
+    by the first thread that comes and back by the last that goes.
+    """
+    global _depth
+    with _lock:
+        _depth += 1
+        if _depth == 1:
+            caught = warnings.catch_warnings()
+            caught.__enter__()
+            _quiet.append(caught)
+            warnings.filterwarnings("ignore", module=r"(PIL|pi_heif)\b")
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                _quiet.pop().__exit__(None, None, None)
