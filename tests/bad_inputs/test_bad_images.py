@@ -65,7 +65,7 @@ def test_a_file_cut_short_is_called_truncated(form: str) -> None:
         (b"\x00" * 5000, "not_an_image", "nothing but zeros"),
         (b"<html><body>404</body></html>", "not_an_image", "not a picture in a format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image", "not a picture"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "not_an_image", "HEIF, AVIF or video"),
+        (b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00", "not_an_image", "a video or a kind of"),
         (b"\xff\xd8\xff\xe0" + b"garbage" * 99 + b"\xff\xd9", "unreadable", "JPEG file is damaged"),
         (_png_that_claims(100_000, 100_000), "too_large", "more than 178 megapixels"),
         (_png_that_claims(0, 10), "unreadable", "PNG file is damaged"),

@@ -120,7 +120,7 @@ def test_system_and_hidden_files_are_ignored_silently(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_images_are_listed_with_the_reason(tmp_path: Path) -> None:
-    put(tmp_path, "a/1.jpg", "b/1.jpg", "a/notes.txt", "b/phone.HEIC", "stray.jpg")
+    put(tmp_path, "a/1.jpg", "b/1.jpg", "a/notes.txt", "b/camera.CR2", "stray.jpg")
     put(tmp_path, "a/nothing.jpg", content=b"")
     put(tmp_path, "a/download", "b/picture.jpg_large", content=PNG)
     table = read_table(tmp_path)
@@ -128,10 +128,10 @@ def test_files_that_are_no_images_are_listed_with_the_reason(tmp_path: Path) -> 
     assert [(p.path, p.kind) for p in table.problems] == [
         ("a/notes.txt", "not_an_image"),
         ("a/nothing.jpg", "empty"),
-        ("b/phone.HEIC", "not_an_image"),
+        ("b/camera.CR2", "not_an_image"),
         ("stray.jpg", "no_class"),
     ]
-    assert "HEIC pictures are not read" in table.problems[2].reason
+    assert "CR2 pictures are not read" in table.problems[2].reason
 
 
 def test_empty_class_folder_is_no_class_and_said(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from safetensors.torch import save_file
 
 from tellapart.data.pixels import PixelCache
 from tellapart.engines import features
-from tellapart.engines.features import backbone_key, extract_features, extract_views, turned
+from tellapart.engines.features import backbone_key, extract_features, extract_views
 from tellapart.engines.parity import check_images, difference
 from tellapart.errors import RecipeError
 from tellapart.models.backbone import build_backbone
 from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.pixels.views import VIEWS, show
 from tellapart.recipe import BackboneModel, Flip, GaussianNoise, Rotation
 
 SIZE = 64
@@ -54,10 +56,11 @@ def test_views_are_of_the_turned_and_mirrored_picture() -> None:
 
 def test_eight_views_are_the_eight_symmetries_of_a_square() -> None:
     picture = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
-    seen = {turned(picture, *view).tobytes() for view in features.VIEWS.values()}
+    seen = {show(picture, view).tobytes() for view in VIEWS.values()}
     assert len(seen) == 8
+    oblong = replace(images(2), pixels=np.zeros((2, 64, 32, 3), np.uint8))
     with pytest.raises(ValueError, match="square"):
-        turned(np.zeros((1, 2, 3, 3), np.uint8), 1, False)
+        extract_features(LITE0, PREPROCESSING, oblong, views=("turn_90",))
 
 
 def test_a_map_is_kept_in_half_precision() -> None:

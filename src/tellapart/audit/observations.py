@@ -67,6 +67,7 @@ _KINDS = {
     "not_an_image": "are no images",
     "empty": "are empty",
     "too_large": "are too large",
+    "unsupported": "are of a kind that is not read",
     "excluded": "are on the list of --exclude",
     "no_class": "lie in no class folder",
     "missing": "are missing",

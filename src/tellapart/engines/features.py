@@ -28,6 +28,7 @@ from tellapart.engines.engine import Engine
 from tellapart.machine import processor_name, resolve_device
 from tellapart.models.weights import canonical_name, fetch_weights, weights_digest
 from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.pixels.views import VIEWS, show
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import AugmentationStep, BackboneModel
 
@@ -37,18 +38,6 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 #: Rows [start, stop) of the images, as the engine is to see them.
 ReadRows = Callable[[int, int], Pixels]
-
-#: Fixed ways to look at an image: quarter turns (anticlockwise), then mirrored.
-VIEWS: dict[str, tuple[int, bool]] = {
-    "original": (0, False),
-    "flip": (0, True),
-    "turn_90": (1, False),
-    "turn_180": (2, False),
-    "turn_270": (3, False),
-    "flip_turn_90": (1, True),
-    "flip_turn_180": (2, True),
-    "flip_turn_270": (3, True),
-}
 
 #: Images between two looks at the progress bar.
 _BLOCK = 256
@@ -140,7 +129,7 @@ def extract_features(
         model: the backbone, and whether its features are pooled or a map.
         preprocessing: mean and std; height and width are those of the pixels.
         cache: the images.
-        views: names in :data:`VIEWS`.
+        views: names in :data:`tellapart.pixels.views.VIEWS`.
         until: the unit before which the backbone is cut; "": it runs to its end.
         device: see :func:`tellapart.machine.resolve_device`.
         progress: gets a stage with the number of images.
@@ -156,10 +145,12 @@ def extract_features(
     run = _Extraction(model, preprocessing, until, device, progress)
 
     def one(view: str) -> NDArray[Any]:
-        turns, mirrored = VIEWS[view]
+        shown = VIEWS[view]
+        if shown.quarter_turns % 2 and cache.pixels.shape[1] != cache.pixels.shape[2]:
+            raise ValueError(f"quarter turns need square images, not {cache.pixels.shape[1:3]}")
 
         def read(start: int, stop: int) -> Pixels:
-            return turned(cache.pixels[start:stop], turns, mirrored)
+            return show(cache.pixels[start:stop], shown)
 
         return run.features(cache.key, view, len(cache), read)
 
@@ -209,18 +200,6 @@ def extract_views(
         name = store.text_digest("augmented", described, str(seed), str(view))
         results.append(run.features(identity, name, len(chosen), read))
     return _stacked(results)
-
-
-def turned(images: Pixels, turns: int, mirrored: bool) -> Pixels:
-    """Images (N, H, W, 3) after quarter turns, then mirrored left to right.
-
-    Raises:
-        ValueError: a quarter turn of images that are not square.
-    """
-    if turns % 2 and images.shape[1] != images.shape[2]:
-        raise ValueError(f"quarter turns need square images, not {images.shape[1:3]}")
-    view = np.rot90(images, turns, axes=(1, 2))
-    return np.ascontiguousarray(view[:, :, ::-1] if mirrored else view)
 
 
 class _Extraction:
@@ -333,18 +312,15 @@ def _augmented_reader(
     def read(start: int, stop: int) -> Pixels:
         import torch
 
-        from tellapart.pixels.augmentation import build_augmentation
+        from tellapart.pixels.augmentation import augment_pixels, build_augmentation
 
-        images = torch.from_numpy(np.array(pixels[rows[start:stop]])).permute(0, 3, 1, 2).float()
         augmentation = build_augmentation(steps)
-        if augmentation is not None:
-            # Blocks always start at the same rows, so a resumed run draws the same numbers.
-            draws = np.random.SeedSequence([seed, view, start]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(draws[0]))
-            images = augmentation(images, generator)
-            images = augmentation.after_normalisation(images, 1 / 255, generator)
-        rounded = images.round_().clamp_(0, 255).to(torch.uint8)
-        return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
+        images = np.array(pixels[rows[start:stop]])
+        if augmentation is None:
+            return images
+        # Blocks always start at the same rows, so a resumed run draws the same numbers.
+        draws = np.random.SeedSequence([seed, view, start]).generate_state(1, np.uint64)
+        return augment_pixels(images, augmentation, torch.Generator().manual_seed(int(draws[0])))
 
     return read
 

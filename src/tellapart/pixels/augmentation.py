@@ -155,19 +155,19 @@ def build_augmentation(steps: Sequence[AugmentationStep]) -> Augmentation | None
 
 
 def augment_pixels(
-    pixels: NDArray[np.uint8], augmentation: Augmentation, seed: int = 0
+    pixels: NDArray[np.uint8], augmentation: Augmentation, random: Generator | int = 0
 ) -> NDArray[np.uint8]:
-    """Transform stored pictures, to look at the result.
+    """Transform stored pictures and round the result to pixel values again.
 
     Args:
         pixels: uint8 (N, H, W, 3), RGB.
         augmentation: of ``build_augmentation``; its noise is added too.
-        seed: of the draws.
+        random: of the draws: a CPU generator, or a seed.
 
     Returns:
         uint8 (N, H, W, 3).
     """
-    generator = Generator().manual_seed(seed)
+    generator = Generator().manual_seed(random) if isinstance(random, int) else random
     images = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()
     images = augmentation.after_normalisation(augmentation(images, generator), 1 / 255, generator)
     rounded = images.round_().clamp_(0, 255).to(torch.uint8)

@@ -43,6 +43,7 @@ from tellapart.pixels.formats import (
 )
 from tellapart.pixels.levels import to_8_bit
 from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.pixels.tails import check_tail
 
 __all__ = [
     "DECODER_VERSION", "FORMATS", "MAXIMUM_FILE_BYTES", "MAXIMUM_PIXELS", "Picture",
@@ -214,6 +215,7 @@ def _load(source: Path | bytes, preprocessing: Preprocessing | None) -> tuple[Im
         with without_warnings():
             if name == "TIFF":
                 return _load_tiff(content)
+            check_tail(content, name)
             usable = jpeg.checked(content) if name == "JPEG" else cleaned(content, name)
             return _load_with_pillow(usable, name, preprocessing)
     except UnreadableImage:
@@ -235,19 +237,20 @@ def _load_with_pillow(
 ) -> tuple[Image.Image, str]:
     image = open_bytes(content, name)
     check_size(image.width, image.height)
-    pixels, orientation = image.width * image.height, 0
-    if name == "JPEG" and preprocessing is not None:
+    pixels, orientation = image.width * image.height, 1
+    if name == "JPEG":
         orientation = orientation_of(image)
+    if name == "JPEG" and preprocessing is not None:
         _reduce(image, preprocessing, swapped=orientation >= 5)
         if not image.info.get("progressive"):  # those are in memory in full size all the same
             pixels = image.width * image.height
     with DECODING.share(BYTES_A_PIXEL * pixels):
-        # Only now: a PNG's EXIF data may follow its picture, which is decoded then.
-        orientation = orientation or orientation_of(image)
+        image.load()
+        if name != "JPEG":  # a PNG's EXIF data may follow its picture
+            orientation = orientation_of(image)
         if name == "PNG" and content[24] == 16:
             plain, remark = _deep_png(content, image)
         else:
-            image.load()
             plain, remark = _to_grey_or_rgb(image)
         return _turned(plain, orientation), remark
 
@@ -289,13 +292,10 @@ def check_size(width: int, height: int) -> None:
 def orientation_of(image: Image.Image) -> int:
     """EXIF orientation 1..8; 1 where there is none or the EXIF data are damaged.
 
-    Raises:
-        OSError: the picture's file is damaged (EXIF data that follow the picture).
+    Of formats whose EXIF data may follow the picture, it must be loaded.
     """
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except OSError:
-        raise  # getexif loads the pixels of some formats: the picture itself is damaged
     except Exception:
         return 1  # the picture can be seen without its EXIF data
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -451,7 +451,9 @@ def _damaged(content: bytes, name: str | None, error: Exception) -> UnreadableIm
     odd = jpeg.unusual(content) if name == "JPEG" else ""
     if odd:
         return UnreadableImage("unsupported", f"It is a JPEG {odd}; save it as an ordinary one.")
-    if "truncated" in str(error).lower() or (name and _ends_early(content, name)):
+    short = "image file is truncated" in str(error)
+    short |= name in ("TIFF", None) and "truncated" in str(error).lower()
+    if short or (name and _ends_early(content, name)):
         return UnreadableImage("truncated", f"The {title} file ends before the picture does.")
     if isinstance(error, UnidentifiedImageError):
         return UnreadableImage("unreadable", f"The {title} file is damaged at its beginning.")

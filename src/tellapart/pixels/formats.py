@@ -41,7 +41,7 @@ FORMATS = tuple(
     )
 )
 #: Extensions of formats that need more than every installation has -> their names here.
-PHONE_EXTENSIONS = {"heic": "HEIC", "heif": "HEIC", "hif": "HEIC", "avif": "AVIF"}
+PHONE_EXTENSIONS: dict[str, str] = {"heic": "HEIC", "heif": "HEIC", "hif": "HEIC", "avif": "AVIF"}
 
 _BRANDS_AVIF = frozenset({b"avif", b"avis"})
 _BRANDS_HEIC = frozenset(

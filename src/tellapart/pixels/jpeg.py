@@ -29,7 +29,8 @@ _START_OF_SCAN = 0xDA
 _PADDING = b"\xff\x00" * 10
 #: As many zeros at the end of a picture's data are looked at closely.
 _ZEROS = bytes(64)
-#: Zeros at the end of a picture that has them rightly are all needed.
+#: So many zeros at the end of a picture that has them rightly are all needed. (More than the
+#: padding has, which the decoder may take for them.)
 _NEEDED = 16
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 #: What no picture's data goes on with; see :func:`_is_complete`.
@@ -156,12 +157,12 @@ def _without_zeros(data: bytes, layout: _Layout) -> bytes:
     Raises:
         UnreadableImage: they stand in place of a part of the picture.
     """
-    kept = data.rstrip(b"\x00")
+    full = len(data.rstrip(b"\x00"))
+    kept = data[: full + _NEEDED]  # the picture's own last bytes may be zeros
     if _is_complete(kept, layout):
         return kept
-    few = min(_NEEDED, len(data) - len(kept))
-    if not _is_complete(data, layout) or _is_complete(data[:-few], layout):
-        share = max(1, round(100 * (1 - len(kept) / len(data))))
+    if not _is_complete(data, layout) or _is_complete(data[:-_NEEDED], layout):
+        share = max(1, round(100 * (1 - full / len(data))))
         raise _ends_early(f"the last {share} % of it are zeros")
     return data
 

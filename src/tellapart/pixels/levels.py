@@ -63,14 +63,14 @@ def to_8_bit(
     """
     low, high, fills = _extremes(values, no_data)
     levels = choose_levels(values.dtype, low, high, stated_maximum)
-    scale = 255.0 / (levels.white - levels.black)
+    span = levels.white - levels.black
     result = np.empty(values.shape, np.uint8)
     for rows in _blocks(values):
         block = values[rows]
         invalid = _invalid(block, fills)
         numbers = np.where(invalid, levels.black, block).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            grey = np.rint(np.clip((numbers - levels.black) * scale, 0.0, 255.0))
+            grey = np.rint(np.clip((numbers - levels.black) * 255.0 / span, 0.0, 255.0))
         if white_is_zero:
             grey = 255.0 - grey
         grey[invalid] = 0.0

@@ -1,7 +1,8 @@
-"""Test-time views: the ways an image is shown to the network, whose logits are averaged.
+"""Views: the ways an image is shown to the network, in training and at test time.
 
 Turned, mirrored, or moved by a little: what does not change the class of a picture but does
-change what a network makes of it, so an average over the views is steadier than any one.
+change what a network makes of it. An average of logits over views is steadier than any one
+(``TEST_TIME_VIEWS``); features of a frozen backbone are kept for each view (``VIEWS``).
 """
 
 from __future__ import annotations
@@ -51,14 +52,32 @@ TEST_TIME_VIEWS: dict[str, tuple[View, ...]] = {
 }
 
 
+#: Single views by name; features in the cache go by these names.
+VIEWS: dict[str, View] = {
+    "original": View(),
+    "flip": View(mirrored=True),
+    "turn_90": View(quarter_turns=1),
+    "turn_180": View(quarter_turns=2),
+    "turn_270": View(quarter_turns=3),
+    "flip_turn_90": View(quarter_turns=1, mirrored=True),
+    "flip_turn_180": View(quarter_turns=2, mirrored=True),
+    "flip_turn_270": View(quarter_turns=3, mirrored=True),
+}
+
+
 def view_images(images: NDArray[np.uint8], views: Sequence[View]) -> Iterator[NDArray[np.uint8]]:
     """The images (N, H, W, 3) in each view, one array (N, H, W, 3) a view.
 
     Quarter turns exchange height and width of images that are not square.
     """
     for view in views:
-        shown = np.rot90(_moved(images, view), view.quarter_turns, axes=(1, 2))
-        yield np.ascontiguousarray(shown[:, :, ::-1] if view.mirrored else shown)
+        yield show(images, view)
+
+
+def show(images: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    """The images (N, H, W, 3) in one view."""
+    shown = np.rot90(_moved(images, view), view.quarter_turns, axes=(1, 2))
+    return np.ascontiguousarray(shown[:, :, ::-1] if view.mirrored else shown)
 
 
 def _moved(images: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:

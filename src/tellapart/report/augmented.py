@@ -42,7 +42,7 @@ def augmented_samples(
     """
     import torch
 
-    from tellapart.pixels.augmentation import build_augmentation
+    from tellapart.pixels.augmentation import augment_pixels, build_augmentation
 
     augmentation = build_augmentation(steps)
     generator = torch.Generator().manual_seed(seed)
@@ -55,12 +55,10 @@ def augmented_samples(
             pixels = decode(table.file(row), preprocessing)
         except UnreadableImage:
             continue
-        batch = torch.from_numpy(np.repeat(pixels[None], _GRID**2 - 1, axis=0))
-        images = batch.permute(0, 3, 1, 2).float()
-        if augmentation is not None:
-            images = augmentation(images, generator)
-            images = augmentation.after_normalisation(images, 1 / 255, generator)
-        drawn = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        repeated = np.repeat(pixels[None], _GRID**2 - 1, axis=0)
+        drawn = repeated if augmentation is None else augment_pixels(
+            repeated, augmentation, generator
+        )
         rows.append(row)
         samples.append(np.concatenate([pixels[None], drawn]))
     return rows, np.stack(samples)
