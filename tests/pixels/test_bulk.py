@@ -48,7 +48,8 @@ def _ppm_with_comment(size: int) -> bytes:
 
 def _png_with_text(size: int) -> bytes:
     content = _encoded("PNG")
-    return content[:33] + _chunk(b"tEXt", b"a\x00" + b"b" * 10_000) * (size // 10_000) + content[33:]
+    text = _chunk(b"tEXt", b"a\x00" + b"b" * 10_000)
+    return content[:33] + text * (size // 10_000) + content[33:]
 
 
 @pytest.mark.parametrize("make", [_gif_with_comment, _ppm_with_comment, _png_with_text])

@@ -39,7 +39,9 @@ KINDS: dict[str, tuple[Level, str]] = {
     "odd_size": ("note", "images have an unusual size or shape"),
 }
 #: Files that were left out are told by the table itself.
-TOLD_ELSEWHERE = frozenset({"unreadable", "truncated", "not_an_image", "empty", "too_large", "unsupported"})
+TOLD_ELSEWHERE = frozenset(
+    {"unreadable", "truncated", "not_an_image", "empty", "too_large", "unsupported"}
+)
 #: Kinds in which every finding says something of its own.
 _EACH_ITS_OWN = frozenset({"shortcut"})
 

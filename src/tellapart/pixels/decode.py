@@ -21,9 +21,8 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +81,7 @@ _ORIENTATION = 0x0112
 _STRIP_PIXELS = 1 << 22
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture at a network's size, and what a user should know of how it was read.
 
     Attributes:
@@ -379,14 +377,18 @@ def _png_values(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
     tile = again.tile[0]
     rawmode = tile[3] if isinstance(tile[3], str) else tile[3][0]
     if rawmode == "LA;16B":  # four bytes a pixel, as RGBA has
-        again.tile, again._mode = [tile[:3] + ("RGBA",)], "RGBA"
+        again.tile, again._mode = [(*tile[:3], "RGBA")], "RGBA"
         pairs = np.asarray(again).astype(np.uint16)
-        return pairs[..., ::2] << 8 | pairs[..., 1::2]
+        return _joined(pairs[..., ::2], pairs[..., 1::2])
     if rawmode in _LOW_BYTES:
-        again.tile = [tile[:3] + (_LOW_BYTES[rawmode],)]
-        high = np.asarray(image).astype(np.uint16)
-        return high << 8 | np.asarray(again)
+        again.tile = [(*tile[:3], _LOW_BYTES[rawmode])]
+        return _joined(np.asarray(image), np.asarray(again))
     return np.asarray(image).astype(np.uint16)[..., None]
+
+
+def _joined(high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.uint16]:
+    values: NDArray[np.uint16] = high.astype(np.uint16) * np.uint16(256) + low.astype(np.uint16)
+    return values
 
 
 def _significant_bits(content: bytes) -> int:

@@ -94,7 +94,8 @@ def choose_levels(
             depth = next(bits for bits in DEPTHS if high < 2**bits)
             depth = min(depth, whole)
             white = float(2**depth - 1)
-            remark = f"{depth} bits in {kind.itemsize * 8}: 0 to {white:.0f} is shown as black to white"
+            stored = kind.itemsize * 8
+            remark = f"{depth} bits in {stored}: 0 to {white:.0f} is shown as black to white"
             return Levels(0.0, white, remark if depth < min(16, whole) else "")
     else:
         for limit in (1.0, 255.0):
@@ -109,7 +110,7 @@ def _extremes(
     values: NDArray[Any], no_data: float | None
 ) -> tuple[float, float, tuple[float, ...]]:
     """Smallest and largest valid value, and what is not valid; 0 and 0 if none is valid."""
-    fills = () if no_data is None else (float(no_data),)
+    fills: tuple[float, ...] = () if no_data is None else (float(no_data),)
     if values.dtype.kind != "u":
         limits = np.iinfo(values.dtype) if values.dtype.kind == "i" else np.finfo(values.dtype)
         low_fills = {*LOW_FILLS, float(limits.min)}
@@ -141,7 +142,7 @@ def _stored(fills: set[float], kind: np.dtype[Any]) -> set[float]:
 
 def _invalid(block: NDArray[Any], fills: tuple[float, ...]) -> NDArray[np.bool_]:
     if block.dtype.kind == "f":
-        invalid = ~np.isfinite(block)
+        invalid: NDArray[np.bool_] = ~np.isfinite(block)
     else:
         invalid = np.zeros(block.shape, np.bool_)
     for fill in fills:
