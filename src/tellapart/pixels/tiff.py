@@ -24,7 +24,7 @@ from tellapart.pixels.formats import UnreadableImage
 from tellapart.pixels.levels import to_8_bit
 
 #: The numbers of one picture may take this much memory.
-MAXIMUM_BYTES = 1 << 30
+MAXIMUM_BYTES = 1 << 29
 #: Strips or tiles; each costs as much time as a small picture.
 MAXIMUM_PIECES = 200_000
 
