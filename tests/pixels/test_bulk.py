@@ -48,7 +48,8 @@ def _ppm_with_comment(size: int) -> bytes:
 
 def _png_with_text(size: int) -> bytes:
     content = _encoded("PNG")
-    return content[:33] + _chunk(b"tEXt", b"a\x00" + b"b" * 10_000) * (size // 10_000) + content[33:]
+    text = _chunk(b"tEXt", b"a\x00" + b"b" * 10_000)
+    return content[:33] + text * (size // 10_000) + content[33:]
 
 
 @pytest.mark.parametrize("make", [_gif_with_comment, _ppm_with_comment, _png_with_text])
@@ -147,3 +148,13 @@ def test_warnings_as_errors_read_the_same(tmp_path: Path, recwarn: pytest.Warnin
         for options in ([], ["-W", "error::UserWarning"], ["-W", "error::Warning:PIL"])
     }  # fmt: skip
     assert len(sums) == 1
+
+
+def test_a_large_png_of_16_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((30, 40), 65535, np.uint16)).save(buffer, "PNG")
+    assert (np.asarray(open_upright(buffer.getvalue())) == 255).all()
+    monkeypatch.setattr(decoding, "MAXIMUM_DEEP_PIXELS", 1000)
+    with pytest.raises(UnreadableImage, match="40 x 30 pixels of 16 bits") as error:
+        decode(buffer.getvalue(), RULE)
+    assert error.value.kind == "too_large"

@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits: right, against what tifffile and hand-made bytes say, or refused."""
+"""Pictures of more than 8 bits: right by tifffile and by hand-made bytes, or refused."""
 
 from __future__ import annotations
 
@@ -139,9 +139,11 @@ def test_places_without_data_are_black_and_do_not_change_the_rest(nothing: float
 
 def test_the_value_that_gdal_names_is_no_data() -> None:
     tag = (42113, "s", 0, "255.5", True)
-    assert _grey(_tiff(np.array([[0, 255.5, 0.2, 1]], np.float32), extratags=[tag])) == [0, 0, 51, 255]
+    floats = np.array([[0, 255.5, 0.2, 1]], np.float32)
+    assert _grey(_tiff(floats, extratags=[tag])) == [0, 0, 51, 255]
     tag = (42113, "s", 0, "65535", True)
-    assert _grey(_tiff(np.array([[0, 65535, 819, 4095]], np.uint16), extratags=[tag])) == [0, 0, 51, 255]
+    whole = np.array([[0, 65535, 819, 4095]], np.uint16)
+    assert _grey(_tiff(whole, extratags=[tag])) == [0, 0, 51, 255]
     all_gone = np.full((2, 2), np.nan, np.float32)
     assert _grey(_tiff(all_gone)) == [0, 0]
 
@@ -216,7 +218,8 @@ def test_transparency_of_16_bits_lies_on_white() -> None:
     assert _grey(_png(grey)) == [255, 255, 204]
     assert _grey(_png(np.array([[[0], [256], [65535]]], np.uint16), key=(256,))) == [0, 255, 255]
     key = np.array([[[0, 1, 2], [0, 1, 3], [65535, 65535, 65535]]], np.uint16)
-    assert np.asarray(open_upright(_png(key, key=(0, 1, 2))))[0, :2].tolist() == [[255] * 3, [0] * 3]
+    picture = np.asarray(open_upright(_png(key, key=(0, 1, 2))))
+    assert picture[0, :2].tolist() == [[255] * 3, [0] * 3]
 
 
 def test_palettes_of_8_bit_colours_where_16_belong() -> None:

@@ -52,7 +52,7 @@ def test_exif_data_behind_a_pngs_picture_turn_it(tmp_path: Path) -> None:
 
 ODD = {
     "claims.ppm": b"P6 100000000 10000000 255\n" + bytes(100),
-    "claims.png": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x02\0\0\0",
+    "claims.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\x7f\xff\xff\xff" * 2 + b"\x08\x02\0\0\0",
     "cut.avif": b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1miaf" + bytes(40),
     "cut.heic": b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(40),
     "cut.tif": b"II*\x00\xff\xff\xff\x7f",

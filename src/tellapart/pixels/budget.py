@@ -7,7 +7,7 @@ such picture at a time is fine, one a thread is not. Small pictures need not ask
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Condition
 
 #: What one pixel takes until it is small: stored, laid on white, converted.
@@ -29,12 +29,12 @@ class Budget:
         self._used = 0
         self._changed = Condition()
 
-    @contextmanager
-    def share(self, wanted: int) -> Iterator[None]:
+    def share(self, wanted: int) -> AbstractContextManager[None]:
         """Wait until ``wanted`` bytes are free, and hold them."""
-        if wanted < SMALL_BYTES:
-            yield
-            return
+        return _FREE if wanted < SMALL_BYTES else self._held(wanted)
+
+    @contextmanager
+    def _held(self, wanted: int) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: not self._used or self._used + wanted <= self._total)
             self._used += wanted
@@ -46,5 +46,6 @@ class Budget:
                 self._changed.notify_all()
 
 
+_FREE = nullcontext()
 #: Of this process.
 DECODING = Budget(BUDGET_BYTES)

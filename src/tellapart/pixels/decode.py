@@ -21,9 +21,8 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +55,8 @@ DECODER_VERSION = "2"
 
 #: Above this a picture is refused before it is decoded (Pillow's own limit, 179 megapixels).
 MAXIMUM_PIXELS = 2 * 89_478_485
+#: Of a PNG of 16 bits, whose numbers take several times the memory.
+MAXIMUM_DEEP_PIXELS = 64_000_000
 MAXIMUM_FILE_BYTES = 1 << 30
 #: Files smaller than this on average are decoded by one thread.
 SMALL_FILE_BYTES = 3000
@@ -82,8 +83,7 @@ _ORIENTATION = 0x0112
 _STRIP_PIXELS = 1 << 22
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture at a network's size, and what a user should know of how it was read.
 
     Attributes:
@@ -208,16 +208,17 @@ def _load(source: Path | bytes, preprocessing: Preprocessing | None) -> tuple[Im
     if not content:
         raise UnreadableImage("empty", "The file is empty.")
     name = identify(content[:32])
-    if name is not None and (missing := missing_reader(name)):
-        raise UnreadableImage("unsupported", missing)
     # What a damaged file makes a format's reader raise is not limited to a few types.
     try:
         with without_warnings():
+            if name == "JPEG":
+                return _load_with_pillow(jpeg.checked(content), name, preprocessing)
             if name == "TIFF":
                 return _load_tiff(content)
+            if name is not None and (missing := missing_reader(name)):
+                raise UnreadableImage("unsupported", missing)
             check_tail(content, name)
-            usable = jpeg.checked(content) if name == "JPEG" else cleaned(content, name)
-            return _load_with_pillow(usable, name, preprocessing)
+            return _load_with_pillow(cleaned(content, name), name, preprocessing)
     except UnreadableImage:
         raise
     except MemoryError as error:
@@ -238,17 +239,24 @@ def _load_with_pillow(
     image = open_bytes(content, name)
     check_size(image.width, image.height)
     pixels, orientation = image.width * image.height, 1
-    if name == "JPEG":
+    if name == "JPEG" and ("exif" in image.info or "xmp" in image.info):
         orientation = orientation_of(image)
     if name == "JPEG" and preprocessing is not None:
         _reduce(image, preprocessing, swapped=orientation >= 5)
         if not image.info.get("progressive"):  # those are in memory in full size all the same
             pixels = image.width * image.height
-    with DECODING.share(BYTES_A_PIXEL * pixels):
+    deep = name == "PNG" and content[24] == 16
+    if deep and pixels > MAXIMUM_DEEP_PIXELS:
+        raise UnreadableImage(
+            "too_large",
+            f"The PNG has {image.width} x {image.height} pixels of 16 bits, more than "
+            f"{MAXIMUM_DEEP_PIXELS // 10**6} megapixels.",
+        )
+    with DECODING.share(BYTES_A_PIXEL * pixels * (2 if deep else 1)):
         image.load()
         if name != "JPEG":  # a PNG's EXIF data may follow its picture
             orientation = orientation_of(image)
-        if name == "PNG" and content[24] == 16:
+        if deep:
             plain, remark = _deep_png(content, image)
         else:
             plain, remark = _to_grey_or_rgb(image)
@@ -379,14 +387,18 @@ def _png_values(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
     tile = again.tile[0]
     rawmode = tile[3] if isinstance(tile[3], str) else tile[3][0]
     if rawmode == "LA;16B":  # four bytes a pixel, as RGBA has
-        again.tile, again._mode = [tile[:3] + ("RGBA",)], "RGBA"
+        again.tile, again._mode = [(*tile[:3], "RGBA")], "RGBA"
         pairs = np.asarray(again).astype(np.uint16)
-        return np.asarray(pairs[..., ::2] << 8 | pairs[..., 1::2], np.uint16)
+        return _joined(pairs[..., ::2], pairs[..., 1::2])
     if rawmode in _LOW_BYTES:
-        again.tile = [tile[:3] + (_LOW_BYTES[rawmode],)]
-        high = np.asarray(image).astype(np.uint16)
-        return np.asarray(high << 8 | np.asarray(again), np.uint16)
+        again.tile = [(*tile[:3], _LOW_BYTES[rawmode])]
+        return _joined(np.asarray(image), np.asarray(again))
     return np.asarray(image).astype(np.uint16)[..., None]
+
+
+def _joined(high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.uint16]:
+    values: NDArray[np.uint16] = high.astype(np.uint16) * np.uint16(256) + low.astype(np.uint16)
+    return values
 
 
 def _significant_bits(content: bytes) -> int:

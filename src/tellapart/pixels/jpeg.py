@@ -9,8 +9,8 @@ the decoder may look ahead at: a complete picture needs nothing of them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -37,8 +37,7 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _OTHER_DATA = bytes((37 * k * k + 11 * k + 5) % 251 for k in range(512))
 
 
-@dataclass(frozen=True)
-class _Layout:
+class _Layout(NamedTuple):
     #: Where the first scan starts.
     scan: int
     width: int

@@ -94,7 +94,8 @@ def choose_levels(
             depth = next(bits for bits in DEPTHS if high < 2**bits)
             depth = min(depth, whole)
             white = float(2**depth - 1)
-            remark = f"{depth} bits in {kind.itemsize * 8}: 0 to {white:.0f} is shown as black to white"
+            stored = kind.itemsize * 8
+            remark = f"{depth} bits in {stored}: 0 to {white:.0f} is shown as black to white"
             return Levels(0.0, white, remark if depth < min(16, whole) else "")
     else:
         for limit in (1.0, 255.0):

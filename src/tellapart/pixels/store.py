@@ -200,7 +200,7 @@ class _Rows:
                 digests, remarks = facts["digests"], _remarks_by_row(facts)
                 shape = (len(digests), preprocessing.height, preprocessing.width, 3)
                 array = _mapped(folder / _PIXELS, shape)
-            except (OSError, ValueError, KeyError):  # damaged, or evicted by another process meanwhile
+            except (OSError, ValueError, KeyError):  # damaged, or evicted by another process
                 continue
             for row, digest in enumerate(digests):
                 rows._places.setdefault(digest, (array, row, remarks.get(row, "")))

@@ -24,7 +24,7 @@ from tellapart.pixels.formats import UnreadableImage
 from tellapart.pixels.levels import to_8_bit
 
 #: The numbers of one picture may take this much memory.
-MAXIMUM_BYTES = 1 << 30
+MAXIMUM_BYTES = 1 << 29
 #: Strips or tiles; each costs as much time as a small picture.
 MAXIMUM_PIECES = 200_000
 
@@ -238,7 +238,9 @@ def _check_plain(layout: Layout, tags: Tags) -> None:
             raise _refused(f"{name} with its bands one after another")
 
 
-def _refused(what: str, instead: str = "save it as an 8-bit or 16-bit PNG or TIFF") -> UnreadableImage:
+def _refused(
+    what: str, instead: str = "save it as an 8-bit or 16-bit PNG or TIFF"
+) -> UnreadableImage:
     return UnreadableImage("unsupported", f"It is a TIFF with {what}; {instead}.")
 
 
@@ -290,7 +292,7 @@ _WANTED = frozenset(
 
 
 def has_8_bit_palette(content: bytes) -> bool:
-    """Whether a palette that should hold 16-bit colours holds 8-bit ones, as some software writes."""
+    """Whether a palette of 16-bit colours holds 8-bit ones, as some software writes."""
     colours = read_tags(content)[1].get(_COLOUR_MAP, ())
     return bool(colours) and 0 < max(colours) < 256
 
@@ -352,10 +354,10 @@ def samples(content: bytes, layout: Layout) -> NDArray[Any]:
     """
     order, tags = read_tags(content)
     together = 1 if layout.separate else layout.samples
-    planes = [
-        _numbers(_plane_bytes(content, tags, layout, plane, together), layout, together, order, tags)
-        for plane in range(layout.samples if layout.separate else 1)
-    ]
+    planes = []
+    for plane in range(layout.samples if layout.separate else 1):
+        rows = _plane_bytes(content, tags, layout, plane, together)
+        planes.append(_numbers(rows, layout, together, order, tags))
     return planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
 
 
