@@ -18,6 +18,10 @@ A request is JSON: ``argv`` (what follows ``tellapart``), ``cwd``, ``env`` (laid
 - ``plant``: a Python file that is run first, to plant a fault in the product.
 """
 
+# An audit hook sees bytes, descriptors and names that are no paths; os.path takes them all and
+# follows no link.
+# ruff: noqa: PTH100, PTH115, PTH117, PTH118
+
 from __future__ import annotations
 
 import atexit
@@ -112,8 +116,8 @@ def run(request: dict[str, Any]) -> NoReturn:
         os.close(file)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: PTH123, SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.chdir(request["cwd"])
     os.environ.update(request["env"])
     import tempfile

@@ -421,7 +421,8 @@ def finish(
     result = {
         "campaign": name,
         "command": " ".join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}",
         "minutes": round((time.monotonic() - started) / 60, 1),
         "seed": given.seed,
         **more,
