@@ -32,6 +32,9 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
 
+#: A pretrained network of 100,000 random weights, which each case holds: quick, and small on disk.
+WEIGHTS = "weights.safetensors"
+TINY = ("--set", "model.backbone=test_efficientnet", "--set", f"model.weights={WEIGHTS}")
 #: Small trainings: what follows ``tellapart train data --run runs/NAME``.
 PROBE = ("--recipe", "probe", "--set", "data.image_size=32")
 SCRATCH = (
@@ -40,7 +43,7 @@ SCRATCH = (
 )  # fmt: skip
 FINE_TUNING = (
     "--recipe", "finetune", "--set", "data.image_size=32", "--set", "training.epochs=1",
-    "--set", "fine_tuning.epochs=2",
+    "--set", "fine_tuning.epochs=2", *TINY,
 )  # fmt: skip
 
 #: What of a run folder must be the same bytes, however the run came about.
@@ -75,6 +78,18 @@ def make_data(
             file = folder / name / f"{index:03}.{('png', 'jpg')[index % 2]}"
             picture(colour, (seed, number, index)).save(file)
     return folder
+
+
+def make_weights(file: Path) -> None:
+    """What ``TINY`` names; made in a process of its own, which keeps PyTorch out of this one."""
+    code = (
+        "import sys, timm, torch\n"
+        "from safetensors.torch import save_file\n"
+        "torch.manual_seed(0)\n"
+        "network = timm.create_model('test_efficientnet', pretrained=False)\n"
+        "save_file(network.state_dict(), sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True)
 
 
 # --- starts ---------------------------------------------------------------------------------
@@ -187,8 +202,9 @@ class Starter:
 class Bench:
     """A case folder at a fixed path, its snapshots, and starts in it."""
 
-    def __init__(self, folder: Path, starter: Starter) -> None:
+    def __init__(self, folder: Path, starter: Starter, weights: Path) -> None:
         self.folder = folder
+        self.weights = weights
         self.case = folder / "case"
         self.starter = starter
         self.snapshots: dict[str, Path] = {}
@@ -200,6 +216,7 @@ class Bench:
         for name in ("runs", "cache", "tmp", "home"):
             (self.case / name).mkdir(parents=True)
         make_data(self.case / "data")
+        shutil.copyfile(self.weights, self.case / WEIGHTS)
 
     def keep(self, name: str) -> None:
         """Remember the case as it is."""
@@ -382,6 +399,8 @@ class Campaign:
     def each(self, jobs: Iterable[tuple[str, Callable[[Bench], Tally]]]) -> Tally:
         """Do the jobs, ``workers`` at a time, each on a bench of its own."""
         tally = Tally()
+        weights = self.work / WEIGHTS
+        make_weights(weights)
 
         def one(job: tuple[str, Callable[[Bench], Tally]]) -> Tally:
             name, work = job
@@ -390,7 +409,7 @@ class Campaign:
             starter = Starter(cold=self.cold, plant=self.plant)
             try:
                 started = time.monotonic()
-                done = work(Bench(folder, starter))
+                done = work(Bench(folder, starter, weights))
                 spent = time.monotonic() - started
                 print(f"{name}: {dict(done.counts)} ({spent:.0f} s)", flush=True)
                 return done

@@ -190,7 +190,7 @@ def _jpeg_with_comment(size: int) -> bytes:
 
 def _jpeg_of_scans(scans: int, side: int) -> bytes:
     """A progressive JPEG whose last scan is repeated: little to read, much to decode."""
-    whole = _saved(picture((90, 90, 90), (1,), (side, side)), "JPEG", progressive=True)
+    whole = _saved(Image.new("RGB", (side, side), (90, 90, 90)), "JPEG", progressive=True)
     start = whole.rindex(b"\xff\xda")
     return whole[:start] + whole[start:-2] * scans + whole[-2:]
 
@@ -219,8 +219,10 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         "over-the-limit.png": lambda: _png(30_000, 30_000, 0, 1),
         "long.png": lambda: _png(100_000_000, 1, 0, 1),
         "tall.png": lambda: _png(1, 100_000_000 // 64, 0, 8),
-        "claims-much.png": lambda: _png(8, 8, 2, 8).replace(
-            struct.pack(">II", 8, 8), struct.pack(">II", 2**31 - 1, 2**31 - 1)
+        "claims-much.png": lambda: _png_repaired(
+            _png(8, 8, 2, 8).replace(
+                struct.pack(">II", 8, 8), struct.pack(">II", 2**31 - 1, 2**31 - 1)
+            )
         ),
         "text.png": lambda: _png(
             32, 32, 2, 8, _chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(400_000_000), 9))
@@ -229,8 +231,8 @@ def bombs() -> dict[str, Callable[[], bytes]]:
             32, 32, 2, 8, _chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(400_000_000), 9))
         ),
         "many-chunks.png": lambda: _png(32, 32, 2, 8, _chunk(b"tEXt", b"a\0b") * 300_000),
-        "scans-3000.jpg": lambda: _jpeg_of_scans(3000, 480),
-        "scans-300.jpg": lambda: _jpeg_of_scans(300, 2000),
+        "scans-3000.jpg": lambda: _jpeg_of_scans(3000, 1000),
+        "scans-300-large.jpg": lambda: _jpeg_of_scans(300, 3000),
         "comment-52-megabytes.jpg": lambda: _jpeg_with_comment(52 * 10**6),
         "comment-200-megabytes.jpg": lambda: _jpeg_with_comment(200 * 10**6),
         "large.jpg": lambda: _saved(Image.new("RGB", (13_000, 13_000)), "JPEG"),

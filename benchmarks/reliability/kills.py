@@ -35,6 +35,7 @@ from harness import (
     FINE_TUNING,
     PROBE,
     SCRATCH,
+    TINY,
     Bench,
     Outcome,
     Tally,
@@ -127,7 +128,7 @@ class Scenario:
 
 
 LADDER = (
-    "ladder", "data", "--epochs", "1", "--set", "data.image_size=32", "--run", "runs/ladder",
+    "ladder", "data", "--epochs", "1", "--set", "data.image_size=32", *TINY, "--run", "runs/ladder",
 )  # fmt: skip
 SCENARIOS = (
     Scenario("train probe", ("train", "data", *PROBE, "--run", RUN), after=go_on),
