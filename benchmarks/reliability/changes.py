@@ -295,4 +295,6 @@ def kind_of(file: Path, case: Path) -> str:
         name = pieces[-1] if not inside.startswith("figures") else f"*{file.suffix}"
         return f"{pieces[1]}: {inside + '/' if inside else ''}{name}"
     name = re.sub(r"[0-9a-f]{16,}", "#", pieces[-1])
+    if pieces[1] == "archives" and file.suffix in (".png", ".jpg"):
+        name = f"*{file.suffix}"
     return f"cache: {re.sub(r'-.*', '', pieces[1])}: {name}"

@@ -2,14 +2,14 @@
 
     python benchmarks/reliability/full_disk.py --steps --read-only --users --pairs 20 --four 5
 
-``--steps``: the place that a command writes to is a disk (tmpfs) with 64 KB left, then 128, and
-so on until it has enough: run folders, cache, reports. Each time the command must end in one
-sentence and exit code 2 (or work: not everything needs the cache); then the disk grows, one goes
-on as after a kill, and the result must be that of a quiet run. ``--read-only``: the same with a
-disk that cannot be written. ``--users``: three users, one of them root, use one cache in turn.
-``--pairs N``: two trainings of other seeds start at the same moment with default folders; two
-with one ``--run``; two resume one run. ``--four N``: four at once with a cache of 50 KB.
-``--deleted N``: the cache is deleted during a training.
+``--steps``: the place that a command writes to is a disk (tmpfs) with one page left, then 64 KB,
+then 128, and so on until it has enough: run folders, cache, reports. Each time the command must
+end in one sentence and exit code 2 (or work: not everything needs the cache); then the disk
+grows, one goes on as after a kill, and the result must be that of a quiet run. ``--read-only``:
+the same with a disk that cannot be written. ``--users``: three users, one of them root, use one
+cache in turn. ``--pairs N``: two trainings of other seeds start at the same moment with default
+folders; two with one ``--run``; two resume one run. ``--four N``: four at once with a cache of
+50 KB. ``--deleted N``: the cache is deleted during a training.
 
 Mounting and changing users need root.
 """
@@ -132,25 +132,24 @@ WRITINGS = (
 )  # fmt: skip
 
 
-def prepared(bench: Bench) -> None:
-    """Snapshots: ``empty``, ``warm`` (a full cache), ``finished`` and ``stopped`` (a run)."""
+def prepared(bench: Bench, before: str) -> None:
+    """Keep the snapshot ``empty``, ``warm`` (full cache), ``finished`` or ``stopped`` (a run)."""
+    if before == "stopped":
+        stopped(bench)
+    elif before != "empty":
+        bench.must(*TRAIN_PROBE)
+        shutil.rmtree(bench.case / RUN)
+        bench.must("inspect", "data", "--audit", "--out", "report")
+        shutil.rmtree(bench.case / "report")
+        bench.must(*TRAIN_SCRATCH)
+        bench.must("predict", RUN, "data")
+        if before == "warm":
+            shutil.rmtree(bench.case / RUN)
+        else:
+            bench.must("explain", RUN, "data/cat/000.png", "--name", "before")
+            shutil.rmtree(bench.case / RUN / "explanations", ignore_errors=True)
     (bench.case / "out").mkdir()
-    bench.keep("empty")
-    bench.must(*TRAIN_PROBE)
-    shutil.rmtree(bench.case / RUN)
-    bench.must("inspect", "data", "--audit", "--out", "report")
-    shutil.rmtree(bench.case / "report")
-    bench.must(*TRAIN_SCRATCH)
-    bench.must("predict", RUN, "data")
-    bench.must("explain", RUN, "data/cat/000.png")
-    shutil.rmtree(bench.case / RUN / "explanations", ignore_errors=True)
-    bench.keep("finished")
-    shutil.rmtree(bench.case / RUN)
-    bench.keep("warm")
-    bench.fresh()
-    stopped(bench)
-    (bench.case / "out").mkdir()
-    bench.keep("stopped")
+    bench.keep(before)
 
 
 class Disks:
@@ -180,15 +179,16 @@ class Disks:
         return result, names_below(case / "runs") | names_below(case / "out")
 
     def steps(self, every: int) -> Tally:
-        tally, enough, free = Tally(), 0, STEP
+        tally, enough, step = Tally(), 0, 0
         while enough < ENOUGH:
+            free = max(os.sysconf("SC_PAGE_SIZE"), step * STEP)
             self.bench.restore(self.writing.before)
             with disk(self.bench.case / self.writing.place, free) as remount:
                 outcome = self._start(self.writing.argv)
                 tally.counts["steps"] += 1
                 enough = enough + 1 if outcome.code == 0 else 0
                 self._judge(tally, outcome, f"{free // 1024} KB left", lambda: remount("size=1G"))
-            free += STEP * every
+            step += every
             if free > 400 * 2**20:
                 raise RuntimeError(f"{self.writing.name} never has enough room")
         return tally
@@ -434,7 +434,7 @@ def deleted(bench: Bench, count: int, seed: int) -> Tally:
 
 
 def disks(bench: Bench, writing: Writing, every: int, read_only: bool) -> Tally:
-    prepared(bench)
+    prepared(bench, writing.before)
     attack = Disks(bench, writing)
     tally = attack.steps(every) if every else Tally()
     if read_only:
