@@ -16,6 +16,8 @@ A request is JSON: ``argv`` (what follows ``tellapart``), ``cwd``, ``env`` (laid
 - ``user``: number of the user and group who it runs as;
 - ``start_at``: ``time.monotonic()`` at which it begins, for starts at the same moment;
 - ``plant``: a Python file that is run first, to plant a fault in the product.
+
+``make_weights`` alone makes no start: it writes a file of weights where this names.
 """
 
 # An audit hook sees bytes, descriptors and names that are no paths; os.path takes them all and
@@ -109,6 +111,9 @@ def _place(path: Any, base: Any) -> str:
 
 def run(request: dict[str, Any]) -> NoReturn:
     """Become the command line as the request says."""
+    if "make_weights" in request:
+        make_weights(request["make_weights"])
+        os._exit(0)
     os.umask(request.get("umask", 0o022))
     for stream, number in (("stdout", 1), ("stderr", 2)):
         file = os.open(request[stream], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
@@ -163,6 +168,16 @@ def run(request: dict[str, Any]) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(status)
+
+
+def make_weights(file: str) -> None:
+    """A small network with weights drawn from a seed, as a safetensors file."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_efficientnet", pretrained=False).state_dict(), file)
 
 
 def watch(process: int, request: dict[str, Any]) -> dict[str, Any]:

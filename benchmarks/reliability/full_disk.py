@@ -40,6 +40,7 @@ from harness import (
     Tally,
     arguments,
     campaign_of,
+    digest,
     finish,
     names_below,
     run_result,
@@ -98,6 +99,8 @@ class Writing:
     may_work: bool = False
     #: Standard output goes to this file of the case.
     stdout: str = ""
+    #: Files of the case whose bytes are the result.
+    files: str = ""
 
 
 TRAIN_PROBE = ("train", "data", *SMALL_PROBE, "--run", RUN)
@@ -115,19 +118,19 @@ WRITINGS = (
     Writing(
         "inspect: lists",
         ("inspect", "data", "--fix", "out/a.csv", "--quarantine", "out/b.txt", "--out", "report"),
-        "out", "warm",
+        "out", "warm", files="out/*.*",
     ),
     Writing(
         "subset",
         ("subset", "data", "out/subset", "--train", "4", "--validation", "2", "--test", "2"),
-        "out", "warm",
+        "out", "warm", files="out/subset/**/*.*",
     ),
     Writing("evaluate", ("evaluate", RUN, "data"), "runs", "finished", may_work=True),
     Writing("explain", ("explain", RUN, "data/cat/000.png"), "runs", "finished"),
     Writing("compare", ("compare", RUN, RUN, "--out", "out/page"), "out", "finished"),
     Writing(
         "predict to a file", ("predict", RUN, "data", "--format", "csv"), "out", "finished",
-        stdout="out/answers.csv",
+        stdout="out/answers.csv", files="out/answers.csv",
     ),
 )  # fmt: skip
 
@@ -176,6 +179,11 @@ class Disks:
     def _state(self) -> tuple[dict[str, str], set[str]]:
         case = self.bench.case
         result = run_result(case / self.writing.run) if self.writing.run else {}
+        for file in sorted(case.glob(self.writing.files)) if self.writing.files else ():
+            result[file.relative_to(case).as_posix()] = digest(file.read_bytes())
+        for page in [*(case / "runs").rglob("*.html"), *(case / "out").rglob("*.html")]:
+            whole = page.read_bytes().rstrip().endswith(b"</html>")
+            result[page.relative_to(case).as_posix()] = "whole" if whole else "cut off"
         return result, names_below(case / "runs") | names_below(case / "out")
 
     def steps(self, every: int) -> Tally:
@@ -216,6 +224,7 @@ class Disks:
             tally.add(kind, "neither", story)
         elif outcome.code == 0 and self._state() != self.right:
             tally.add(kind, "different", story)
+            return
         else:
             tally.add(kind, "sentence" if outcome.code else "right")
         mend()
@@ -235,7 +244,8 @@ class Disks:
                 return
         result, names = self._state()
         if result != self.right[0]:
-            changed = sorted(k for k in self.right[0] if result.get(k) != self.right[0][k])
+            keys = result.keys() | self.right[0].keys()
+            changed = sorted(k for k in keys if result.get(k) != self.right[0].get(k))
             tally.add(kind, "different afterwards", {**story, "files": changed})
         elif names != self.right[1]:
             extra = sorted(names ^ self.right[1])

@@ -80,18 +80,6 @@ def make_data(
     return folder
 
 
-def make_weights(file: Path) -> None:
-    """What ``TINY`` names; made in a process of its own, which keeps PyTorch out of this one."""
-    code = (
-        "import sys, timm, torch\n"
-        "from safetensors.torch import save_file\n"
-        "torch.manual_seed(0)\n"
-        "network = timm.create_model('test_efficientnet', pretrained=False)\n"
-        "save_file(network.state_dict(), sys.argv[1])\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(file)], check=True)
-
-
 # --- starts ---------------------------------------------------------------------------------
 
 
@@ -161,6 +149,13 @@ class Starter:
             err=err.read_text("utf-8", "replace"),
             **answer,
         )
+
+    def make_weights(self, file: Path) -> None:
+        """What ``TINY`` names; by a process that has PyTorch already."""
+        request = {"make_weights": str(file)}
+        answer = self._once(request) if self.cold else self._ask(request)
+        if answer["code"] != 0:
+            raise RuntimeError("the small network's weights could not be made")
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if self._server is None:
@@ -399,15 +394,15 @@ class Campaign:
     def each(self, jobs: Iterable[tuple[str, Callable[[Bench], Tally]]]) -> Tally:
         """Do the jobs, ``workers`` at a time, each on a bench of its own."""
         tally = Tally()
-        weights = self.work / WEIGHTS
-        make_weights(weights)
 
         def one(job: tuple[str, Callable[[Bench], Tally]]) -> Tally:
             name, work = job
             folder = self.work / re.sub(r"\W+", "-", name)
             folder.mkdir(parents=True)
             starter = Starter(cold=self.cold, plant=self.plant)
+            weights = folder / WEIGHTS
             try:
+                starter.make_weights(weights)
                 started = time.monotonic()
                 done = work(Bench(folder, starter, weights))
                 spent = time.monotonic() - started
