@@ -30,7 +30,8 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE.parent / "results"
+#: What is attacked is the checkout that the campaigns lie in, whatever is installed.
+SOURCE = HERE.parent.parent / "src"
 
 #: A pretrained network of 100,000 random weights, which each case holds: quick, and small on disk.
 WEIGHTS = "weights.safetensors"
@@ -117,6 +118,12 @@ class Outcome:
         return f"tellapart {' '.join(self.argv)[:200]}: {end}: {self.last_line[:300]}"
 
 
+def with_source() -> dict[str, str]:
+    """Our environment, in which Python finds the product in this checkout."""
+    path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
 class Starter:
     """Starts the command line; one at a time. ``cold``: a fresh process each time."""
 
@@ -161,7 +168,7 @@ class Starter:
         if self._server is None:
             self._server = subprocess.Popen(
                 [sys.executable, str(HERE / "child.py"), "serve"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_source(),
             )  # fmt: skip
         server = self._server
         if server.stdin is None or server.stdout is None:
@@ -178,8 +185,8 @@ class Starter:
 
         started = subprocess.Popen(
             [sys.executable, str(HERE / "child.py"), "once", json.dumps(request)],
-            start_new_session=True,
-        )
+            start_new_session=True, env=with_source(),
+        )  # fmt: skip
         answer = child.watch(started.pid, dict(request))
         started.returncode = answer["code"]  # it is waited for already
         return answer

@@ -20,6 +20,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from hostile_inputs import (
     mutated_recipe,
     mutated_table,
     odd_setting,
+    recipe_bombs,
     whole_pictures,
 )
 
@@ -245,8 +247,8 @@ def attack_bombs(bench: Bench) -> Tally:
 # --- recipes and tables ---------------------------------------------------------------------
 
 
-def attack_texts(bench: Bench, count: int, seed: int) -> Tally:
-    """Recipes, settings and tables, in turn."""
+def attack_texts(bench: Bench, count: int, seed: int, bombs_too: bool = False) -> Tally:
+    """Recipes, settings and tables, in turn; with ``bombs_too`` all large recipes before."""
     tally = Tally()
     prepared(bench)
     random = np.random.default_rng([seed, 2])
@@ -254,11 +256,13 @@ def attack_texts(bench: Bench, count: int, seed: int) -> Tally:
     recipes = [bench.must("recipes", name).out.encode() for name in names]
     own = (bench.case / RUN / "recipe.yaml").read_bytes()
     outside = Outside(bench)
-    for number in range(count):
+    large = [make for make in recipe_bombs(own) for _ in range(2)] if bombs_too else []
+    for number in range(-len(large), count):
         folder = cleared(bench)
-        turn = number % 5
+        turn = number % 5 if number >= 0 else number % 2
         if turn in (0, 1):
-            kind, content = "recipes", mutated_recipe([*recipes, own], random)
+            kind = "recipes"
+            content = large[number]() if number < 0 else mutated_recipe([*recipes, own], random)
             file = folder / "recipe.yaml"
             file.write_bytes(content)
             argv: tuple[str | Path, ...] = ("train", "not-there", "--recipe", "in/recipe.yaml")
@@ -375,6 +379,8 @@ def main() -> int:
             jobs.append((f"{name} {worker + 1}", job))
     if given.bombs:
         jobs.append(("bombs", attack_bombs))
+        large = partial(attack_texts, count=0, seed=given.seed, bombs_too=True)
+        jobs.append(("large recipes", large))
     tally = campaign.each(jobs)
     return finish(Path(sys.argv[0]).stem, given, campaign, tally, started)
 

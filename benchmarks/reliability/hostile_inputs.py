@@ -292,8 +292,9 @@ def _aliases(levels: int) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _recipe_bombs(random: Random, whole: bytes) -> bytes:
-    ways: tuple[Callable[[], bytes], ...] = (
+def recipe_bombs(whole: bytes) -> tuple[Callable[[], bytes], ...]:
+    """A recipe with something that multiplies, is deep, is long, or is not its encoding."""
+    return (
         lambda: _aliases(9) + whole,
         lambda: whole + b"zzz: &b {x: 1}\nyyy: {<<: [*b, *b], y: *b}\n",
         lambda: b"".join(b"key%d: 1\n" % n for n in range(300_000)) + whole,
@@ -307,7 +308,6 @@ def _recipe_bombs(random: Random, whole: bytes) -> bytes:
         lambda: b"&a\n- *a\n",
         lambda: whole + b"self: &s {me: *s}\n",
     )
-    return ways[int(random.integers(len(ways)))]()
 
 
 def mutated_recipe(recipes: list[bytes], random: Random) -> bytes:
@@ -317,7 +317,8 @@ def mutated_recipe(recipes: list[bytes], random: Random) -> bytes:
     whole = recipes[int(random.integers(len(recipes)))]
     way = int(random.integers(10))
     if way == 0:
-        return _recipe_bombs(random, whole)
+        made = recipe_bombs(whole)
+        return made[int(random.integers(len(made)))]()
     if way <= 3:
         changed = yaml.safe_load(whole)
         for _ in range(int(random.integers(1, 4))):
