@@ -14,6 +14,8 @@ A request is JSON: ``argv`` (what follows ``tellapart``), ``cwd``, ``env`` (laid
 - ``kill_after``: SIGKILL after so many seconds;
 - ``limit_seconds``, ``limit_bytes``: the child is ended beyond (resident memory);
 - ``user``: number of the user and group who it runs as;
+- ``modules``: a file that gets the names of all modules that were imported in the end, or, with
+  ``user``, from which they are imported at first: another user may not read the interpreter;
 - ``start_at``: ``time.monotonic()`` at which it begins, for starts at the same moment;
 - ``plant``: a Python file that is run first, to plant a fault in the product.
 
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -135,6 +138,9 @@ def run(request: dict[str, Any]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["torn_at"], request["torn_at"]))
     if request.get("user"):
+        for name in Path(request["modules"]).read_text().split():
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
         os.setgroups([])
         os.setgid(request["user"])
         os.setuid(request["user"])
@@ -157,6 +163,8 @@ def run(request: dict[str, Any]) -> NoReturn:
 
         traceback.print_exc()
         status = 1
+    if request.get("modules") and not request.get("user"):
+        Path(request["modules"]).write_text("\n".join(sys.modules))
     with contextlib.suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
@@ -223,8 +231,6 @@ def _resident(process: int) -> int:
 
 def serve() -> None:
     """Answer requests until standard input ends."""
-    import importlib
-
     for name in HEAVY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -261,10 +261,12 @@ def users(bench: Bench) -> Tally:
     """Three users with one cache, in every order of two; each must come to the same result."""
     tally = Tally()
     orders = [(0, USERS[0]), (USERS[0], 0), USERS, (USERS[1], USERS[0])]
-    prepare = bench.case / "runs"
-    bench.must(*TRAIN_PROBE)
-    right = _models(run_result(bench.case / RUN))
-    for command in (TRAIN_PROBE, ("train", "data", *SCRATCH, "--run", RUN)):
+    runs = bench.case / "runs"
+    modules = str(bench.folder / "modules")
+    for command in (TRAIN_PROBE, TRAIN_SCRATCH):
+        bench.fresh()
+        bench.must(*command, modules=modules)
+        right = _models(run_result(bench.case / RUN))
         for order in orders:
             bench.fresh()
             for folder in ("runs", "cache", "tmp", "home"):
@@ -273,9 +275,10 @@ def users(bench: Bench) -> Tally:
                 home = bench.case / f"home-{user}"
                 home.mkdir()
                 os.chown(home, user, user)
-                run = prepare / f"of-{user}"
+                run = runs / f"of-{user}"
                 env = {"HOME": str(home), "XDG_CACHE_HOME": str(home), "MPLCONFIGDIR": str(home)}
-                outcome = bench.start(*command[:-1], run, user=user, env=env)
+                wrong = {"user": user, "modules": modules} if user else {}
+                outcome = bench.start(*command[:-1], run, env=env, **wrong)
                 kind = f"{command[3]} by {['root', 'a user'][bool(user)]}"
                 kind += " first" if user == order[0] else " second"
                 story = {"users": order, "said": outcome.told()}
@@ -285,7 +288,7 @@ def users(bench: Bench) -> Tally:
                     tally.add(kind, "sentence")
                 elif outcome.code != 0:
                     tally.add(kind, "neither", story)
-                elif command is TRAIN_PROBE and _models(run_result(run)) != right:
+                elif _models(run_result(run)) != right:
                     tally.add(kind, "different", story)
                 else:
                     tally.add(kind, "right")
