@@ -1,0 +1,250 @@
+"""One start of the command line in a process that can be killed, limited and watched.
+
+``python child.py serve`` reads one request a line on standard input, forks for each, waits for
+the fork's end and answers in one line. The heavy libraries are imported before the first fork
+(nothing else of the product has run by then), so that thousands of starts are possible.
+``python child.py once REQUEST`` does one request in a fresh process.
+
+A request is JSON: ``argv`` (what follows ``tellapart``), ``cwd``, ``env`` (laid over ours),
+``stdout`` and ``stderr`` (files), and what is to go wrong:
+
+- ``watch``: folder whose file operations are counted, and written to ``journal`` if given;
+- ``kill_at``: SIGKILL before this file operation (1 is the first);
+- ``torn_at``: SIGXFSZ, which kills, in the middle of writing any file longer than this;
+- ``kill_after``: SIGKILL after so many seconds;
+- ``limit_seconds``, ``limit_bytes``: the child is ended beyond (resident memory);
+- ``user``: number of the user and group who it runs as;
+- ``modules``: a file that gets the names of all modules that were imported in the end, or, with
+  ``user``, from which they are imported at first: another user may not read the interpreter;
+- ``start_at``: ``time.monotonic()`` at which it begins, for starts at the same moment;
+- ``plant``: a Python file that is run first, to plant a fault in the product.
+
+``make_weights`` alone makes no start: it writes a file of weights where this names.
+"""
+
+# An audit hook sees bytes, descriptors and names that are no paths; os.path takes them all and
+# follows no link.
+# ruff: noqa: PTH100, PTH115, PTH117, PTH118
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import resource
+import runpy
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+#: Imported before forking. OpenVINO only where it is installed; none of them starts work.
+HEAVY = (
+    "numpy", "PIL.Image", "scipy.stats", "pandas", "sklearn.linear_model", "sklearn.neighbors",
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+    "torch", "torchvision", "timm", "safetensors.torch", "accelerate", "onnx", "openvino",
+    "pydantic", "typer", "jinja2", "yaml", "tellapart.cli", "tellapart.recipe_reading",
+)  # fmt: skip
+
+#: Audit events of operations that change the file system -> which arguments are paths, and
+#: which say the folder that a relative path starts from (a descriptor).
+_CHANGES = {
+    "os.rename": ((0, 2), (1, 3)),
+    "os.remove": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.rmdir": ((0, 1),),
+    "os.link": ((0, 2), (1, 3)),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "os.chmod": ((0, 2),),
+}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class Operations:
+    """Counts what changes files below a folder; an audit hook, called before each change."""
+
+    def __init__(self, watch: str, kill_at: int | None, journal: str | None) -> None:
+        self.watch = os.path.realpath(watch)
+        self.kill_at = kill_at
+        self.journal = os.open(journal, os.O_WRONLY | os.O_CREAT, 0o666) if journal else None
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(flags, int) or not flags & _WRITING:
+                return
+            paths = [_place(path, None)]
+        elif event in _CHANGES:
+            paths = [
+                _place(arguments[where], arguments[base] if base is not None else None)
+                for where, base in _CHANGES[event]
+            ]
+        else:
+            return
+        if not any(path.startswith(self.watch + os.sep) for path in paths):
+            return
+        with self.lock:
+            self.count += 1
+            if self.journal is not None:
+                names = " ".join(os.path.relpath(path, self.watch) for path in paths)
+                os.write(self.journal, f"{event} {names}\n".encode("utf-8", "surrogateescape"))
+            if self.count == self.kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _place(path: Any, base: Any) -> str:
+    """The absolute path of an argument; a descriptor is no new file, so it is nowhere."""
+    if isinstance(path, int) or path is None:
+        return ""
+    text = os.fsdecode(path)
+    if os.path.isabs(text) or not isinstance(base, int) or base < 0:
+        return os.path.abspath(text)
+    with contextlib.suppress(OSError):
+        return os.path.join(os.readlink(f"/proc/self/fd/{base}"), text)
+    return os.path.abspath(text)
+
+
+def run(request: dict[str, Any]) -> NoReturn:
+    """Become the command line as the request says."""
+    if "make_weights" in request:
+        make_weights(request["make_weights"])
+        os._exit(0)
+    os.umask(request.get("umask", 0o022))
+    for stream, number in (("stdout", 1), ("stderr", 2)):
+        file = os.open(request[stream], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(file, number)
+        os.close(file)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.chdir(request["cwd"])
+    os.environ.update(request["env"])
+    import tempfile
+
+    tempfile.tempdir = None  # asked again: TMPDIR is the request's
+    if request.get("plant"):
+        runpy.run_path(request["plant"])
+    if "torn_at" in request:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["torn_at"], request["torn_at"]))
+    if request.get("user"):
+        for name in Path(request["modules"]).read_text().split():
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
+    from tellapart.cli import main
+
+    if request.get("watch"):
+        sys.addaudithook(
+            Operations(request["watch"], request.get("kill_at"), request.get("journal"))
+        )
+    if request.get("start_at"):
+        time.sleep(max(0.0, request["start_at"] - time.monotonic()))
+    sys.argv = ["tellapart", *request["argv"]]
+    status = 0
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        status = 1
+    if request.get("modules") and not request.get("user"):
+        Path(request["modules"]).write_text("\n".join(sys.modules))
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # as Python itself does at its end
+        print(f"Exception ignored in stdout: {error}", file=sys.stderr)
+        status = 120
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def make_weights(file: str) -> None:
+    """A small network with weights drawn from a seed, as a safetensors file."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_efficientnet", pretrained=False).state_dict(), file)
+
+
+def watch(process: int, request: dict[str, Any]) -> dict[str, Any]:
+    """Wait for a child, ending it where the request says; what became of it."""
+    started = time.monotonic()
+    waiting = os.pidfd_open(process)
+    kill_after = request.get("kill_after")
+    limit = request.get("limit_seconds", 600.0)
+    stopped = ""
+    while not stopped:
+        spent = time.monotonic() - started
+        ends = min(limit, kill_after if kill_after is not None else limit)
+        if spent >= ends:
+            stopped = "killed" if kill_after is not None and spent >= kill_after else "time"
+        elif "limit_bytes" in request and _resident(process) > request["limit_bytes"]:
+            stopped = "memory"
+        elif select.select([waiting], [], [], min(0.05, max(0.0, ends - spent)))[0]:
+            break
+        if stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    _, status, usage = os.wait4(process, 0)
+    os.close(waiting)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, signal.SIGKILL)  # what it started itself
+    code = os.waitstatus_to_exitcode(status)
+    return {
+        "code": code,
+        # A kill that came after the end was none.
+        "stopped": stopped if code < 0 else "",
+        "seconds": time.monotonic() - started,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_bytes": usage.ru_maxrss * 1024,
+    }
+
+
+def _resident(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
+
+
+def serve() -> None:
+    """Answer requests until standard input ends."""
+    for name in HEAVY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    for line in sys.stdin:
+        request = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            os.setsid()
+            run(request)
+        print(json.dumps(watch(process, request)), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve()
+    else:
+        run(json.loads(sys.argv[2]))

@@ -1,0 +1,276 @@
+"""The campaigns of ``benchmarks/reliability`` at small counts; and that they see planted faults.
+
+What they attack at full counts, and what came of it, is told in ``docs/reliability.md``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "reliability"))
+
+import changes
+import damage
+import full_disk
+import harness
+import hostile
+import hostile_inputs
+import kills
+
+Campaigns = Callable[..., harness.Campaign]
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaigns:
+    """A campaign that works below this test's folder; ``plant`` is code that it runs first."""
+
+    def make(plant: str = "") -> harness.Campaign:
+        file = tmp_path / "plant.py"
+        file.write_text(textwrap.dedent(plant), encoding="utf-8")
+        work = tmp_path / "work"
+        work.mkdir()
+        return harness.Campaign(work, plant=file if plant else None)
+
+    return make
+
+
+def scenario(name: str) -> kills.Scenario:
+    return next(s for s in kills.SCENARIOS if s.name == name)
+
+
+# --- the campaigns, small -------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_operation_comes_back_to_the_same_bytes(
+    campaign: Campaigns,
+) -> None:
+    def job(bench: harness.Bench) -> harness.Tally:
+        return kills.Attack(scenario("train scratch"), bench).systematic(every=17)
+
+    tally = campaign().each([("kills", job)])
+
+    assert tally.counts["kills systematic"] >= 4
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_a_subset_killed_at_any_time_is_whole_and_alone(campaign: Campaigns) -> None:
+    def job(bench: harness.Bench) -> harness.Tally:
+        attack = kills.Attack(scenario("subset"), bench)
+        tally = attack.systematic(every=6)
+        tally.merge(attack.random(3, seed=0))
+        return tally
+
+    tally = campaign().each([("kills", job)])
+
+    assert tally.counts["kills"] >= 5
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_hostile_files_end_in_answers_and_sentences(campaign: Campaigns) -> None:
+    def pictures(bench: harness.Bench) -> harness.Tally:
+        return hostile.attack_pictures(bench, 60, seed=1)
+
+    def texts(bench: harness.Bench) -> harness.Tally:
+        return hostile.attack_texts(bench, 15, seed=1)
+
+    def archives(bench: harness.Bench) -> harness.Tally:
+        return hostile.attack_archives(bench, 10, seed=1)
+
+    tally = campaign().each([("pictures", pictures), ("texts", texts), ("archives", archives)])
+
+    assert (tally.counts["pictures"], tally.counts["texts"], tally.counts["archives"]) == (
+        60, 15, 10,
+    )  # fmt: skip
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_two_trainings_at_the_same_moment_lose_nothing(campaign: Campaigns) -> None:
+    tally = campaign().each([("pairs", lambda bench: full_disk.pairs(bench, 1))])
+
+    assert tally.counts["right"] == 3
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_disk_is_a_sentence_and_the_run_can_go_on(campaign: Campaigns) -> None:
+    writing = next(w for w in full_disk.WRITINGS if w.name == "train scratch: run")
+
+    def job(bench: harness.Bench) -> harness.Tally:
+        full_disk.prepared(bench, writing.before)
+        return full_disk.Disks(bench, writing).steps(every=5)
+
+    tally = campaign().each([("full", job)])
+
+    assert tally.counts["sentence"] >= 2
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_changed_files_are_noticed_or_harmless(campaign: Campaigns) -> None:
+    def job(bench: harness.Bench) -> harness.Tally:
+        attack = damage.Attack(bench)
+        tally = attack.attack(6, False, seed=3)
+        tally.merge(attack.attack(6, True, seed=3))
+        return tally
+
+    tally = campaign().each([("damage", job)])
+
+    assert tally.counts["changes random"] + tally.counts["changes well-formed"] >= 10
+    assert tally.faults == []
+
+
+# --- planted faults are seen ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_kills_see_files_that_are_not_renamed_but_written_in_place(campaign: Campaigns) -> None:
+    plant = """
+        import os, shutil
+        rename = os.replace
+        def in_place(source, target, **where):
+            if where or os.path.isdir(source):
+                return rename(source, target, **where)
+            content = open(source, "rb").read()
+            with open(target, "wb") as file:
+                file.write(content[: len(content) // 2])
+            with open(target, "ab") as file:
+                file.write(content[len(content) // 2 :])
+            os.unlink(source)
+        os.replace = os.rename = in_place
+    """
+
+    def job(bench: harness.Bench) -> harness.Tally:
+        attack = kills.Attack(scenario("train scratch"), bench)
+        operations = attack.quiet.operations
+        torn = [n for n, line in enumerate(operations, 1) if line == "open runs/run/run.json"]
+        return attack.systematic(every=1000, first=torn[1])  # before its second half is written
+
+    tally = campaign(plant).each([("kills", job)])
+
+    assert [fault["verdict"] for fault in tally.faults] in (["refused"], ["traceback"])
+
+
+@pytest.mark.slow
+def test_hostile_finds_the_one_file_that_crashes(campaign: Campaigns) -> None:
+    plant = """
+        import os, signal
+        from PIL import PpmImagePlugin
+        def crash(self):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        PpmImagePlugin.PpmImageFile._open = crash
+    """
+    whole = {n: c for n, c in hostile_inputs.whole_pictures().items() if not n.endswith("m")}
+    assert len(whole) > 20
+    bad = {"bad.ppm": hostile_inputs.whole_pictures()["rgb.ppm"]}
+
+    def job(bench: harness.Bench) -> harness.Tally:
+        tally = harness.Tally()
+        hostile.prepared(bench)
+        hostile.Pictures(bench, tally).predict({**whole, **bad})
+        return tally
+
+    tally = campaign(plant).each([("pictures", job)])
+
+    assert [(f["verdict"], f["file"]) for f in tally.faults] == [("traceback", "bad.ppm")]
+    assert tally.counts["pictures"] == len(whole) + 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_disk_whose_error_is_swallowed_is_seen(campaign: Campaigns) -> None:
+    plant = """
+        import contextlib, shutil
+        copy = shutil.copyfile
+        def quietly(*arguments, **options):
+            with contextlib.suppress(OSError):
+                copy(*arguments, **options)
+            return arguments[1]
+        shutil.copyfile = shutil.copy2 = shutil.copy = quietly
+    """
+    writing = next(w for w in full_disk.WRITINGS if w.name == "subset")
+
+    def job(bench: harness.Bench) -> harness.Tally:
+        (bench.case / "out").mkdir()
+        bench.keep(writing.before)
+        return full_disk.Disks(bench, writing).steps(every=100)
+
+    tally = campaign(plant).each([("full", job)])
+
+    assert {fault["verdict"] for fault in tally.faults} == {"different"}
+
+
+def test_a_result_is_compared_but_for_its_seconds(tmp_path: Path) -> None:
+    def written(seconds: str, loss: str, status: str = "complete") -> dict[str, str]:
+        (tmp_path / "history.csv").write_text(f"epoch,loss,seconds\n1,{loss},{seconds}\n")
+        (tmp_path / "run.json").write_text(json.dumps({"status": status, "created": seconds}))
+        return harness.run_result(tmp_path)
+
+    first = written("1.0", "0.5")
+
+    assert written("2.0", "0.5") == first
+    assert written("1.0", "0.6") != first
+    assert written("1.0", "0.5", "running") != first
+
+
+# --- what they attack with ------------------------------------------------------------------
+
+
+def test_the_same_seed_makes_the_same_hostile_files(tmp_path: Path) -> None:
+    whole = hostile_inputs.whole_pictures()
+    data = harness.make_data(tmp_path / "data", per_class=2)
+
+    def made() -> list[object]:
+        random = np.random.default_rng(5)
+        return [
+            *(hostile_inputs.mutated_picture(whole, random) for _ in range(20)),
+            *(hostile_inputs.mutated_table(data, random) for _ in range(20)),
+            *(hostile_inputs.odd_setting(random) for _ in range(20)),
+        ]
+
+    assert made() == made()
+    assert len({str(item) for item in made()}) > 50
+
+
+def test_whole_pictures_can_be_read_before_they_are_mutated() -> None:
+    for name, content in hostile_inputs.whole_pictures().items():
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            assert image.size in ((48, 36), (2, 2)), name
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_well_formed_changes_can_be_read_and_say_something_else(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    facts = {"classes": ["cat", "dog"], "size": {"height": 32}, "status": "complete"}
+    text = json.dumps(facts).encode()
+    changed = json.loads(changes.change_json(text, random))
+    assert changed != facts
+
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    stream = io.BytesIO()
+    np.save(stream, array)
+    loaded = np.load(io.BytesIO(changes.change_array(stream.getvalue(), random)))
+    assert loaded.shape != array.shape or loaded.dtype != array.dtype or (loaded != array).any()
+
+    from safetensors.numpy import load, save
+
+    tensors = {"a": np.ones((2, 3), np.float32), "b": np.zeros((2, 3), np.float32) + 7}
+    content = save(tensors, {"classes": json.dumps(["cat", "dog"])})
+    changed_content = changes.change_tensors(content, random)
+    assert changed_content != content
+    load(changed_content)
