@@ -16,7 +16,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
 from tellapart.data.table import PARTS, ImageTable
-from tellapart.errors import RunError, TellapartError
+from tellapart.errors import RecipeError, RunError, TrainingError
 from tellapart.machine import describe_machine, keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
@@ -92,7 +92,8 @@ def train(
 
     Raises:
         TellapartError: something in the arguments or in the folder is wrong; no run folder
-            is left behind.
+            is left behind. Where only the disk or the like failed after an epoch, it stays,
+            and ``resume`` goes on with it.
     """
     watch = Stopwatch()
     resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit)
@@ -119,11 +120,12 @@ def train(
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
         return _train_and_publish(made, task, prepared, watch)
     except BaseException as error:
-        # What has no epoch to go on from is worth nothing; later a user's mistake (a loss that
-        # is no number) makes it worthless, and anything else leaves what '--resume' goes on with.
-        if isinstance(error, TellapartError) or not _has_checkpoint(made):
+        # Without an epoch to go on from there is nothing to keep, and where the recipe is at
+        # fault (a loss that is no number) going on would end the same way. Ctrl-C, a full disk
+        # and the like leave what '--resume' goes on with.
+        if isinstance(error, TrainingError | RecipeError) or not _checkpoints(made):
             remove_run(made)
-        elif isinstance(error, KeyboardInterrupt):
+        else:
             progress.note(f"Go on with 'tellapart train --resume {made.path}'.")
         raise
 
@@ -191,10 +193,6 @@ def _checkpoints(run: Run) -> dict[Path, tuple[int, int]]:
     files = sorted(run.checkpoint_folder.rglob("*.safetensors"))
     states = [file.stat() for file in files]
     return {f: (s.st_size, s.st_mtime_ns) for f, s in zip(files, states, strict=True)}
-
-
-def _has_checkpoint(run: Run) -> bool:
-    return bool(_checkpoints(run))
 
 
 @dataclass(frozen=True)
