@@ -16,7 +16,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
 from tellapart.data.table import PARTS, ImageTable
-from tellapart.errors import RunError, TellapartError
+from tellapart.errors import RecipeError, RunError, TrainingError
 from tellapart.machine import describe_machine, keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
@@ -108,7 +108,8 @@ def train(
 
     Raises:
         TellapartError: something in the arguments or in the folder is wrong; no run folder
-            is left behind.
+            is left behind. Where only the disk or the like failed after an epoch, it stays,
+            and ``resume`` goes on with it.
     """
     given = dict(locals())
     if devices > 1:
@@ -146,11 +147,12 @@ def train(
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
         return _train_and_publish(made, task, prepared, watch)
     except BaseException as error:
-        # What has no epoch to go on from is worth nothing; later a user's mistake (a loss that
-        # is no number) makes it worthless, and anything else leaves what '--resume' goes on with.
-        if isinstance(error, TellapartError) or not _has_checkpoint(made):
+        # Without an epoch to go on from there is nothing to keep, and where the recipe is at
+        # fault (a loss that is no number) going on would end the same way. Ctrl-C, a full disk
+        # and the like leave what '--resume' goes on with.
+        if isinstance(error, TrainingError | RecipeError) or not _has_checkpoint(made):
             remove_run(made)
-        elif isinstance(error, KeyboardInterrupt):
+        else:
             progress.note(f"Go on with 'tellapart train --resume {made.path}'.")
         raise
 
