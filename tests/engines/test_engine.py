@@ -57,12 +57,9 @@ def eager(network: nn.Module, pixels: np.ndarray) -> np.ndarray:
         return network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float()).numpy()
 
 
-def build(
-    make: Callable[[], nn.Module], key: str, progress: Notes | None = None, many: bool = True
-) -> Engine:
+def build(make: Callable[[], nn.Module], key: str, progress: Notes | None = None) -> Engine:
     return build_engine(
-        make, key=key, height=SIZE, width=SIZE, expected_images=100 if many else 1,
-        device="cpu", progress=progress or SILENT,
+        make, key=key, height=SIZE, width=SIZE, device="cpu", progress=progress or SILENT
     )
 
 
@@ -106,7 +103,7 @@ def test_an_image_gets_the_same_numbers_alone_and_among_others(device: str) -> N
     network = small_network()
     pixels = check_images(SIZE, SIZE, 70)
     if device == "openvino":
-        many, few = build(lambda: network, "small"), build(lambda: network, "small", many=False)
+        many = few = build(lambda: network, "small")
         exact = {"rtol": 0, "atol": 0}
     else:
         many = few = TorchEngine(network, "cpu", SIZE, SIZE, "f32")
@@ -161,7 +158,7 @@ def test_a_second_start_does_not_import_torch(fresh_cache: Path) -> None:
         "import sys, numpy as np\n"
         "from tellapart.engines.choice import build_engine\n"
         "from tellapart.engines.parity import check_images\n"
-        f"run = build_engine(None, key='kept', height={SIZE}, width={SIZE}, expected_images=4,\n"
+        f"run = build_engine(None, key='kept', height={SIZE}, width={SIZE},\n"
         "                   device='cpu')\n"
         f"print(run(check_images({SIZE}, {SIZE})).shape, 'torch' in sys.modules)"
     )
@@ -206,7 +203,7 @@ def test_an_exact_engine_is_float32_throughout(fresh_cache: Path) -> None:
     for key in ("kept", "kept"):  # made, then from the cache; a fast one must not be taken for it
         build(lambda: network, key)
         run = build_engine(
-            lambda: network, key=key, height=SIZE, width=SIZE, expected_images=9, exact=True
+            lambda: network, key=key, height=SIZE, width=SIZE, exact=True
         )
         assert run.name == "OpenVINO f32"
         np.testing.assert_allclose(run(pixels), eager(network, pixels), rtol=1e-4, atol=1e-4)
@@ -242,7 +239,7 @@ def test_the_default_backbone_agrees_with_float32(features: str) -> None:
     backbone = build_backbone("tf_efficientnet_lite0", features=features)  # type: ignore[arg-type]
     network = nn.Sequential(Normalise([127 / 255] * 3, [128 / 255] * 3), backbone).eval()
     run = build_engine(
-        lambda: network, key=f"lite0-{features}", height=96, width=96, expected_images=50
+        lambda: network, key=f"lite0-{features}", height=96, width=96
     )
     assert run.name.startswith("OpenVINO")
     data = pytest.importorskip("skimage.data")

@@ -59,6 +59,8 @@ class Trained:
     #: What the output layer sees (len(rows), D) of rows of the pixel cache; None: ask the
     #: classifier.
     features: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None
+    #: Engine and precision that computed ``logits`` and ``features``; "" where they are None.
+    engine_name: str = ""
     history: Sequence[Mapping[str, float]] = ()
     #: The recipe as it was in the end (method auto settles what it left open).
     recipe: Recipe | None = None
