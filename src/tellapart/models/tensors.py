@@ -75,10 +75,10 @@ def write_tensors(file: Path, state: State, text: str) -> str:
 
 
 def read_header(file: Path) -> Header:
-    """The text of a file of tensors, without reading the tensors.
+    """The text of a file of tensors ("" where it has none), without reading the tensors.
 
     Raises:
-        RunError: the file is damaged, or was not written by tellapart.
+        RunError: the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -87,11 +87,9 @@ def read_header(file: Path) -> Header:
             metadata = content.metadata() or {}
     except (SafetensorError, OSError, ValueError, UnicodeDecodeError) as error:
         raise RunError(f"{file} is damaged: {error}.") from error
-    if TEXT not in metadata:
-        raise RunError(f"{file} holds weights but no classes and preprocessing; train again.")
-    if metadata.keys() - {TEXT, DIGEST}:
+    if metadata.keys() not in (set(), {TEXT}, {TEXT, DIGEST}):
         raise RunError(f"{file} is damaged: its header has entries that are not tellapart's.")
-    text, digest = metadata[TEXT], metadata.get(DIGEST, "")
+    text, digest = metadata.get(TEXT, ""), metadata.get(DIGEST, "")
     if digest and digest[:64] != _text_digest(text):
         raise RunError(
             f"{file} is damaged: its description is not the one it was written with; train again."

@@ -130,6 +130,8 @@ def load_classifier(
     if not file.is_file():
         raise RunError(f"{file} is missing: this run has no trained model.")
     header = read_header(file)
+    if not header.text:
+        raise RunError(f"{file} holds weights but no classes and preprocessing; train again.")
     try:
         description = Description.from_json(header.text)
     except (KeyError, TypeError, ValueError, AttributeError, TellapartError) as error:
