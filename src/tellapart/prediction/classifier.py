@@ -205,9 +205,10 @@ class Classifier:
         state = self.state()
         for name, expected in network.state_dict().items():
             theirs = state.get(name)
-            if theirs is None or theirs.shape != tuple(expected.shape) or (
-                expected.is_floating_point() != (theirs.dtype.kind == "f")
-            ):
+            if theirs is None or expected.is_floating_point() != (theirs.dtype.kind == "f"):
+                raise self._other_network(name)
+            shape = tuple(expected.shape) or (1,)  # safetensors keeps a single number as a row
+            if (theirs.shape or (1,)) != shape:
                 raise self._other_network(name)
         if state.keys() != network.state_dict().keys():
             raise self._other_network(min(state.keys() - network.state_dict().keys()))
