@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from tellapart.engines import choice, parity
-from tellapart.engines.choice import build_engine
+from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.openvino import OpenVinoEngine
 from tellapart.engines.parity import check_images, difference
 from tellapart.engines.pytorch import TorchEngine
+from tellapart.errors import TellapartError
 from tellapart.progress import SILENT, Stage
 
 SIZE = 40
@@ -246,3 +248,54 @@ def test_the_default_backbone_agrees_with_float32(features: str) -> None:
     pictures = [data.chelsea()[:288, :288], data.coffee()[:384, :384], data.astronaut()[:480, :480]]
     pixels = np.stack([p[:: len(p) // 96, :: len(p) // 96][:96, :96] for p in pictures])
     assert difference(run(pixels), eager(network, pixels)).acceptable
+
+
+# --- what says nothing of the network -----------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_not_taken_for_a_network_that_cannot_be_converted(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(number, "no room")
+
+    told = Notes()
+    with monkeypatch.context() as patch:
+        patch.setattr(choice, "write_openvino", full)
+        with pytest.raises(TellapartError, match=r"The disk of the cache folder .* is full"):
+            build(small_network, "small", told)
+    assert told.notes == []
+    assert build(small_network, "small", told).name.startswith("OpenVINO")  # nothing was kept
+
+
+def test_too_little_memory_is_said(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*given: object) -> bytes:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 TB")
+
+    monkeypatch.setattr(choice, "to_onnx", short)
+    with pytest.raises(TellapartError, match="too little memory to prepare the network"):
+        build(small_network, "small")
+
+
+def test_the_engine_that_was_chosen_is_known_without_opening_it(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = {"height": SIZE, "width": SIZE, "device": "cpu"}
+    assert recorded_engine("kept", **size) == ""
+    name = build(small_network, "kept").name
+    monkeypatch.setattr(choice, "OpenVinoEngine", None)
+    assert recorded_engine("kept", **size) == name
+
+
+def test_what_pytorch_must_run_is_not_tried_again(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(choice, "to_onnx", lambda *given: exec("raise ValueError('odd')"))
+        first, again = Notes(), Notes()
+        name = build(small_network, "odd", first).name
+    assert name.startswith("PyTorch")
+    assert build(small_network, "odd", again).name == name
+    assert again.notes == first.notes == ["OpenVINO cannot take this network (odd); "
+                                          "PyTorch runs it."]
