@@ -184,8 +184,15 @@ def _choose(
             model = folder / _MODEL
             if _convert(module, model, height, width, say):
                 for precision in ("f32",) if exact else precisions_here():
-                    engine: Engine = OpenVinoEngine(model, precision, height, width)
-                    if agrees(engine):
+                    try:
+                        engine: Engine = OpenVinoEngine(model, precision, height, width)
+                        agreed = agrees(engine)
+                    except RuntimeError as error:  # no kernel of this precision on this processor
+                        reason = _reason(error)
+                        say(f"OpenVINO {precision} does not run here ({reason}); the next engine "
+                            "is tried.")
+                        continue
+                    if agreed:
                         return _Choice(_OPENVINO, precision, engine.name, tuple(notes))
             for file in (model, model.with_suffix(".bin")):
                 file.unlink(missing_ok=True)
@@ -211,15 +218,26 @@ def _convert(
     except (OSError, MemoryError):
         raise
     except Exception as error:  # exporter and reader raise many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if any(word in str(error) for word in _NO_MEMORY):
-            raise TellapartError(
-                f"There is too little memory to prepare the network ({reason}); end other "
-                "programs, or take smaller images with --set data.image_size=N."
-            ) from error
-        say(f"OpenVINO cannot take this network ({reason}); PyTorch runs it.")
+        say(f"OpenVINO cannot take this network ({_reason(error)}); PyTorch runs it.")
         return False
     return True
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line.
+
+    Raises:
+        TellapartError: it says that memory is too small, which says nothing of the network.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception from")]  # OpenVINO's places
+    reason = (told or lines or [type(error).__name__])[0]
+    if any(word in str(error) for word in _NO_MEMORY):
+        raise TellapartError(
+            f"There is too little memory to prepare the network ({reason}); end other "
+            "programs, or take smaller images with --set data.image_size=N."
+        ) from error
+    return reason
 
 
 def _disagreement(name: str, found: Difference) -> str:
