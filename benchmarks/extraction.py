@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tellapart.engines.features import build_backbone_engine
+from tellapart.engines.openvino import import_openvino
 from tellapart.engines.parity import check_images
 from tellapart.machine import describe_machine, keep_memory
 from tellapart.pixels.preprocessing import Preprocessing
@@ -94,7 +95,7 @@ def onnx_runtime(module: nn.Module, onnx: Path) -> Run:
 
 
 def plain_openvino(module: nn.Module, onnx: Path) -> Run:
-    import openvino as ov
+    ov = import_openvino()
 
     _export(module, onnx)
     compiled = ov.Core().compile_model(str(onnx), "CPU")
@@ -102,7 +103,7 @@ def plain_openvino(module: nn.Module, onnx: Path) -> Run:
 
 
 def openvino_for_throughput(module: nn.Module, onnx: Path) -> Run:
-    import openvino as ov
+    ov = import_openvino()
 
     _export(module, onnx)
     model = ov.Core().read_model(str(onnx))
@@ -149,7 +150,7 @@ def _export(module: nn.Module, file: Path) -> None:
 def ours(name: str, size: int, features: str) -> Run:
     model = BackboneModel(backbone=name, weights="none", features=features)  # type: ignore[arg-type]
     preprocessing = Preprocessing(size, size, mean=(0.5,) * 3, std=(0.5,) * 3)
-    return build_backbone_engine(model, preprocessing, expected_images=1000, device="cpu")
+    return build_backbone_engine(model, preprocessing, device="cpu")
 
 
 def warm_start(name: str, size: int, features: str) -> float:
@@ -162,7 +163,7 @@ def warm_start(name: str, size: int, features: str) -> float:
         "from tellapart.engines.features import build_backbone_engine\n"
         f"model = BackboneModel(backbone={name!r}, weights='none', features={features!r})\n"
         f"p = Preprocessing({size}, {size}, mean=(0.5,) * 3, std=(0.5,) * 3)\n"
-        "run = build_backbone_engine(model, p, expected_images=1000, device='cpu')\n"
+        "run = build_backbone_engine(model, p, device='cpu')\n"
         f"run(check_images({size}, {size}, 1).repeat(32, axis=0))\n"
     )
     started = perf_counter()

@@ -15,7 +15,7 @@ SOURCE = Path(tellapart.__file__).parent
 #: Each layer may import itself and those before it.
 LAYERS = (
     ("errors", "notebook", "number", "progress", "stopwatch", "wording"),
-    ("cache", "machine", "recipe", "recipe_reading", "run"),
+    ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading", "run"),
     ("pixels",),
     ("data",),
     ("audit",),

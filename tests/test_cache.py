@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
-from tellapart import cache
+from tellapart import cache, integrity
 from tellapart.errors import TellapartError
 
 
@@ -94,7 +97,7 @@ def test_what_a_killed_builder_left_is_removed(fresh_cache: Path) -> None:
     assert cache.find("things", "one") is None
     folder = cache.entry("things", "one", _fill())
     assert not list(fresh_cache.glob(".building*"))
-    assert [p.name for p in folder.iterdir()] == ["content"]
+    assert [p.name for p in folder.iterdir() if p.name[0] != "."] == ["content"]
 
 
 def test_the_least_recently_used_entry_goes_first(
@@ -180,3 +183,168 @@ def test_digests(tmp_path: Path) -> None:
     assert cache.bytes_digest(b"content") == cache.file_digest(file) == expected
     assert cache.text_digest("ab", "c") != cache.text_digest("a", "bc")
     assert cache.combine_digests(["1", "2"]) != cache.combine_digests(["2", "1"])
+
+
+# --- damage -----------------------------------------------------------------------------------
+
+
+def _fill_many(folder: Path) -> None:
+    (folder / "a" / "b").mkdir(parents=True)
+    for number in range(4):
+        (folder / "a" / "b" / f"{number}.jpg").write_bytes(bytes([number]) * 1000)
+    (folder / "large").write_bytes(bytes(range(256)) * 80_000)  # several pieces of 8 MiB
+
+
+def _zero_the_second_half(file: Path) -> None:
+    """What a power cut leaves: the size is right, what was not written yet is zeros."""
+    size = file.stat().st_size
+    os.truncate(file, size // 2)
+    os.truncate(file, size)
+
+
+DAMAGE = {
+    "half zeros": lambda folder: _zero_the_second_half(folder / "large"),
+    "cut": lambda folder: os.truncate(folder / "large", 100),
+    "one bit": lambda folder: (folder / "a/b/1.jpg").write_bytes(b"\x01" * 999 + b"\x03"),
+    "a file less": lambda folder: (folder / "a/b/2.jpg").unlink(),
+    "a file more": lambda folder: (folder / "a/b/9.jpg").write_bytes(b"x"),
+    "list cut": lambda folder: os.truncate(folder / ".manifest", 50),
+    "list changed": lambda folder: (folder / ".manifest").write_bytes(b"[]"),
+    "list gone": lambda folder: (folder / ".manifest").unlink(),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_entry_is_made_again_and_said_once(fresh_cache: Path, how: str) -> None:
+    folder = cache.entry("things", "one", _fill_many)
+    large = (folder / "large").read_bytes()
+    DAMAGE[how](folder)
+    with pytest.warns(RuntimeWarning, match=r"things/one is damaged: it is thrown away and made"):
+        again = cache.entry("things", "one", _fill_many)
+    assert again == folder
+    assert (folder / "large").read_bytes() == large
+    assert sorted(p.name for p in (folder / "a/b").iterdir()) == [f"{i}.jpg" for i in range(4)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing more is said
+        assert cache.find("things", "one") == folder
+    assert not list(fresh_cache.glob(".building*"))
+
+
+def test_a_damaged_entry_is_no_sibling(fresh_cache: Path) -> None:
+    good, bad = (cache.entry("things", name, _fill()) for name in ("good", "bad"))
+    (bad / "content").write_bytes(b"y" * 10)
+    with pytest.warns(RuntimeWarning, match="bad is damaged"):
+        assert cache.siblings("things") == [good]
+
+
+def test_a_copied_cache_is_read_in_full_once(fresh_cache: Path, tmp_path: Path) -> None:
+    """Another place on the disk is no proof of the same content, nor of another."""
+    folder = cache.entry("things", "one", _fill_many)
+    moved = folder.with_name("two")
+    shutil.copytree(folder, moved)
+    checked = (moved / ".checked").read_text()
+    assert cache.find("things", "two") == moved
+    assert (moved / ".checked").read_text() != checked
+    shutil.copytree(folder, folder.with_name("three"))
+    _zero_the_second_half(folder.with_name("three") / "large")
+    with pytest.warns(RuntimeWarning, match="three is damaged"):
+        assert cache.find("things", "three") is None
+
+
+def test_looking_again_does_not_read_the_content(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cache.entry("things", "one", _fill_many)
+    monkeypatch.setattr(integrity, "_digests", None)
+    assert cache.find("things", "one") == folder
+
+
+def test_a_damaged_note_is_none(fresh_cache: Path) -> None:
+    cache.write_note("notes", "n", b"content")
+    file = fresh_cache / "notes" / "n"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.warns(RuntimeWarning, match="notes/n is damaged"):
+        assert cache.read_note("notes", "n") is None
+    assert cache.read_note("notes", "n") is None
+
+
+def test_files_are_flushed_before_the_entry_appears(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+    target = fresh_cache / "things" / "one"
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(target.exists()))
+    cache.entry("things", "one", _fill())
+    assert flushed == [False, False]  # the file and the list
+
+
+# --- two users, and none ----------------------------------------------------------------------
+
+
+def test_what_one_user_makes_in_a_shared_cache_another_can_read_and_remove(
+    fresh_cache: Path,
+) -> None:
+    fresh_cache.mkdir()
+    fresh_cache.chmod(0o1777)
+    folder = cache.entry("things", "one", _fill())
+    assert folder.stat().st_mode & 0o777 == 0o777
+    assert folder.parent.stat().st_mode & 0o777 == 0o777
+    assert (folder / "content").stat().st_mode & 0o044 == 0o044
+
+
+def test_a_cache_of_ones_own_can_be_read_by_others_as_umask_says(fresh_cache: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        folder = cache.entry("things", "one", _fill())
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_entry_that_somebody_keeps_to_himself_is_made_elsewhere(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = cache.entry("things", "one", _fill())
+
+    def refuse(folder: Path) -> bool:
+        if folder == theirs:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return whole(folder)
+
+    whole = integrity.is_whole
+    monkeypatch.setattr(integrity, "is_whole", refuse)
+    monkeypatch.setattr(cache, "_replaced", {})
+    with pytest.warns(RuntimeWarning, match="cannot be written"):
+        ours = cache.entry("things", "one", _fill(20))
+    assert (ours / "content").read_bytes() == b"x" * 20
+    assert ours != theirs and (theirs / "content").read_bytes() == b"x" * 10
+    assert cache.entry("things", "one", _fill(99)) == ours
+
+
+def test_a_cache_that_is_deleted_meanwhile_is_made_anew(fresh_cache: Path) -> None:
+    tries = []
+
+    def build(folder: Path) -> None:
+        tries.append(folder)
+        if len(tries) == 1:
+            shutil.rmtree(fresh_cache)
+        (folder / "content").write_text("made")
+
+    assert (cache.entry("things", "one", build) / "content").read_text() == "made"
+    assert len(tries) == 2
+
+
+def test_a_full_disk_is_a_sentence(fresh_cache: Path) -> None:
+    def build(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(TellapartError, match=r"The disk of the cache folder .* is full"):
+        cache.entry("things", "one", build)
+    assert not list(fresh_cache.iterdir())
+
+
+def test_a_temporary_folder_with_a_number_too_long_is_let_be(fresh_cache: Path) -> None:
+    odd = fresh_cache / f".building-{cache._host()}-{10**30}-x"
+    odd.mkdir(parents=True)
+    cache.entry("things", "one", _fill())
+    assert odd.is_dir()

@@ -1,13 +1,18 @@
 """The bounded cache folder: build once, rename into place, evict the least recently used.
 
-An entry is a folder ``<cache>/<kind>/<key>``. It is built under a temporary name and
-renamed, so it is there whole or not at all; builders may race, and a kill in the middle
+An entry is a folder ``<cache>/<kind>/<key>``. It is built under a temporary name, flushed,
+and renamed, so it is there whole or not at all; builders may race, and a kill in the middle
 leaves only a temporary folder that a later process removes. Small files that change (an
 index) are *notes*: single files that are replaced whole.
 
+Entries and notes carry digests of their content, which are held against it when they are
+opened (:mod:`tellapart.integrity`): one that a failing disk, a cleaner or a person changed is
+thrown away, which is said once, and made again.
+
 The folder is ``TELLAPART_CACHE_DIR`` or the user's cache folder; its size is kept under
 ``TELLAPART_CACHE_LIMIT`` (for example ``5GB``; default 20 GB). Where it cannot be written,
-this process uses a temporary folder instead and says so once.
+this process uses a temporary folder instead and says so once. Users may share a folder that
+all of them can write: what they make there can be read and removed by the others.
 """
 
 from __future__ import annotations
@@ -17,8 +22,10 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import socket
+import stat
 import tempfile
 import time
 import warnings
@@ -26,6 +33,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tellapart import integrity
 from tellapart.errors import TellapartError
 
 DEFAULT_LIMIT = "20GB"
@@ -38,6 +46,7 @@ GRACE_SECONDS = 60.0
 STALE_SECONDS = 24 * 3600.0
 
 _TEMPORARY = ".building"
+_REPLACEMENT = "tellapart-cache"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -128,16 +137,22 @@ def _is_writable(folder: Path) -> bool:
 
 def _folder_of_this_process(wanted: Path) -> Path:
     if wanted not in _replaced:
-        folder = Path(tempfile.mkdtemp(prefix="tellapart-cache-"))
+        for path in _listed(Path(tempfile.gettempdir())):
+            if path.name.startswith(f"{_REPLACEMENT}-") and _is_stale(path, _REPLACEMENT):
+                _remove(path)
+        prefix = f"{_REPLACEMENT}-{_host()}-{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _replaced[wanted] = folder
-        warnings.warn(
+        _say(
             f"The cache folder {wanted} cannot be written, so nothing is kept for the next "
-            "run; set TELLAPART_CACHE_DIR to a folder that can.",
-            RuntimeWarning,
-            stacklevel=3,
+            "run; set TELLAPART_CACHE_DIR to a folder that can."
         )
     return _replaced[wanted]
+
+
+def _say(sentence: str) -> None:
+    warnings.warn(sentence, RuntimeWarning, stacklevel=2)
 
 
 def _readable_folders() -> list[Path]:
@@ -165,29 +180,54 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     found = find(kind, key)
     if found is not None:
         return found
+    try:
+        return _built(kind, key, build)
+    except _Deleted:
+        return _built(kind, key, build)
+
+
+class _Deleted(TellapartError):
+    """Somebody emptied the cache while an entry was being made."""
+
+
+def _built(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     with workspace() as folder:
         build(folder)
         return publish(folder, kind, key)
 
 
 def find(kind: str, key: str) -> Path | None:
-    """The folder of an entry that is there, else None. Counts as a use."""
+    """The folder of an entry that is there and whole, else None. Counts as a use."""
     for root in _readable_folders():
         folder = root / _checked(kind) / _checked(key)
-        if folder.is_dir():
+        if folder.is_dir() and _is_good(folder):
             _use(folder)
             return folder
     return None
 
 
-def siblings(kind: str) -> list[Path]:
-    """All entries of a kind, the most recently used first. Does not count as a use."""
+def _is_good(folder: Path) -> bool:
+    """Whether an entry may be used; a damaged one is thrown away, and that is said."""
+    try:
+        if integrity.is_whole(folder):
+            return True
+    except PermissionError:  # of another user who keeps it to himself
+        return False
+    if not folder.is_dir():  # evicted by another process meanwhile
+        return False
+    _say(f"The cache entry {folder} is damaged: it is thrown away and made again.")
+    discard(folder)
+    return False
+
+
+def siblings(kind: str, most: int = 16) -> list[Path]:
+    """Whole entries of a kind, the most recently used first. Does not count as a use."""
     found: list[tuple[float, Path]] = []
     for root in _readable_folders():
         with suppress(OSError):
             folders = [p for p in (root / _checked(kind)).iterdir() if p.is_dir()]
             found += [(p.stat().st_mtime, p) for p in folders if not p.name.startswith(".")]
-    return [path for _, path in sorted(found, reverse=True)]
+    return [path for _, path in sorted(found, reverse=True)[:most] if _is_good(path)]
 
 
 @contextmanager
@@ -201,8 +241,8 @@ def workspace() -> Iterator[Path]:
     """
     root = writable_cache_folder()
     _remove_stale(root)
-    prefix = f"{_TEMPORARY}-{_host()}-{os.getpid()}-"
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+    folder = root / f"{_temporary()}-{secrets.token_hex(4)}"
+    _new_folder(folder)
     try:
         yield folder
     except OSError as error:
@@ -211,29 +251,64 @@ def workspace() -> Iterator[Path]:
                 f"The disk of the cache folder {root} is full; free some space, or set "
                 "TELLAPART_CACHE_DIR to a folder on another disk."
             ) from error
+        if not folder.is_dir():
+            raise _Deleted(
+                f"Something deleted {folder} while it was being made; run the command again, "
+                "and let nothing else delete files of the cache meanwhile."
+            ) from error
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(folder: Path, kind: str, key: str) -> Path:
-    """Rename a workspace to its entry; where another process was faster, use its entry."""
-    root = folder.parent
-    target = root / _checked(kind) / _checked(key)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        folder.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
+    """Seal a workspace and rename it to its entry; where another process was faster, use its."""
+    integrity.seal(folder)
+    target = _place(folder, folder.parent / _checked(kind) / _checked(key))
+    if target is None:  # a folder of somebody else's is in the way, and cannot be used
+        root = _folder_of_this_process(cache_folder())
+        target = root / kind / key
+        target.parent.mkdir(exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.move(folder, target)
     _use(target)
-    evict(root)
+    evict(folder.parent)
     return target
+
+
+def _place(folder: Path, target: Path) -> Path | None:
+    """Rename to an entry, or find that a good one is there; None where neither can be."""
+    for _ in range(2):
+        try:
+            _new_folder(target.parent, exist_ok=True)
+            folder.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) or not folder.is_dir():
+                raise
+        else:
+            return target
+        if target.is_dir() and _is_good(target):  # a damaged one is out of the way after this
+            return target
+    return None
+
+
+def _new_folder(folder: Path, *, exist_ok: bool = False) -> None:
+    """Make a folder that all can write who can write the cache folder that it lies in."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not exist_ok:
+            raise
+        return
+    shared = stat.S_IMODE(folder.parent.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO)
+    if shared & (stat.S_IWGRP | stat.S_IWOTH):
+        with suppress(OSError):
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | shared)
 
 
 def discard(path: Path) -> None:
     """Remove an entry that turned out to be damaged."""
-    doomed = path.parent.parent / f"{_TEMPORARY}-{_host()}-{os.getpid()}-damaged-{path.name}"
+    doomed = path.parent.parent / f"{_temporary()}-damaged-{secrets.token_hex(4)}"
     with suppress(OSError):  # removed by another process, or the cache is read-only
         path.rename(doomed)
         _remove(doomed)
@@ -248,9 +323,9 @@ def evict(root: Path | None = None) -> None:
     for used, size, path in sorted(known):
         if total <= limit:
             return
-        if path in _in_use or time.time() - used < GRACE_SECONDS:
+        if path in _in_use or time.time() - used < GRACE_SECONDS or not os.access(path, os.W_OK):
             continue
-        doomed = root / f"{_TEMPORARY}-{_host()}-{os.getpid()}-evicted-{path.name}"
+        doomed = root / f"{_temporary()}-evicted-{secrets.token_hex(4)}"
         with suppress(OSError):  # in use on Windows, or evicted by another process
             path.rename(doomed)
             _remove(doomed)
@@ -261,12 +336,16 @@ def evict(root: Path | None = None) -> None:
 
 
 def read_note(kind: str, key: str) -> bytes | None:
-    """The content of a small file in the cache, None where there is none."""
+    """The content of a small file in the cache, None where there is none, or a damaged one."""
     for root in reversed(_readable_folders()):
         file = root / _checked(kind) / _checked(key)
         try:
-            content = file.read_bytes()
+            digest, _, content = file.read_bytes().partition(b"\n")
         except OSError:
+            continue
+        if digest != bytes_digest(content).encode():
+            _say(f"The cache file {file} is damaged: it is thrown away and made again.")
+            discard(file)
             continue
         _use(file)
         return content
@@ -276,12 +355,24 @@ def read_note(kind: str, key: str) -> bytes | None:
 def write_note(kind: str, key: str, content: bytes) -> None:
     """Replace a small file in the cache as a whole; readers see the old or the new one."""
     root = writable_cache_folder()
-    file = root / _checked(kind) / _checked(key)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _replace_note(root / _checked(kind) / _checked(key), content)
+    except PermissionError:  # one of somebody else's that nobody else may replace
+        _replace_note(_folder_of_this_process(cache_folder()) / kind / key, content)
+
+
+def _replace_note(file: Path, content: bytes) -> None:
     with workspace() as folder:
         temporary = folder / file.name
-        temporary.write_bytes(content)
-        temporary.replace(file)
+        with temporary.open("wb") as stream:
+            stream.write(bytes_digest(content).encode() + b"\n" + content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _new_folder(file.parent, exist_ok=True)
+        if file.parent.parent == folder.parent:
+            temporary.replace(file)
+        else:
+            shutil.move(temporary, file)
 
 
 # --- inside ---------------------------------------------------------------------------------
@@ -328,6 +419,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _temporary() -> str:
+    """Start of the names of this process's temporary folders."""
+    return f"{_TEMPORARY}-{_host()}-{os.getpid()}"
+
+
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40] or "host"
 
@@ -335,12 +431,12 @@ def _host() -> str:
 def _remove_stale(root: Path) -> None:
     """Remove what builders left that were killed."""
     for path in _listed(root):
-        if path.name.startswith(_TEMPORARY) and _is_stale(path):
+        if path.name.startswith(_TEMPORARY) and _is_stale(path, _TEMPORARY):
             _remove(path)
 
 
-def _is_stale(path: Path) -> bool:
-    match = re.match(rf"{re.escape(_TEMPORARY)}-(\w+)-(\d+)-", path.name)
+def _is_stale(path: Path, start: str) -> bool:
+    match = re.match(rf"{re.escape(start)}-(\w+)-(\d{{1,9}})-", path.name)
     if match and match[1] == _host() and os.name == "posix":
         return not _is_running(int(match[2]))
     try:

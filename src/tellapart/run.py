@@ -149,6 +149,8 @@ class RunInfo:
     notes: tuple[str, ...] = ()
     #: "" or why training ended before its time, unless the recipe itself asked for that.
     stopped: str = ""
+    #: Of ``model.safetensors``, as it was written; "" in runs of older versions.
+    model_digest: str = ""
     #: How often the test part was scored.
     test_evaluations: int = 0
     #: None where that was not written down: in runs of older versions.

@@ -450,4 +450,4 @@ def test_a_classifier_in_memory_answers_as_the_one_that_was_saved(
         size = (5, stored.preprocessing.height, stored.preprocessing.width, 3)
         pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
         assert np.array_equal(held.logits(pixels), stored.logits(pixels))
-        assert held._weights_digest == stored._weights_digest  # one engine serves both
+        assert held._network_key == stored._network_key  # one engine serves both

@@ -1,9 +1,9 @@
 """A frozen backbone over all images once -> features that are kept in the cache.
 
-Features belong to the weights, the pixels, the view and the engine; a second call with
-the same ones opens them from the disk, and imports neither PyTorch nor timm for the
-networks of :data:`tellapart.models.known.KNOWN`. Work is kept in parts, so a run that
-was stopped goes on where it was.
+Features belong to the weights, the pixels, the view, and the engine and precision that
+computed them; a second call with the same ones opens them from the disk, and imports neither
+PyTorch nor timm for the networks of :data:`tellapart.models.known.KNOWN`. Work is kept in
+parts, so a run that was stopped goes on where it was.
 
 Pooled features are float32. Spatial maps are stored as float16, half the space: the 4 x 4 x 512
 of VGG16 at 128 pixels are 655 MB instead of 1.3 GB for 40,000 images. Rounding to float16 is
@@ -12,8 +12,8 @@ ten times finer than the difference that an engine is allowed.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart import cache as store
+from tellapart import cache
+from tellapart.arrays import open_array, save_array, save_rows
 from tellapart.data.pixels import PixelCache
-from tellapart.engines.choice import ENGINE_VERSION, build_engine
+from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
-from tellapart.machine import processor_name, resolve_device
-from tellapart.models.weights import canonical_name, fetch_weights, weights_digest
+from tellapart.machine import processor_name
+from tellapart.models.kept import backbone_digest
+from tellapart.models.weights import canonical_name
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import VIEWS, show
 from tellapart.progress import SILENT, Progress
@@ -47,21 +49,34 @@ _PART = 4096
 _FEATURES = "features.npy"
 
 
-def backbone_key(model: BackboneModel, preprocessing: Preprocessing, until: str = "") -> str:
+@dataclass(frozen=True)
+class Extracted:
+    """Features, and the engine and precision that computed them ("OpenVINO bf16")."""
+
+    values: NDArray[Any]
+    engine_name: str
+
+
+def backbone_key(
+    model: BackboneModel, preprocessing: Preprocessing, until: str = "", *, weights: str = ""
+) -> str:
     """Names what a frozen backbone computes: weights, network, kind of features, mean and std.
 
     Equal keys mean equal features of equal pixels; the backbone's engine goes by it too.
     ``until`` names the unit before which the backbone is cut (``models.cut``), if it is.
+    ``weights`` is the digest of the weights that are run
+    (:func:`~tellapart.models.tensors.joint_digest`); "": the pretrained ones.
 
     Raises:
         WeightsError: weights are missing or damaged.
+        RecipeError: the backbone cannot take images of this size.
     """
-    digest = weights_digest(fetch_weights(model.backbone, model.weights))
     name = canonical_name(model.backbone)
     normalisation = f"{preprocessing.mean}{preprocessing.std}"
     libraries = f"timm {metadata.version('timm')}"
     cut = [f"until {until}"] if until else []
-    return "backbone-" + store.text_digest(
+    digest = weights or backbone_digest(model, preprocessing)
+    return "backbone-" + cache.text_digest(
         digest, name, model.features, normalisation, libraries, *cut
     )
 
@@ -70,7 +85,6 @@ def build_backbone_engine(
     model: BackboneModel,
     preprocessing: Preprocessing,
     *,
-    expected_images: int,
     until: str = "",
     device: str = "auto",
     progress: Progress = SILENT,
@@ -107,7 +121,6 @@ def build_backbone_engine(
         key=backbone_key(model, preprocessing, until),
         height=preprocessing.height,
         width=preprocessing.width,
-        expected_images=expected_images,
         device=device,
         progress=progress,
     )
@@ -116,19 +129,35 @@ def build_backbone_engine(
 def extract_features(
     model: BackboneModel,
     preprocessing: Preprocessing,
-    cache: PixelCache,
+    images: PixelCache,
     *,
     views: Sequence[str] = ("original",),
     until: str = "",
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> NDArray[Any]:
-    """Features of every image, in the order of ``cache``.
+    """The values of :func:`extract`, without the engine's name."""
+    return extract(
+        model, preprocessing, images, views=views, until=until, device=device, progress=progress
+    ).values
+
+
+def extract(
+    model: BackboneModel,
+    preprocessing: Preprocessing,
+    images: PixelCache,
+    *,
+    views: Sequence[str] = ("original",),
+    until: str = "",
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Extracted:
+    """Features of every image, in the order of ``images``.
 
     Args:
         model: the backbone, and whether its features are pooled or a map.
         preprocessing: mean and std; height and width are those of the pixels.
-        cache: the images.
+        images: decoded, of which each row is one.
         views: names in :data:`tellapart.pixels.views.VIEWS`.
         until: the unit before which the backbone is cut; "": it runs to its end.
         device: see :func:`tellapart.machine.resolve_device`.
@@ -146,21 +175,21 @@ def extract_features(
 
     def one(view: str) -> NDArray[Any]:
         shown = VIEWS[view]
-        if shown.quarter_turns % 2 and cache.pixels.shape[1] != cache.pixels.shape[2]:
-            raise ValueError(f"quarter turns need square images, not {cache.pixels.shape[1:3]}")
+        if shown.quarter_turns % 2 and images.pixels.shape[1] != images.pixels.shape[2]:
+            raise ValueError(f"quarter turns need square images, not {images.pixels.shape[1:3]}")
 
         def read(start: int, stop: int) -> Pixels:
-            return show(cache.pixels[start:stop], shown)
+            return show(images.pixels[start:stop], shown)
 
-        return run.features(cache.key, view, len(cache), read)
+        return run.features(images.key, view, len(images), read)
 
-    return _stacked([one(view) for view in views])
+    return Extracted(_stacked([one(view) for view in views]), run.engine_name)
 
 
 def extract_views(
     model: BackboneModel,
     preprocessing: Preprocessing,
-    cache: PixelCache,
+    images: PixelCache,
     steps: Sequence[AugmentationStep],
     *,
     views: int,
@@ -190,14 +219,14 @@ def extract_views(
         RecipeError: the steps do not go together; and as for :func:`extract_features`.
         WeightsError: as for :func:`extract_features`.
     """
-    chosen = np.arange(len(cache), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
+    chosen = np.arange(len(images), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
     described = ";".join(step.model_dump_json() for step in steps)
-    identity = store.text_digest(cache.key, store.bytes_digest(chosen.tobytes()))
+    identity = cache.text_digest(images.key, cache.bytes_digest(chosen.tobytes()))
     run = _Extraction(model, preprocessing, until, device, progress)
     results = []
     for view in range(views):
-        read = _augmented_reader(cache.pixels, chosen, steps, seed, view)
-        name = store.text_digest("augmented", described, str(seed), str(view))
+        read = _augmented_reader(images.pixels, chosen, steps, seed, view)
+        name = cache.text_digest("augmented", described, str(seed), str(view))
         results.append(run.features(identity, name, len(chosen), read))
     return _stacked(results)
 
@@ -214,36 +243,36 @@ class _Extraction:
         progress: Progress,
     ) -> None:
         self._model, self._preprocessing, self._until = model, preprocessing, until
-        self._device = resolve_device(device)
+        self._device = device
         self._progress = progress
         self._engine: Engine | None = None
         is_map = bool(until) or model.features == "map"
         self._type = np.float16 if is_map else np.float32
-        self._identity = store.text_digest(
-            backbone_key(model, preprocessing, until),
-            ENGINE_VERSION,
-            self._device,
-            processor_name(),
-            np.dtype(self._type).name,
+        self._key = backbone_key(model, preprocessing, until)
+        self.engine_name = recorded_engine(
+            self._key, height=preprocessing.height, width=preprocessing.width, device=device
         )
 
     def features(self, pixels_key: str, view: str, number: int, read: ReadRows) -> NDArray[Any]:
         """Features of one view, from the cache or by running the engine."""
-        key = store.text_digest(self._identity, pixels_key, view)
+        if not self.engine_name:
+            self._made_engine()
+        kind = np.dtype(self._type).name
+        key = cache.text_digest(
+            self._key, self.engine_name, processor_name(), kind, pixels_key, view
+        )
 
         def build(folder: Path) -> None:
             self._build(folder / _FEATURES, key, view, number, read)
 
-        folder = store.entry("features", key, build)
-        found: NDArray[Any] = np.load(folder / _FEATURES, mmap_mode="r" if number else None)
-        return found
+        return open_array(cache.entry("features", key, build) / _FEATURES)
 
     def _build(self, file: Path, key: str, view: str, number: int, read: ReadRows) -> None:
         label = view if view in VIEWS else "augmented"
         with self._progress.stage(f"Features ({label})", number, "images") as stage:
 
             def blocks(start: int, stop: int) -> Iterator[NDArray[Any]]:
-                engine = self._made_engine(number)
+                engine = self._made_engine()
                 for first in range(start, stop, _BLOCK):
                     last = min(first + _BLOCK, stop)
                     yield self._rounded(engine(read(first, last)))
@@ -252,32 +281,32 @@ class _Extraction:
             if number <= _PART:
                 # Run once even without images, so that the shape of the features is known.
                 found = list(blocks(0, number)) or [self._no_features()]
-                np.save(file, np.concatenate(found))
+                save_array(file, np.concatenate(found))
                 return
             parts = []
             for start in range(0, number, _PART):
                 stop = min(start + _PART, number)
 
                 def build_part(folder: Path, start: int = start, stop: int = stop) -> None:
-                    np.save(folder / _FEATURES, np.concatenate(list(blocks(start, stop))))
+                    save_array(folder / _FEATURES, np.concatenate(list(blocks(start, stop))))
 
-                part_key = store.text_digest(key, str(start))
-                was_there = store.find("feature-parts", part_key) is not None
-                parts.append(store.entry("feature-parts", part_key, build_part))
+                part_key = cache.text_digest(key, str(start))
+                was_there = cache.find("feature-parts", part_key) is not None
+                parts.append(cache.entry("feature-parts", part_key, build_part))
                 if was_there:
                     stage.advance(stop - start)
             _join(parts, file, number)
 
-    def _made_engine(self, number: int) -> Engine:
+    def _made_engine(self) -> Engine:
         if self._engine is None:
             self._engine = build_backbone_engine(
                 self._model,
                 self._preprocessing,
-                expected_images=number,
                 until=self._until,
                 device=self._device,
                 progress=self._progress,
             )
+            self.engine_name = self._engine.name
         return self._engine
 
     def _rounded(self, features: NDArray[np.float32]) -> NDArray[Any]:
@@ -288,22 +317,16 @@ class _Extraction:
 
     def _no_features(self) -> NDArray[Any]:
         size = (0, self._preprocessing.height, self._preprocessing.width, 3)
-        return self._rounded(self._made_engine(1)(np.zeros(size, np.uint8)))
+        return self._rounded(self._made_engine()(np.zeros(size, np.uint8)))
 
 
 def _join(parts: Sequence[Path], file: Path, number: int) -> None:
     """Write the parts behind one another into one array, then give their space back."""
-    first: NDArray[Any] = np.load(parts[0] / _FEATURES, mmap_mode="r")
-    shape = (number, *first.shape[1:])
-    joined = np.lib.format.open_memmap(file, mode="w+", dtype=first.dtype, shape=shape)
-    start = 0
+    arrays = [open_array(part / _FEATURES) for part in parts]
+    save_rows(file, (number, *arrays[0].shape[1:]), arrays[0].dtype, arrays)
+    del arrays
     for part in parts:
-        rows = np.load(part / _FEATURES, mmap_mode="r")
-        joined[start : start + len(rows)] = rows
-        start += len(rows)
-    joined.flush()
-    for part in parts:
-        shutil.rmtree(part, ignore_errors=True)
+        cache.discard(part)
 
 
 def _augmented_reader(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def write_openvino(module: nn.Module, file: Path, height: int, width: int) -> None:
-    """Convert by way of ONNX: a third of the time of OpenVINO's own PyTorch front end."""
-    import openvino as ov
+def to_onnx(module: nn.Module, height: int, width: int) -> bytes:
+    """An ONNX model of uint8 images (N, H, W, 3) to the module's outputs, for every N."""
     import torch
 
     class FromPixels(torch.nn.Module):
@@ -27,7 +29,7 @@ def write_openvino(module: nn.Module, file: Path, height: int, width: int) -> No
             outputs: torch.Tensor = self.module(images)
             return outputs
 
-    onnx = file.with_suffix(".onnx")
+    onnx: Any = BytesIO()  # which the exporter takes, though its types do not say so
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), _quiet_exporter(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
@@ -41,8 +43,46 @@ def write_openvino(module: nn.Module, file: Path, height: int, width: int) -> No
             output_names=["outputs"],
             dynamic_axes={"pixels": {0: "number"}, "outputs": {0: "number"}},
         )
-    ov.save_model(ov.Core().read_model(onnx), file, compress_to_fp16=False)
-    onnx.unlink()
+    return bytes(onnx.getvalue())
+
+
+def write_openvino(onnx: bytes, file: Path) -> None:
+    """Convert an ONNX model for OpenVINO: a third of the time of its own PyTorch front end.
+
+    Raises:
+        OSError: the disk is full.
+        RuntimeError: OpenVINO cannot take the model.
+    """
+    from tellapart.engines.openvino import import_openvino
+
+    ov = import_openvino()
+    model = ov.Core().read_model(BytesIO(onnx))
+    size = len(onnx) + (1 << 20)
+    take_space(file, size)
+    try:
+        ov.save_model(model, file, compress_to_fp16=False)
+    except RuntimeError as error:
+        take_space(file, size)
+        raise OSError(errno.EIO, f"OpenVINO cannot write it ({error})", str(file)) from error
+
+
+def take_space(file: Path, size: int) -> None:
+    """Take and give back space on the disk of ``file``.
+
+    OpenVINO's writer says of a full disk only that it has failed, or nothing.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    trial = file.with_name(f".{file.name}.space")
+    try:
+        with trial.open("wb") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size)
+            else:
+                stream.write(bytes(size))
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError, RunError
+from tellapart.models.tensors import read_header, read_tensors, write_tensors
+
+_TEXT = "what tells images unlike the training ones"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +37,28 @@ class UnknownDetector:
     false_alarm_rate: float
 
     def distances(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """float64 (N,): how far features (N, D) are from the training images."""
+        """float64 (N,): how far features (N, D) are from the training images.
+
+        Raises:
+            RunError: the features have another length D than those of the training images.
+        """
+        if len(features) and features.reshape(len(features), -1).shape[1] != self.length:
+            raise RunError(
+                f"What this run keeps of its training images has {self.length} numbers an image, "
+                f"its model makes {features.reshape(len(features), -1).shape[1]}: its "
+                "unknown.safetensors is of another run; train again."
+            )
         rows = [
             _neighbour_distance(_unit(features[start : start + 4096]), self.reference,
                                 self.neighbours)
             for start in range(0, len(features), 4096)
         ]
         return np.concatenate(rows) if rows else np.zeros(0)
+
+    @property
+    def length(self) -> int:
+        """D, numbers that a feature vector has."""
+        return int(self.reference.shape[1])
 
     def is_unknown(self, features: NDArray[np.float32]) -> NDArray[np.bool_]:
         """bool (N,): further away than the threshold."""
@@ -56,18 +74,24 @@ class UnknownDetector:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> UnknownDetector:
-        """The inverse of :meth:`to_arrays`."""
-        neighbours, threshold, rate = arrays["settings"].tolist()
-        reference = arrays["reference"].astype(np.float32)
-        return cls(reference, int(neighbours), threshold, rate)
+        """The inverse of :meth:`to_arrays`.
+
+        Raises:
+            KeyError, ValueError: the arrays are not such.
+        """
+        settings, reference = arrays["settings"], arrays["reference"]
+        if settings.shape != (3,) or reference.ndim != 2 or reference.dtype != np.float16:
+            raise ValueError(f"settings {settings.shape}, reference {reference.shape}")
+        neighbours, threshold, rate = settings.tolist()
+        if not (1 <= neighbours <= len(reference) and threshold >= 0 and 0 < rate < 1):
+            raise ValueError(f"settings {settings.tolist()}")
+        if not np.isfinite(reference).all():
+            raise ValueError("values that are no numbers")
+        return cls(reference.astype(np.float32), int(neighbours), threshold, rate)
 
     def save(self, file: Path) -> None:
         """Write a safetensors file, under a temporary name first."""
-        from safetensors.numpy import save
-
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_bytes(save(self.to_arrays()))  # save_file: readable by nobody else
-        temporary.replace(file)
+        write_tensors(file, self.to_arrays(), _TEXT)
 
 
 def load_unknown(file: Path) -> UnknownDetector:
@@ -76,17 +100,14 @@ def load_unknown(file: Path) -> UnknownDetector:
     Raises:
         RunError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     if not file.is_file():
         raise RunError(
             f"{file.parent} cannot answer 'unknown': it has no {file.name}. Runs with at least "
             "19 validation images get one when they are trained."
         )
     try:
-        return UnknownDetector.from_arrays(load_file(file))
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        return UnknownDetector.from_arrays(read_tensors(file, read_header(file).digest)[0])
+    except (KeyError, ValueError) as error:
         raise RunError(f"{file} is damaged: {error}.") from error
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart import cache
+from tellapart.arrays import save_array
 
 #: Below this many images t-SNE has nothing to arrange and PCA is used.
 _FEWEST = 30
@@ -31,7 +32,7 @@ def embed(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float64]
     key = cache.text_digest(cache.bytes_digest(values.tobytes()), facts)
 
     def build(folder: Path) -> None:
-        np.save(folder / _FILE, _arrange(values, seed))
+        save_array(folder / _FILE, _arrange(values, seed))
 
     folder = cache.entry("maps", key, build)
     points: NDArray[np.float64] = np.load(folder / _FILE)

@@ -2,36 +2,44 @@
 
 It is stored as one safetensors file: the weights, and in the file's header the classes,
 the preprocessing, the network's description and the temperature. Without that header it
-cannot be loaded, so class names and preprocessing never part from the weights.
+cannot be loaded, so class names and preprocessing never part from the weights. The header
+also has digests of all that, and a file that no longer fits them is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tellapart.engines.choice import build_engine
+from tellapart import cache
+from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
-from tellapart.engines.openvino import FEW_IMAGES
-from tellapart.errors import RunError
+from tellapart.engines.features import backbone_key
+from tellapart.errors import RunError, TellapartError
+from tellapart.models.tensors import (
+    State,
+    joint_digest,
+    read_header,
+    read_tensors,
+    tensor_digests,
+    write_tensors,
+)
 from tellapart.pixels.decode import decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, Model, ScratchModel
 
-HEADER = "tellapart"
 #: Images that are in memory at a time.
 BLOCK_IMAGES = 256
 
@@ -46,7 +54,8 @@ class Description:
     test_time: str = "none"
     #: Logits are divided by this before the softmax (Guo et al. 2017).
     temperature: float = 1.0
-    #: Identifies a pretrained backbone that was left as it was; "" where it was trained.
+    #: Which pretrained backbone was left as it was; "" where it was trained. Only a name: what
+    #: is shared between runs goes by the weights themselves.
     frozen_backbone: str = ""
 
     def to_json(self) -> str:
@@ -58,56 +67,95 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str) -> Description:
+        """The Description that :meth:`to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: the text is none.
+            TellapartError: a setting of the network is wrong.
+        """
         content: dict[str, Any] = json.loads(text)
         model: Any = TypeAdapter(Model).validate_python(content.pop("model"))
         preprocessing = Preprocessing.from_dict(content.pop("preprocessing"))
-        classes = tuple(content.pop("classes"))
-        return cls(classes=classes, preprocessing=preprocessing, model=model, **content)
+        classes = content.pop("classes")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise ValueError("classes are not a list of names")
+        described = cls(
+            classes=tuple(classes), preprocessing=preprocessing, model=model, **content
+        )
+        described._check()
+        return described
+
+    def _check(self) -> None:
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ValueError(f"{len(self.classes)} classes, {len(set(self.classes))} of them apart")
+        if self.test_time not in TEST_TIME_VIEWS:
+            raise ValueError(f"test_time is {self.test_time!r}")
+        temperature = self.temperature
+        if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+            raise ValueError(f"the temperature is {self.temperature!r}")
+        if self.model.output == "sigmoid" and len(self.classes) != 2:
+            raise ValueError(f"a sigmoid output for {len(self.classes)} classes")
+        model = self.model
+        plain = isinstance(model, BackboneModel) and model.features == "pooled" and not model.head
+        if not isinstance(self.frozen_backbone, str) or (self.frozen_backbone and not plain):
+            raise ValueError("a frozen backbone with layers between it and the output")
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the logits."""
+        return 1 if self.model.output == "sigmoid" else len(self.classes)
 
 
-def save_classifier(
-    file: Path, state: Mapping[str, NDArray[Any]], description: Description
-) -> None:
-    """Write weights and description to one file, under a temporary name first."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    content = _file_content(state, description)
-    temporary.write_bytes(content)  # safetensors' save_file makes files that only the owner reads
-    temporary.replace(file)
+def save_classifier(file: Path, state: State, description: Description) -> str:
+    """Write weights and description to one file, under a temporary name first.
 
-
-def _file_content(state: Mapping[str, NDArray[Any]], description: Description) -> bytes:
-    from safetensors.numpy import save
-
-    contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
-    content: bytes = save(contiguous, metadata={HEADER: description.to_json()})
-    return content
+    Returns:
+        The file's digest: that of weights and description together (:attr:`Classifier.digest`).
+    """
+    return write_tensors(file, state, description.to_json())
 
 
 def classifier_in_memory(
-    state: Mapping[str, NDArray[Any]], description: Description, *, device: str = "auto"
+    state: State, description: Description, *, device: str = "auto"
 ) -> Classifier:
     """A classifier of weights that no file holds yet; answers as one that was saved and loaded."""
-    return Classifier(None, description, device, state)
+    return Classifier(None, description, device, weights=state)
 
 
-def load_classifier(file: Path, *, device: str = "auto") -> Classifier:
+def load_classifier(
+    file: Path, *, device: str = "auto", digest: str = "", classes: Sequence[str] = ()
+) -> Classifier:
     """Open a classifier; its weights are read when they are first needed.
 
-    Raises:
-        RunError: the file is missing, damaged, or lacks its description.
-    """
-    from safetensors import SafetensorError, safe_open
+    Args:
+        file: what :func:`save_classifier` wrote.
+        digest, classes: what ``run.json`` says they are; empty: they are not compared.
 
+    Raises:
+        RunError: the file is missing, damaged, lacks its description, or is of another run.
+            Weights that are not those it was written with are noticed when they are read.
+    """
     if not file.is_file():
         raise RunError(f"{file} is missing: this run has no trained model.")
-    try:
-        with safe_open(file, framework="numpy") as content:
-            metadata = content.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{file} is damaged: {error}.") from error
-    if HEADER not in metadata:
+    header = read_header(file)
+    if not header.text:
         raise RunError(f"{file} holds weights but no classes and preprocessing; train again.")
-    return Classifier(file, Description.from_json(metadata[HEADER]), device)
+    try:
+        description = Description.from_json(header.text)
+    except (KeyError, TypeError, ValueError, AttributeError, TellapartError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{file} is damaged: its description says {reason}.") from error
+    if classes and tuple(classes) != description.classes:
+        raise RunError(
+            f"{file} is of another run: its classes are {', '.join(description.classes)[:200]}, "
+            f"and run.json says {', '.join(classes)[:200]}."
+        )
+    if digest and digest != header.digest:
+        raise RunError(
+            f"{file} is not the model that the run was finished with, by its digest in run.json; "
+            "put that one back, or train again."
+        )
+    return Classifier(file, description, device, header.digest)
 
 
 @dataclass(frozen=True)
@@ -118,7 +166,9 @@ class Classifier:
     file: Path | None
     description: Description
     device: str = "auto"
-    weights: Mapping[str, NDArray[Any]] | None = field(default=None, repr=False, compare=False)
+    #: Of weights and description, as the file was written; "" in files of the first version.
+    digest: str = ""
+    weights: State | None = field(default=None, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -128,21 +178,32 @@ class Classifier:
     def preprocessing(self) -> Preprocessing:
         return self.description.preprocessing
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """All weights, by name."""
-        if self.weights is not None:
-            return dict(self.weights)
-        from safetensors.numpy import load_file
-
-        return dict(load_file(self.stored_file))
-
     @property
     def engine_name(self) -> str:
-        """What has computed the answers so far, for example "OpenVINO bf16"; "": none yet."""
-        return next((engine.name for engine in self._engines.values()), "")
+        """Engine and precision that have predicted ("OpenVINO bf16"); "" before that."""
+        names = dict.fromkeys(engine.name for engine in self._engines.values())
+        return " and ".join(names)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All weights, by name.
+
+        Raises:
+            RunError: they are not those that the file was written with, or not all numbers.
+        """
+        if self.weights is not None:
+            return dict(self.weights)
+        state, self.__dict__["_digests"] = read_tensors(self.stored_file, self.digest)
+        for name, value in state.items():
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise RunError(f"{self.file} is damaged: {name} holds values that are no numbers.")
+        return state
 
     def network(self) -> Any:
-        """The network as a ``torch.nn.Module`` in inference mode, float32, on the CPU."""
+        """The network as a ``torch.nn.Module`` in inference mode, float32, on the CPU.
+
+        Raises:
+            RunError: as :meth:`state`, or the weights are of another network than described.
+        """
         import torch
 
         from tellapart.models.network import build_network
@@ -153,8 +214,24 @@ class Classifier:
             self.preprocessing,
             random_weights=True,
         )
-        network.load_state_dict({k: torch.from_numpy(v) for k, v in self.state().items()})
+        state = self.state()
+        for name, expected in network.state_dict().items():
+            theirs = state.get(name)
+            if theirs is None or expected.is_floating_point() != (theirs.dtype.kind == "f"):
+                raise self._other_network(name)
+            shape = tuple(expected.shape) or (1,)  # safetensors keeps a single number as a row
+            if (theirs.shape or (1,)) != shape:
+                raise self._other_network(name)
+        if state.keys() != network.state_dict().keys():
+            raise self._other_network(min(state.keys() - network.state_dict().keys()))
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
         return network.eval()
+
+    def _other_network(self, name: str) -> RunError:
+        return RunError(
+            f"{self.file} is damaged: its weights '{name}' are not those of the network that it "
+            "describes; train again."
+        )
 
     def probabilities(
         self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
@@ -175,7 +252,7 @@ class Classifier:
     ) -> NDArray[np.float32]:
         """Logits (N, num_classes or 1), averaged over the test-time views."""
         views = TEST_TIME_VIEWS[self.description.test_time]
-        engine = self._engine(len(pixels) * len(views))
+        engine = self._engine()
         results = []
         with progress.stage("Predicting", len(pixels), "images") as stage:
             for start in range(0, len(pixels), BLOCK_IMAGES):
@@ -191,7 +268,7 @@ class Classifier:
         self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
     ) -> NDArray[np.float32]:
         """The vectors (N, D) that the output layer sees, of the images as they are (no views)."""
-        engine = self._feature_engine(len(pixels))
+        engine = self._feature_engine()
         blocks = []
         with progress.stage("Features", len(pixels), "images") as stage:
             for start in range(0, len(pixels), BLOCK_IMAGES):
@@ -217,7 +294,7 @@ class Classifier:
         Measured on noise after a warm-up; the quickest of three runs, all views counted.
         """
         views = TEST_TIME_VIEWS[self.description.test_time]
-        engine = self._engine(256)
+        engine = self._engine()
         size = (images, self.preprocessing.height, self.preprocessing.width, 3)
         pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
         engine(pixels[:8])
@@ -256,31 +333,21 @@ class Classifier:
 
     @cached_property
     def _linear_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        if self.weights is not None:
-            return self.weights["head.output.weight"], self.weights["head.output.bias"]
-        from safetensors import safe_open
-
-        with safe_open(self.stored_file, framework="numpy") as content:
-            return content.get_tensor("head.output.weight"), content.get_tensor("head.output.bias")
+        state = self.state()
+        pair = state.get("head.output.weight"), state.get("head.output.bias")
+        weight, bias = pair
+        if weight is None or bias is None or weight.ndim != 2 or (
+            weight.shape[0] != self.description.outputs or bias.shape != weight.shape[:1]
+        ):
+            raise self._other_network("head.output")
+        return weight, bias
 
     @cached_property
-    def _weights_digest(self) -> str:
-        """Names the weights, whatever the description beside them says (the temperature)."""
-        with self._opened_weights() as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length))
-            state = hashlib.blake2b(digest_size=16)
-            state.update(replace(self.description, temperature=1.0).to_json().encode())
-            state.update(json.dumps({**header, "__metadata__": None}, sort_keys=True).encode())
-            while block := stream.read(1 << 20):
-                state.update(block)
-        return state.hexdigest()
-
-    def _opened_weights(self) -> BinaryIO:
-        """The bytes of the file, also where the weights are only in memory."""
+    def _digests(self) -> dict[str, str]:
+        """The digest of each tensor."""
         if self.weights is not None:
-            return BytesIO(_file_content(self.weights, self.description))
-        return self.stored_file.open("rb")
+            return tensor_digests(self.weights)
+        return read_tensors(self.stored_file, self.digest)[1]
 
     @property
     def stored_file(self) -> Path:
@@ -296,43 +363,63 @@ class Classifier:
         return output @ weight.T + bias
 
     @cached_property
-    def _engines(self) -> dict[tuple[str, bool], Engine]:
-        """Engines that are open, by what they compute and whether they are for few images."""
+    def _engines(self) -> dict[str, Engine]:
+        """Engines that are open, by what they compute."""
         return {}
 
-    def _engine(self, expected_images: int) -> Engine:
-        """The backbone's own engine where it is frozen (shared by all such runs), else ours."""
-        if self.description.frozen_backbone:
-            return self._opened(
-                lambda: _without_head(self.network()),
-                self.description.frozen_backbone,
-                expected_images,
-            )
-        return self._opened(self.network, f"network-{self._weights_digest}", expected_images)
-
-    def _feature_engine(self, expected_images: int) -> Engine:
-        if self.description.frozen_backbone:
-            return self._engine(expected_images)
-        return self._opened(
-            lambda: _up_to_output(self.network()),
-            f"features-{self._weights_digest}",
-            expected_images,
+    @cached_property
+    def _network_key(self) -> str:
+        """Names network and weights, whatever the temperature beside them."""
+        return cache.text_digest(
+            replace(self.description, temperature=1.0).to_json(), joint_digest(self._digests)
         )
 
-    def _opened(self, make_module: Callable[[], Any], key: str, expected_images: int) -> Engine:
-        """An engine, opened once; for few images one of its own only where none is open."""
-        few = expected_images <= FEW_IMAGES and (key, False) not in self._engines
-        place = (key, few)
-        if place not in self._engines:
-            self._engines[place] = build_engine(
+    @cached_property
+    def features_key(self) -> str:
+        """Names what :meth:`features` computes: equal keys mean equal features of equal pixels.
+
+        A frozen backbone has the key of its weights, wherever they come from, so that all runs
+        on it and the extraction of features share an engine.
+        """
+        model = self.description.model
+        if not self.description.frozen_backbone or not isinstance(model, BackboneModel):
+            return f"features-{self._network_key}"
+        backbone = {
+            name: digest for name, digest in self._digests.items() if not name.startswith("head.")
+        }
+        return backbone_key(model, self.preprocessing, weights=joint_digest(backbone))
+
+    def features_engine(self) -> str:
+        """Name of the engine that computes :meth:`features`; made if it is not in the cache."""
+        name = recorded_engine(
+            self.features_key,
+            height=self.preprocessing.height,
+            width=self.preprocessing.width,
+            device=self.device,
+        )
+        return name or self._feature_engine().name
+
+    def _engine(self) -> Engine:
+        """The backbone's own engine where it is frozen (shared by all such runs), else ours."""
+        if self.description.frozen_backbone:
+            return self._feature_engine()
+        return self._opened(self.network, f"network-{self._network_key}")
+
+    def _feature_engine(self) -> Engine:
+        if self.description.frozen_backbone:
+            return self._opened(lambda: _without_head(self.network()), self.features_key)
+        return self._opened(lambda: _up_to_output(self.network()), self.features_key)
+
+    def _opened(self, make_module: Callable[[], Any], key: str) -> Engine:
+        if key not in self._engines:
+            self._engines[key] = build_engine(
                 make_module,
                 key=key,
                 height=self.preprocessing.height,
                 width=self.preprocessing.width,
-                expected_images=expected_images,
                 device=self.device,
             )
-        return self._engines[place]
+        return self._engines[key]
 
 
 def _without_head(network: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.engines.features import backbone_key, extract_features
+from tellapart.engines.features import backbone_key, extract
 from tellapart.errors import RecipeError
-from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.models.kept import backbone_state
 from tellapart.recipe import BackboneModel, Recipe
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.probe import train_probe
@@ -25,7 +25,7 @@ def train_by_probe(task: Task) -> Trained:
     settings = task.recipe.probe
     # Prediction sees the views that the probe was fitted and scored on, whatever was asked.
     test_time: Literal["none", "flip"] = "flip" if "flip" in settings.views else "none"
-    features = extract_features(
+    extracted = extract(
         model,
         task.preprocessing,
         task.images,
@@ -33,6 +33,7 @@ def train_by_probe(task: Task) -> Trained:
         device=task.device,
         progress=task.progress,
     )
+    features = extracted.values
     probe = train_probe(
         features[:, task.rows["train"]],
         task.labels_of("train"),
@@ -65,6 +66,7 @@ def train_by_probe(task: Task) -> Trained:
         total_parameters=backbone_parameters + head_parameters,
         trainable_parameters=head_parameters,
         features=lambda rows: features[0, rows],
+        engine_name=extracted.engine_name,
         recipe=task.recipe.model_copy(update={"test_time": test_time}),
         facts={
             "strength": probe.strength,
@@ -91,32 +93,3 @@ def checked_backbone(recipe: Recipe) -> BackboneModel:
     if "original" not in recipe.probe.views:
         raise RecipeError("probe.views needs 'original'; 'flip' can be added to it.")
     return model
-
-
-def backbone_state(
-    model: BackboneModel, preprocessing: Preprocessing
-) -> dict[str, NDArray[Any]]:
-    """The backbone's weights for images of this size, named as in a Network; kept in the
-    cache as safetensors."""
-    from safetensors.numpy import load_file, save_file
-
-    from tellapart.cache import entry
-    from tellapart.models.weights import fetch_weights, weights_digest
-
-    size = (preprocessing.height, preprocessing.width)
-
-    def build(folder: Any) -> None:
-        from tellapart.models.backbone import build_backbone
-
-        module = build_backbone(
-            model.backbone, model.weights, features=model.features, image_size=size
-        )
-        state = {
-            f"backbone.{name}": np.ascontiguousarray(value.detach().numpy())
-            for name, value in module.state_dict().items()
-        }
-        save_file(state, folder / "state.safetensors")
-
-    digest = weights_digest(fetch_weights(model.backbone, model.weights))
-    key = f"{model.backbone}-{model.features}-{size[0]}x{size[1]}-{digest}"
-    return dict(load_file(entry("backbones", key, build) / "state.safetensors"))

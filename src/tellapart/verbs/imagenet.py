@@ -15,7 +15,7 @@ from tellapart import cache
 from tellapart.data.given import Given, files_of
 from tellapart.engines.choice import build_engine
 from tellapart.engines.engine import Engine
-from tellapart.machine import keep_memory, resolve_device
+from tellapart.machine import keep_memory
 from tellapart.models.backbone import load_imagenet_network
 from tellapart.models.catalogue import backbone_info, imagenet_labels
 from tellapart.models.weights import (
@@ -103,7 +103,7 @@ def imagenet(
             block = [_read(file, whole, size) for file in files[start : start + _BLOCK]]
             pixels = [read for read in block if not isinstance(read, str)]
             if pixels and engine is None:
-                engine = _engine(name, whole, size, len(files), device, progress)
+                engine = _engine(name, whole, size, device, progress)
             rows = iter(engine(np.stack(pixels)) if engine is not None and pixels else ())
             for file, read in zip(files[start : start + _BLOCK], block, strict=True):
                 if isinstance(read, str):
@@ -141,7 +141,7 @@ def _read(file: Path, whole: Preprocessing, size: int) -> NDArray[np.uint8] | st
 
 
 def _engine(
-    name: str, whole: Preprocessing, size: int, expected: int, device: str, progress: Progress
+    name: str, whole: Preprocessing, size: int, device: str, progress: Progress
 ) -> Engine:
     def make_module() -> nn.Module:
         from torch import nn
@@ -155,8 +155,7 @@ def _engine(
         metadata.version("timm"),
     )
     return build_engine(
-        make_module, key=key, height=size, width=size, expected_images=expected,
-        device=resolve_device(device), progress=progress,
+        make_module, key=key, height=size, width=size, device=device, progress=progress
     )
 
 

@@ -51,7 +51,7 @@ def publish(
     with watch.stage("Save the model"):
         if trained.recipe is not None:
             write_text(run.path / "recipe.yaml", recipe_to_yaml(recipe))
-        save_classifier(run.model_file, trained.state, scored.description)
+        digest = save_classifier(run.model_file, trained.state, scored.description)
         if unknown is not None:
             unknown.save(run.unknown_file)
     with watch.stage("Measure"):
@@ -78,6 +78,7 @@ def publish(
         facts=dict(trained.facts),
         notes=tuple(notes),
         stopped=trained.stopped.reason if trained.stopped else "",
+        model_digest=digest,
         test_evaluations=run.info.test_evaluations + ("test" in predictions),
         prediction=predicted_by(trained, scored.classifier),
     )
