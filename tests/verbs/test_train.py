@@ -428,9 +428,9 @@ def test_training_and_choosing_cannot_look_at_the_test_part(
         given.append(task)
         return score_validation(task, trained)
 
-    def spy_save(file: Path, state: Any, description: Description) -> None:
+    def spy_save(file: Path, state: Any, description: Description) -> str:
         saved.append(description.temperature)
-        save_classifier(file, state, description)
+        return save_classifier(file, state, description)
 
     monkeypatch.setattr("tellapart.verbs.train.train_task", spy_train)
     monkeypatch.setattr("tellapart.verbs.train.score_validation", spy_score)
