@@ -14,7 +14,7 @@ SOURCE = Path(tellapart.__file__).parent
 
 #: Each layer may import itself and those before it.
 LAYERS = (
-    ("errors", "notebook", "progress", "stopwatch", "wording"),
+    ("errors", "files", "notebook", "progress", "stopwatch", "wording"),
     ("cache", "machine", "recipe", "recipe_reading", "run"),
     ("pixels",),
     ("data",),

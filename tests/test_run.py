@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tellapart.errors import RunError
+from tellapart.files import write_json
 from tellapart.recipe_reading import load_recipe
-from tellapart.run import COMPLETE, create_run, new_run_path, open_run, write_json
+from tellapart.run import COMPLETE, create_run, new_run_path, open_run
 
 INFO = {"classes": ["a", "b"], "seed": 0}
 

@@ -8,7 +8,6 @@ executes nothing. Every file is written under a temporary name and renamed, and
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.errors import RunError
+from tellapart.files import write_json, write_text
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
 from tellapart.wording import percent
@@ -27,22 +27,6 @@ from tellapart.wording import percent
 FORMAT = 1
 
 RUNNING, COMPLETE, INTERRUPTED = "running", "complete", "interrupted"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that holds no NaN or infinity.
-
-    Raises:
-        ValueError: a number in ``content`` is not finite.
-    """
-    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from tellapart.data.listing import (
 )
 from tellapart.data.reading import read_table
 from tellapart.data.table import PARTS
-from tellapart.errors import DataError
+from tellapart.errors import DataError, FileError
+from tellapart.files import write_problem
 from tellapart.progress import SILENT, Progress
 
 #: ``cat.0.jpg``: class, number, extension.
@@ -258,7 +259,7 @@ def _write(
             out.rmdir()  # empty, or this stops
         partial.rename(out)
     except OSError as error:
-        raise DataError(f"{shown(out)} cannot be written: {error.strerror or error}.") from error
+        raise FileError(write_problem(error, out)) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

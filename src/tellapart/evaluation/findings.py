@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from tellapart.wording import percent
+from tellapart.wording import listed, percent
 
 Metrics = Mapping[str, Any]
 History = Sequence[Mapping[str, float]]
@@ -151,8 +151,8 @@ def _trivial(metrics: Metrics) -> list[Finding]:
     never = [n for n in with_images if not metrics["per_class"][n]["predicted"]]
     if never:
         found.append(Finding("never_predicted", "warning",
-                             f"{_listed(never)} {'is' if len(never) == 1 else 'are'} never "
-                             f"predicted, although there are images of "
+                             f"{listed(never, 3, 'and')} {'is' if len(never) == 1 else 'are'} "
+                             f"never predicted, although there are images of "
                              f"{'it' if len(never) == 1 else 'them'}."))
     chance, balanced = 1 / len(with_images), metrics["balanced_accuracy"]
     if balanced["low"] <= chance:
@@ -205,7 +205,7 @@ def _classes(metrics: Metrics) -> list[Finding]:
     if few:
         found.append(Finding(
             "few_images", "note",
-            f"{_listed(few)} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} "
+            f"{listed(few, 3, 'and')} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} "
             f"{metrics['part']} images, so {'its' if len(few) == 1 else 'their'} numbers are "
             "rough.",
         ))
@@ -385,9 +385,3 @@ def _percent(share: float) -> str:
     """As few decimals as still tell the share from 0 and 1."""
     text = percent(share)
     return percent(share, 2) if text in ("100.0 %", "0.0 %") and 0 < share < 1 else text
-
-
-def _listed(names: Sequence[str]) -> str:
-    if len(names) > 3:
-        return f"{', '.join(names[:3])} and {len(names) - 3} more"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

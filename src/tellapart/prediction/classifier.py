@@ -24,6 +24,7 @@ from tellapart.engines.choice import build_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.openvino import FEW_IMAGES
 from tellapart.errors import RunError
+from tellapart.files import write_bytes
 from tellapart.pixels.decode import decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
@@ -67,14 +68,12 @@ class Description:
 def save_classifier(
     file: Path, state: Mapping[str, NDArray[Any]], description: Description
 ) -> None:
-    """Write weights and description to one file, under a temporary name first."""
+    """Write weights and description to one file, whole or not at all."""
     from safetensors.numpy import save
 
-    temporary = file.with_name(f".{file.name}.tmp")
     contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
     content = save(contiguous, metadata={HEADER: description.to_json()})
-    temporary.write_bytes(content)  # safetensors' save_file makes files that only the owner reads
-    temporary.replace(file)
+    write_bytes(file, content)
 
 
 def load_classifier(file: Path, *, device: str = "auto") -> Classifier:

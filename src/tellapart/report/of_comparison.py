@@ -13,6 +13,7 @@ import numpy as np
 from tellapart.comparison import Comparison, Pair, pair_sentence, telling_pairs
 from tellapart.evaluation import plots
 from tellapart.evaluation.predictions import Predictions
+from tellapart.files import write_text
 from tellapart.report.content import (
     Column,
     ComparisonReport,
@@ -27,7 +28,6 @@ from tellapart.report.content import (
     Table,
 )
 from tellapart.report.of_evaluation import pictures_of
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 from tellapart.run import Run
 from tellapart.wording import percent
@@ -116,7 +116,7 @@ def write_comparison_report(
         notes=notes,
         footer=f"tellapart {next(iter(runs.values())).info['tellapart']}",
     )
-    write_report(render_report(report), file)
+    write_text(file, render_report(report))
 
 
 def comparison_figures(

@@ -13,6 +13,7 @@ import numpy as np
 from tellapart.audit.statistics import CROP_LOSS, SIDE, counted, mode_name
 from tellapart.audit.survey import Survey, class_counts
 from tellapart.data.listing import shown
+from tellapart.files import write_text
 from tellapart.report.content import DataReport, Facts, Figure, Finding, KeyNumber, Number
 from tellapart.report.of_data_pictures import (
     audit_galleries,
@@ -26,7 +27,6 @@ from tellapart.report.of_data_tables import (
     problem_table,
     tables_of_looks,
 )
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 from tellapart.wording import percent
 
@@ -76,7 +76,7 @@ def write_data_report(
         footer=f"tellapart {version}".strip() + ".",
     )
     path = folder / "report.html"
-    write_report(render_report(report), path)
+    write_text(path, render_report(report))
     return path
 
 

@@ -13,6 +13,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.files import write_text
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.report.content import (
     Column,
@@ -37,10 +38,10 @@ from tellapart.report.of_evaluation import (
     per_class_table,
     tables_of,
 )
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 from tellapart.report.thumbnails import make_thumbnail
 from tellapart.run import Run
+from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
 SAMPLES = 48
@@ -92,7 +93,7 @@ def write_run_report(
     curves = [figure for figure in figures if figure.name == "learning_curves"]
     recipe = run.recipe
     report = RunReport(
-        title=f"{_name_of(run.info['data']['source'])}: {_listed(table.classes)}",
+        title=f"{_name_of(run.info['data']['source'])}: {_classes(table.classes)}",
         subtitle=f"Recipe {recipe.name}: {recipe.title}",
         headline=headline,
         created=str(run.info["created"]),
@@ -111,7 +112,7 @@ def write_run_report(
         footer=f"tellapart {run.info['tellapart']}",
         **content,
     )
-    write_report(render_report(report), run.report)
+    write_text(run.report, render_report(report))
 
 
 def write_evaluation_report(
@@ -176,7 +177,7 @@ def write_evaluation_report(
         footer=f"tellapart {run.info['tellapart']}",
     )
     path = folder / "report.html"
-    write_report(render_report(report), path)
+    write_text(path, render_report(report))
     return path
 
 
@@ -210,10 +211,8 @@ def _name_of(source: str) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    if len(names) <= 4:
-        return ", ".join(names[:-1]) + (" or " if len(names) > 1 else "") + names[-1]
-    return f"{len(names)} classes"
+def _classes(names: tuple[str, ...]) -> str:
+    return listed(names, last="or") if len(names) <= 4 else f"{len(names)} classes"
 
 
 def _data_facts(run: Run, splits: Splits) -> Facts:

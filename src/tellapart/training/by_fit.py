@@ -17,13 +17,13 @@ from torch import nn
 
 from tellapart.engines.features import backbone_key, extract_features, extract_views
 from tellapart.errors import RunError
+from tellapart.files import write_text
 from tellapart.models.backbone import Backbone
 from tellapart.models.cut import Tail, cut_backbone, cut_point
 from tellapart.models.freezing import describe_trainable, freeze
 from tellapart.models.network import Network, build_network, count_parameters
 from tellapart.pixels.augmentation import build_augmentation
 from tellapart.recipe import BackboneModel, Recipe, Stage
-from tellapart.run import write_text
 from tellapart.training.fit import Arrays, FitResult, fit
 from tellapart.training.outcome import Task, Trained
 

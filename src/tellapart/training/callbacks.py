@@ -5,12 +5,12 @@ A callback takes an epoch's row and may not fail: an error in one stops the trai
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tellapart.errors import TrainingError
+from tellapart.files import write_csv
 from tellapart.progress import Progress
 from tellapart.wording import percent
 
@@ -48,14 +48,8 @@ class HistoryFile:
         self._path = path
 
     def end_epoch(self, history: Sequence[Row]) -> None:
-        """Write all rows under another name and rename."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._path.with_name(f"{self._path.name}.partial")
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(history)
-        unfinished.replace(self._path)
+        """Write all rows; the file is replaced as a whole."""
+        write_csv(self._path, COLUMNS, ([row[name] for name in COLUMNS] for row in history))
 
     def close(self) -> None:
         """Nothing is open between epochs."""

@@ -15,8 +15,9 @@ from typing import Any
 from tellapart import comparison as statistics
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.files import write_json, write_text
 from tellapart.progress import SILENT, Progress
-from tellapart.run import COMPLETE, Run, open_run, write_json, write_text
+from tellapart.run import COMPLETE, Run, open_run
 from tellapart.wording import percent
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")

@@ -17,10 +17,11 @@ from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.evaluation.unknown import load_unknown
+from tellapart.files import write_json
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import SILENT, Progress
-from tellapart.run import Run, open_run, write_json
+from tellapart.run import Run, open_run
 from tellapart.training.remember import load_images
 from tellapart.wording import percent
 

@@ -46,7 +46,7 @@ from tellapart.report.of_explanation import (
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
 from tellapart.run import Run, open_run
 from tellapart.training.remember import load_images
-from tellapart.wording import percent
+from tellapart.wording import did_you_mean, listed, percent, shown
 
 #: Training images shown beside each explained one.
 NEIGHBOURS = 6
@@ -313,11 +313,8 @@ def _pairs(predictions: Predictions) -> Iterator[tuple[str, int]]:
 def _class_index(name: str, classes: Sequence[str]) -> int:
     if name in classes:
         return list(classes).index(name)
-    import difflib
-
-    near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
-    hint = f"Did you mean '{near[0]}'?" if near else f"It knows: {', '.join(classes[:20])}."
-    raise RunError(f"--target: the run does not know the class '{name}'. {hint}")
+    hint = did_you_mean(name, classes) or f" It knows: {listed(classes, 20)}."
+    raise RunError(f"--target: the run does not know the class '{shown(name)}'.{hint}")
 
 
 # --- what is drawn ------------------------------------------------------------------------------

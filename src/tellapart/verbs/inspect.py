@@ -18,13 +18,13 @@ from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.reading import read_table
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError, RecipeError
+from tellapart.files import replacing, write_json, write_text
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
-from tellapart.run import write_json, write_text
 from tellapart.verbs.lines import aligned
 from tellapart.wording import percent
 
@@ -134,13 +134,8 @@ def inspect(
         pixels, network_size=preprocessing.height, audit=findings, progress=progress
     )
     samples = _augmented(recipe, found.table, preprocessing, seed) if augment else None
-    try:
-        report = _write(found, place, folder, samples, progress)
-        _write_lists(found, fix, quarantine)
-    except OSError as error:
-        raise DataError(
-            f"The report cannot be written to {shown(place)}: {error.strerror or error}."
-        ) from error
+    report = _write(found, place, folder, samples, progress)
+    _write_lists(found, fix, quarantine)
     return Inspection(found, str(folder), place, report)
 
 
@@ -229,10 +224,10 @@ def _write(
     from tellapart import __version__
     from tellapart.report.of_data import write_data_report
 
-    out.mkdir(parents=True, exist_ok=True)
     with progress.stage("Writing the report", None):
         if augmented is not None:
-            augmented[1].save(out / "augmented.png")
+            with replacing(out / "augmented.png") as unfinished:
+                augmented[1].save(unfinished, format="PNG")
         write_json(out / "inspection.json", found.to_json())
         return write_data_report(
             found,

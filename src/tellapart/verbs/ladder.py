@@ -12,6 +12,7 @@ from typing import Any
 
 from tellapart import comparison as statistics
 from tellapart.errors import RecipeError, RunError
+from tellapart.files import write_json, write_text
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import (
     AugmentationStep,
@@ -24,7 +25,7 @@ from tellapart.recipe import (
 )
 from tellapart.recipe import Stage as TrainingStage
 from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
-from tellapart.run import COMPLETE, Run, new_run_path, open_run, write_json, write_text
+from tellapart.run import COMPLETE, Run, new_run_path, open_run
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train

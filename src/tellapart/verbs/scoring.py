@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tellapart.audit.brief import BriefAudit, without_leaks
 from tellapart.data.split import Splits
 from tellapart.evaluation.predictions import Predictions
+from tellapart.files import write_json, write_text
 from tellapart.machine import peak_memory_bytes
 from tellapart.pixels.views import TEST_TIME_VIEWS
 from tellapart.prediction.classifier import (
@@ -22,7 +23,7 @@ from tellapart.prediction.classifier import (
 )
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import recipe_to_yaml
-from tellapart.run import COMPLETE, INTERRUPTED, Run, write_json, write_text
+from tellapart.run import COMPLETE, INTERRUPTED, Run
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.unused import unused_settings
