@@ -8,20 +8,27 @@ executes nothing. Every file is written under a temporary name and renamed, and
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tellapart import result
 from tellapart.errors import RunError
 from tellapart.files import write_json, write_text
+from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
-from tellapart.wording import percent
+from tellapart.wording import percent, shown
+
+if TYPE_CHECKING:
+    from tellapart.data.given import Given
+    from tellapart.prediction.answers import Answers
 
 #: Raised when the meaning of a run folder's files changes.
 FORMAT = 1
@@ -29,11 +36,60 @@ FORMAT = 1
 RUNNING, COMPLETE, INTERRUPTED = "running", "complete", "interrupted"
 
 
+#: A run, or the path of its folder.
+RunGiven = str | os.PathLike[str]
+
+
 @dataclass(frozen=True)
 class Run:
-    """A run folder, opened for reading."""
+    """A run folder, opened for reading; it stands for its path wherever one is asked for."""
 
     path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def predict(
+        self,
+        images: Given,
+        *,
+        device: str = "auto",
+        unknown: bool = False,
+        progress: Progress = DEFAULT,
+    ) -> Answers:
+        """Classify image files and folders; see :func:`tellapart.predict`."""
+        from tellapart.prediction.answers import answer_files
+
+        return answer_files(
+            self.model_file,
+            images,
+            unknown_file=self.unknown_file if unknown else None,
+            device=device,
+            progress=progress,
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command that made it."""
+        return result.INTERRUPTED if self.status == INTERRUPTED else result.DONE
+
+    def lines(self) -> Iterator[str]:
+        """What ``tellapart train`` prints; the last line is the run's folder."""
+        for part in ("validation", "test"):
+            accuracy = self.metrics.get(part, {}).get("accuracy")
+            if accuracy and accuracy["value"] is not None:
+                yield (
+                    f"{part:<10}  accuracy {percent(accuracy['value'], 2)}  "
+                    f"(95 %: {percent(accuracy['low'], 2)} to {percent(accuracy['high'], 2)})"
+                )
+        if self.status == INTERRUPTED:
+            yield "interrupted; 'tellapart train --resume RUN' goes on with it"
+        yield f"{self.report.name}, the model and the predictions are in"
+        yield shown(self.path)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """What ``tellapart train --json`` prints: the metrics, and where the run is."""
+        return {"run": str(self.path), **self.metrics}
 
     @cached_property
     def info(self) -> dict[str, Any]:
@@ -163,7 +219,7 @@ def create_run(
     return Run(folder)
 
 
-def open_run(path: str | Path, *, complete: bool = True) -> Run:
+def open_run(path: RunGiven, *, complete: bool = True) -> Run:
     """Open a run folder.
 
     Raises:

@@ -9,5 +9,5 @@ from them by one function that needs nothing but Jinja2:
 - :func:`tellapart.report.explanation.render_report`
 
 :func:`tellapart.files.write_text` puts the text where it belongs, and
-:func:`tellapart.report.thumbnails.make_thumbnail` makes the small pictures.
+:func:`tellapart.pixels.thumbnails.make_thumbnail` makes the small pictures.
 """

@@ -18,6 +18,7 @@ from tellapart.explanation.figures import (
 )
 from tellapart.explanation.of_image import ImageExplanation, Inside, Neighbour
 from tellapart.files import replacing, write_text
+from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.report.content import (
     Explanation,
     ExplanationReport,
@@ -27,7 +28,6 @@ from tellapart.report.content import (
     Picture,
 )
 from tellapart.report.render import render_report
-from tellapart.report.thumbnails import make_thumbnail
 from tellapart.wording import percent
 
 #: Nearer than this, two images are the same picture to the classifier.

@@ -14,6 +14,7 @@ from tellapart.data.split import Splits
 from tellapart.data.table import PARTS
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.files import write_text
+from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.report.content import (
     Column,
@@ -39,7 +40,6 @@ from tellapart.report.of_evaluation import (
     tables_of,
 )
 from tellapart.report.render import render_report
-from tellapart.report.thumbnails import make_thumbnail
 from tellapart.run import Run
 from tellapart.wording import listed
 

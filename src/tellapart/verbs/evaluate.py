@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.reading import read_table, read_unlabelled
 from tellapart.data.table import PARTS, ImageTable
+from tellapart.errors import DataError
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
@@ -20,8 +21,9 @@ from tellapart.evaluation.unknown import load_unknown
 from tellapart.files import write_json
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.prediction.classifier import load_classifier
-from tellapart.progress import SILENT, Progress
-from tellapart.run import Run, open_run
+from tellapart.progress import DEFAULT, Progress
+from tellapart.result import DONE
+from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import load_images
 from tellapart.wording import percent
 
@@ -40,6 +42,8 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     #: For each part the share of images called unknown, with its interval, where the run can.
     unknown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    exit_code: ClassVar[int] = DONE
 
     @property
     def part(self) -> str:
@@ -92,14 +96,14 @@ class Evaluation:
 
 
 def evaluate(
-    run: str | Path,
+    run: RunGiven,
     folder: str | Path | None = None,
     *,
     device: str = "auto",
     ignore_unknown: bool = False,
     foreign: bool = False,
     root: str | Path | None = None,
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Evaluation:
     """Score a run on a folder of labelled images; without one, give what is stored.
 
@@ -117,6 +121,11 @@ def evaluate(
     """
     opened = open_run(run)
     if folder is None:
+        if foreign or ignore_unknown or root is not None:
+            raise DataError(
+                "--foreign, --ignore-unknown and --root have no effect without a folder of new "
+                "images; name one: 'tellapart evaluate RUN FOLDER'."
+            )
         predictions = {
             part: load_predictions(opened.predictions_file(part)) for part in opened.parts
         }

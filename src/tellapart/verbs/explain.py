@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from tellapart.explanation.vectors import vectors_of, vectors_of_all
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.pixels.decode import UnreadableImage, decode
 from tellapart.prediction.classifier import Classifier, load_classifier
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
 from tellapart.report.content import Facts, Figure
 from tellapart.report.of_explanation import (
     facts_of_network,
@@ -44,7 +44,8 @@ from tellapart.report.of_explanation import (
     write_explanation_report,
 )
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
-from tellapart.run import Run, open_run
+from tellapart.result import DONE, SOME_FAILED
+from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import load_images
 from tellapart.wording import did_you_mean, listed, percent, shown
 
@@ -52,6 +53,8 @@ from tellapart.wording import did_you_mean, listed, percent, shown
 NEIGHBOURS = 6
 #: Points on the map of the features: more take long and cover each other.
 MAXIMUM_POINTS = 1500
+#: Overlays that a notebook shows; the report has them all.
+_PICTURES = 24
 
 _METHODS = (
     "Grad-CAM lights up the places whose features raise the score of a class; occlusion those "
@@ -68,9 +71,9 @@ class Explained:
     run: Path
     report: Path
     classes: tuple[str, ...]
-    images: tuple[ImageExplanation, ...]
+    images: tuple[ImageExplanation, ...] = field(repr=False)
     #: For each image, its overlay files by method.
-    overlays: tuple[dict[str, str], ...]
+    overlays: tuple[dict[str, str], ...] = field(repr=False)
     #: (path, reason) of images that could not be read.
     problems: tuple[tuple[str, str], ...] = ()
 
@@ -108,24 +111,38 @@ class Explained:
             really = f" (really {truth})" if truth not in (None, self.classes[image.predicted]) \
                 else ""
             yield (
-                f"{image.subject.path}  {self.classes[image.predicted]} "
-                f"{percent(image.probabilities.max())}{really}"
+                f"{shown(self.classes[image.predicted])} {percent(image.probabilities.max())}"
+                f"{shown(really)}  {shown(image.subject.path)}"
             )
         for path, reason in self.problems:
-            yield f"{path}  cannot be read: {reason}"
-        yield f"report      {self.report}"
+            yield f"cannot be read  {shown(path)}: {shown(reason)}"
+        yield f"report  {shown(self.report)}"
+
+    @property
+    def exit_code(self) -> int:
+        return SOME_FAILED if self.problems else DONE
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from tellapart.notebook import card, pictures
 
-        return "".join(f"<p>{escape(line)}</p>" for line in self.lines())
+        folder = self.report.parent
+        drawn = [
+            ((folder / name).read_bytes(), f"{self.classes[image.predicted]}: {method}",
+             image.subject.path)
+            for image, files in zip(self.images, self.overlays, strict=True)
+            for method, name in files.items()
+            if (folder / name).is_file()
+        ]  # fmt: skip
+        sentences = [f"{path} cannot be read: {reason}" for path, reason in self.problems]
+        title = f"Why? {self.run.name}"
+        return card(title, sentences=sentences, link=self.report) + pictures(drawn[:_PICTURES])
 
     def _name(self, label: int) -> str | None:
         return self.classes[label] if label >= 0 else None
 
 
 def explain(
-    run: str | Path,
+    run: RunGiven,
     images: Given = (),
     *,
     count: int = 8,
@@ -133,7 +150,7 @@ def explain(
     layer: str | None = None,
     name: str | None = None,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Explained:
     """Show why a run gives its answers: overlays, nearest training images, kernels, maps.
 
@@ -155,7 +172,7 @@ def explain(
     keep_memory()
     classifier = load_classifier(opened.model_file, device=resolve_device(device))
     wanted = _class_index(target, classifier.classes) if target is not None else None
-    files = files_of(images)
+    files = files_of(images, progress)
     if max(len(files), 0 if files else count) > MAXIMUM_EXPLANATIONS:
         raise DataError(
             f"One page explains at most {MAXIMUM_EXPLANATIONS} images, not "
@@ -274,9 +291,8 @@ def _given(
         known = own in labels
         subjects.append(Subject(own if known else str(file), pixels, labels.get(own, -1)))
     if not subjects:
-        path, reason = problems[0]
-        more = f", nor can the {len(problems) - 1} others" if problems[1:] else ""
-        raise DataError(f"{path} cannot be read{more}: {reason}")
+        told = "; ".join(f"{shown(path)}: {reason.rstrip('.')}" for path, reason in problems)
+        raise DataError(f"None of the images can be read: {told}.")
     return subjects, problems
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,11 +23,11 @@ from tellapart.files import replacing, write_json, write_text
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
-from tellapart.verbs.lines import aligned
-from tellapart.wording import percent
+from tellapart.result import DONE
+from tellapart.wording import aligned, percent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,16 +40,20 @@ if TYPE_CHECKING:
 AUDIT_SIZE, AUDIT_SIZE_OF_MANY, MANY = 3 * SIDE, 2 * SIDE, 20_000
 #: Classes that the terminal lists; of more, the smallest.
 _MOST_CLASSES = 20
+INSPECTION_FILE = "inspection.json"
+#: Pictures of each class, and in all, that a notebook shows.
+_OF_A_CLASS, _PICTURES = 4, 24
 
 
 @dataclass(frozen=True)
 class Inspection:
     """What was found, and where the report lies."""
 
-    survey: Survey
+    survey: Survey = field(repr=False)
     source: str
     folder: Path
     report: Path
+    exit_code: ClassVar[int] = DONE
 
     def to_json(self) -> dict[str, Any]:
         """What ``tellapart inspect --json`` prints."""
@@ -67,9 +72,23 @@ class Inspection:
             *_fact_lines(self.survey),
             *_finding_lines(self.survey),
             "",
-            f"report      {self.report}",
-            f"{self.folder}",
+            f"{self.report.name} and {INSPECTION_FILE} are in",
+            shown(self.folder),
         ]
+
+    def _repr_html_(self) -> str:
+        from tellapart.notebook import card, pictures
+
+        table = self.survey.table
+        counts = class_counts(table)
+        heads = ["class", *(part or "images" for part in counts)]
+        rows = [[name, *(f"{row[name]:,}" for row in counts.values())] for name in table.classes]
+        return card(
+            f"{_name_of(self.source)}: {len(table):,} images of {len(table.classes):,} classes",
+            sentences=[one.sentence for one in self.survey.observations],
+            table=[heads, *rows[:_MOST_CLASSES]],
+            link=self.report,
+        ) + pictures(_samples(table))
 
 
 def inspect(
@@ -87,7 +106,7 @@ def inspect(
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Inspection:
     """Look at a folder of labelled images and write a report of it. Changes no image.
 
@@ -228,7 +247,7 @@ def _write(
         if augmented is not None:
             with replacing(out / "augmented.png") as unfinished:
                 augmented[1].save(unfinished, format="PNG")
-        write_json(out / "inspection.json", found.to_json())
+        write_json(out / INSPECTION_FILE, found.to_json())
         return write_data_report(
             found,
             out,
@@ -250,6 +269,19 @@ def _write_lists(
         write_text(Path(fix), found.audit.fix_list())
     if quarantine is not None:
         write_text(Path(quarantine), "".join(f"{path}\n" for path in found.audit.excluded()))
+
+
+def _samples(table: ImageTable) -> list[tuple[bytes, str, str]]:
+    """A few pictures of each class, as a notebook shows them."""
+    from tellapart.pixels.decode import UnreadableImage
+    from tellapart.pixels.thumbnails import make_thumbnail
+
+    found = []
+    for number, name in enumerate(table.classes[: _PICTURES // _OF_A_CLASS]):
+        for row in np.flatnonzero(table.labels == number)[:_OF_A_CLASS].tolist():
+            with suppress(UnreadableImage):  # moved since
+                found.append((make_thumbnail(table.file(row), size=160), name, table.paths[row]))
+    return found
 
 
 # --- for the terminal -----------------------------------------------------------------------------

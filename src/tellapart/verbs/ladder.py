@@ -13,7 +13,7 @@ from typing import Any
 from tellapart import comparison as statistics
 from tellapart.errors import RecipeError, RunError
 from tellapart.files import write_json, write_text
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import (
     AugmentationStep,
     EarlyStopping,
@@ -56,7 +56,7 @@ def ladder(
     run: str | Path | None = None,
     seed: int | None = None,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Comparison:
     """Train a small CNN, the same with augmentation, frozen features, and fine-tuning.
 

@@ -22,10 +22,19 @@ from tellapart.machine import describe_machine, keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.classifier import load_classifier
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import apply_settings, load_recipe
-from tellapart.run import COMPLETE, RUNNING, Run, create_run, new_run_path, open_run, remove_run
+from tellapart.run import (
+    COMPLETE,
+    RUNNING,
+    Run,
+    RunGiven,
+    create_run,
+    new_run_path,
+    open_run,
+    remove_run,
+)
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task, Trained
@@ -65,9 +74,9 @@ def train(
     exclude: str | Path | None = None,
     root: str | Path | None = None,
     ignore_unknown: bool = False,
-    from_run: str | Path | None = None,
+    from_run: RunGiven | None = None,
     tensorboard: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Run:
     """Train a classifier on a folder of labelled images, evaluate it and write its report.
 
@@ -113,7 +122,7 @@ def train(
         Path(runs), _data_name(folder), resolved.name, datetime.now()
     )
     info = _run_info(source, prepared)
-    info["parent"] = str(from_run) if from_run is not None else None
+    info["parent"] = str(parent.path) if parent is not None else None
     made = create_run(path, prepared.recipe, info)
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
@@ -124,7 +133,7 @@ def train(
 
 
 def resume(
-    run: str | Path, *, extend: int = 0, device: str = "auto", progress: Progress = SILENT
+    run: RunGiven, *, extend: int = 0, device: str = "auto", progress: Progress = DEFAULT
 ) -> Run:
     """Go on with a run that was killed or interrupted, or add epochs to a finished one.
 
@@ -302,8 +311,12 @@ def _task(
 
 
 def _train_and_finish(run: Run, task: Task, prepared: _Prepared, watch: Stopwatch) -> Run:
-    with watch.stage("Train"):
-        trained = _train(task)
+    try:
+        with watch.stage("Train"):
+            trained = _train(task)
+    except KeyboardInterrupt:  # before the first epoch was done
+        task.progress.note(f"'tellapart train --resume {run.path}' goes on with it.")
+        raise
     return finish(run, task, prepared.splits, prepared.audit, trained, watch)
 
 
@@ -320,8 +333,3 @@ def _train(task: Task) -> Trained:
     from tellapart.training.by_probe import train_by_probe
 
     return train_by_probe(task)
-
-
-def result_of(run: Run) -> Mapping[str, Any]:
-    """What ``tellapart train --json`` prints: the metrics, and where the run is."""
-    return {"run": str(run.path), **run.metrics}
