@@ -148,7 +148,7 @@ ALLOWED = {
     "name", [each.callback.__name__ for each in cli.app.registered_commands if each.callback]
 )
 def test_a_verb_takes_what_its_command_takes(name: str) -> None:
-    """``--set`` is ``settings``, ``--from`` is ``from_run``: Python keeps set and from for itself."""
+    """``set`` and ``from`` are words of Python: ``settings`` and ``from_run``."""
     own = inspect.signature(getattr(cli, name)).parameters
     verb = inspect.signature(getattr(tellapart, name)).parameters
     assert set(own) - set(ALLOWED) == set(verb) - {"progress"}

@@ -80,7 +80,7 @@ def test_each_file_given_is_answered_whatever_it_is(run: Run, phone: Path) -> No
     answers = run.predict(given)
     assert [answer.path for answer in answers] == [str(path) for path in given]
     assert [bool(answer.error) for answer in answers] == [True, True, False]
-    with pytest.raises(DataError, match="There is no file .*typo.jpg; give image files"):
+    with pytest.raises(DataError, match=r"There is no file .*typo[.]jpg; give image files"):
         run.predict([phone / "good.jpg", phone / "typo.jpg"])
 
 
@@ -158,7 +158,9 @@ def test_the_last_line_of_a_run_is_its_folder_and_stands_there_once(run: Run) ->
     assert run.exit_code == 0
 
 
-def test_every_result_has_one_face(run: Run, phone: Path, image_folder: Callable[..., Path]) -> None:
+def test_every_result_has_one_face(
+    run: Run, phone: Path, image_folder: Callable[..., Path]
+) -> None:
     results = [
         run, ta.evaluate(run), run.predict(phone), ta.recipes(), ta.recipes("probe"),
         ta.backbones(), ta.inspect(image_folder(per_class=6), out=phone.parent / "page"),
