@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from tellapart.errors import TellapartError
 from tellapart.result import Result
 from tellapart.terminal import run_command, say, say_json
-from tellapart.wording import listed
+from tellapart.wording import listed, shown
 
 if TYPE_CHECKING:
     from tellapart.progress import Progress
@@ -455,5 +455,5 @@ def _show(result: Result, as_json: bool) -> NoReturn:
     if as_json:
         say_json(result.to_json())
     else:
-        say(result.lines())
+        say(shown(line) for line in result.lines())  # no name in it moves the cursor
     raise typer.Exit(result.exit_code)

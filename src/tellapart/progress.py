@@ -15,8 +15,8 @@ from tellapart.wording import duration, shown
 LOG_SECONDS = 30.0
 #: Seconds between two looks of a bar in a notebook.
 NOTEBOOK_SECONDS = 0.3
-#: Characters of a bar on the terminal.
-_BAR = 20
+#: Characters of a bar on the terminal, the widest that fits.
+_BARS = (20, 10, 0)
 
 
 class Stage(Protocol):
@@ -206,18 +206,18 @@ def bar_line(
     name: str, done: int, total: int | None, unit: str, seconds: float, status: str, width: int,
     full: str = "━", empty: str = "─",
 ) -> str:  # fmt: skip
-    """One line of at most ``width`` characters: the bar goes first where there is little room.
+    """One line of at most ``width`` characters: the bar shrinks and goes where there is little room.
 
     >>> bar_line("Decoding", 50, 100, "images", 4.0, "", 60, "#", "-")
     'Decoding  ##########----------  50 of 100 images, 4 s left'
     >>> bar_line("Decoding", 50, 100, "images", 4.0, "epoch 3", 40, "#", "-")
     'Decoding  50 of 100 images, 4 s left  ep'
     """
-    filled = round(_BAR * min(done / total, 1.0)) if total else 0
-    bar = full * filled + empty * (_BAR - filled) if total else ""
     far = how_far(done, total, unit, seconds)
-    for parts in ((name, bar, far, status), (name, far, status)):
-        line = "  ".join(part for part in parts if part)
+    for size in _BARS:
+        filled = round(size * min(done / total, 1.0)) if total else 0
+        bar = full * filled + empty * (size - filled) if total else ""
+        line = "  ".join(part for part in (name, bar, far, status) if part)
         if len(line) <= width:
             return line
     # The time left is what is read: the status is cut, then the name, never the time.
