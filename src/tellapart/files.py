@@ -36,6 +36,7 @@ _REMEDIES: Mapping[int, str] = {
     errno.EACCES: "choose a place that you may write to",
     errno.EPERM: "choose a place that you may write to",
     errno.ENOTDIR: "a folder above it is a file; choose another place",
+    errno.EEXIST: "something of that name is in the way; choose another place",
     errno.EISDIR: "it is a folder; choose the name of a file",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EFBIG: "this file system takes no file of that size; choose another place",

@@ -206,7 +206,7 @@ def bar_line(
     name: str, done: int, total: int | None, unit: str, seconds: float, status: str, width: int,
     full: str = "━", empty: str = "─",
 ) -> str:  # fmt: skip
-    """One line of at most ``width`` characters: the bar shrinks and goes where there is little room.
+    """One line of at most ``width`` characters: where room is short, the bar shrinks.
 
     >>> bar_line("Decoding", 50, 100, "images", 4.0, "", 60, "#", "-")
     'Decoding  ##########----------  50 of 100 images, 4 s left'

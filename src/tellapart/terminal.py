@@ -139,7 +139,8 @@ def _is_of_a_place(error: OSError) -> bool:
     """Whether a user can do something about it: no room, no right, no such place."""
     return error.errno in {
         errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EBADF,
-        errno.EIO, errno.EFBIG, errno.EPIPE,
+        errno.EIO, errno.EFBIG, errno.EPIPE, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+        errno.EEXIST,
     }  # fmt: skip
 
 

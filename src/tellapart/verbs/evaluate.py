@@ -194,7 +194,6 @@ def _write(
     """Predictions, metrics and the page, about the first part."""
     from tellapart.report.of_run import write_evaluation_report
 
-    place.mkdir(parents=True, exist_ok=True)
     for part, predictions in found.items():
         predictions.save(place / ("predictions.csv" if len(found) == 1 else f"{part}.csv"))
     content = {**metrics, **({"unknown": unknown} if unknown else {})}
