@@ -49,7 +49,7 @@ class HistoryFile:
 
     def end_epoch(self, history: Sequence[Row]) -> None:
         """Write all rows; the file is replaced as a whole."""
-        write_csv(self._path, COLUMNS, ([row[name] for name in COLUMNS] for row in history))
+        write_csv(self._path, COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in history))
 
     def close(self) -> None:
         """Nothing is open between epochs."""
