@@ -19,7 +19,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +59,8 @@ class PixelCache:
     """
 
     table: ImageTable
-    pixels: NDArray[np.uint8]
-    digests: tuple[str, ...]
+    pixels: NDArray[np.uint8] = field(repr=False)
+    digests: tuple[str, ...] = field(repr=False)
     key: str
 
     def __len__(self) -> int:
