@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError, RunError
+from tellapart.files import write_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,10 @@ class UnknownDetector:
         return cls(reference, int(neighbours), threshold, rate)
 
     def save(self, file: Path) -> None:
-        """Write a safetensors file, under a temporary name first."""
+        """Write a safetensors file, whole or not at all."""
         from safetensors.numpy import save
 
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_bytes(save(self.to_arrays()))  # save_file: readable by nobody else
-        temporary.replace(file)
+        write_bytes(file, save(self.to_arrays()))
 
 
 def load_unknown(file: Path) -> UnknownDetector:

@@ -25,6 +25,7 @@ from tellapart.engines.choice import build_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.openvino import FEW_IMAGES
 from tellapart.errors import RunError
+from tellapart.files import write_bytes
 from tellapart.pixels.decode import decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
@@ -68,11 +69,8 @@ class Description:
 def save_classifier(
     file: Path, state: Mapping[str, NDArray[Any]], description: Description
 ) -> None:
-    """Write weights and description to one file, under a temporary name first."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    content = _file_content(state, description)
-    temporary.write_bytes(content)  # safetensors' save_file makes files that only the owner reads
-    temporary.replace(file)
+    """Write weights and description to one file, whole or not at all."""
+    write_bytes(file, _file_content(state, description))
 
 
 def _file_content(state: Mapping[str, NDArray[Any]], description: Description) -> bytes:
