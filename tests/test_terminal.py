@@ -170,5 +170,5 @@ def _options(parameter: inspect.Parameter) -> list[str]:
 
 def test_resume_takes_what_train_resume_takes() -> None:
     assert set(inspect.signature(tellapart.resume).parameters) == {
-        "run", "extend", "device", "progress",
+        "run", "extend", "device", "devices", "progress",
     }  # fmt: skip
