@@ -14,8 +14,8 @@ SOURCE = Path(tellapart.__file__).parent
 
 #: Each layer may import itself and those before it.
 LAYERS = (
-    ("errors", "notebook", "number", "progress", "stopwatch", "wording"),
-    ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading", "run"),
+    ("errors", "files", "notebook", "number", "progress", "result", "stopwatch", "wording"),
+    ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading"),
     ("pixels",),
     ("data",),
     ("audit",),
@@ -23,11 +23,14 @@ LAYERS = (
     ("engines",),
     ("evaluation",),
     ("prediction",),
+    ("run",),
     ("training",),
     ("comparison", "explanation"),
     ("report",),
     ("verbs",),
+    ("terminal",),
     ("cli",),
+    ("__main__",),
 )
 PAGE = SOURCE.parents[1] / "docs" / "architecture.md"
 MODULES = "## Modules\n"
@@ -76,7 +79,7 @@ def test_every_verb_is_public_and_a_command() -> None:
     from tellapart.cli import app
 
     commands = {command.callback.__name__ for command in app.registered_commands}
-    public = set(tellapart.__all__) - {"open_run", "TellapartError"}
+    public = set(tellapart.__all__) - {"open_run", "resume", "TellapartError"}
     assert commands == public
     for name in public:
         assert callable(getattr(tellapart, name))

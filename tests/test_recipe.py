@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tellapart.recipe_reading import (
     parse_recipe,
     recipe_names,
     recipe_to_yaml,
+    setting_keys,
 )
 
 OURS = {
@@ -211,14 +213,14 @@ def problems(**changes: object) -> tuple[str, ...]:
 
 def test_an_unknown_key_is_told_with_the_nearest_right_one() -> None:
     assert problems(training={"epoch": 5}) == (
-        "Unknown key 'training.epoch'. Did you mean 'epochs'?",
+        "Unknown key 'training.epoch'. Did you mean 'training.epochs'?",
     )
     assert problems(modle={}) == ("Unknown key 'modle'. Did you mean 'model'?",)
 
 
 def test_an_unknown_key_in_a_model_or_an_augmentation_is_told_too() -> None:
     (model,) = problems(model={"kind": "backbone", "bakbone": "vgg16"})
-    assert model == "Unknown key 'model.bakbone'. Did you mean 'backbone'?"
+    assert model == "Unknown key 'model.bakbone'. Did you mean 'model.backbone'?"
     (step,) = problems(augmentation=[{"transform": "rotation", "degrees": 9, "fil": "reflect"}])
     assert "'augmentation.0" in step
     assert step.endswith("fil'. Did you mean 'fill'?")
@@ -246,7 +248,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     found = problems(training={"epochs": 0, "batchsize": 3}, seed=-1, method="guess")
     assert len(found) == 4
     assert any("training.epochs=0" in problem for problem in found)
-    assert any("Did you mean 'batch_size'?" in problem for problem in found)
+    assert any("Did you mean 'training.batch_size'?" in problem for problem in found)
     assert any("seed=-1" in problem for problem in found)
     assert any("method='guess'" in problem for problem in found)
 
@@ -329,19 +331,51 @@ def test_settings_reach_an_optional_section() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("epochs=5", "'training.epochs' or 'fine_tuning.epochs'"),
+        ("epoch=5", "'training.epochs' or 'fine_tuning.epochs'"),
+        ("backbone.weights=none", "'model.weights'"),
+        ("training.seed=1", "'seed'"),
+        ("early_stopping.patience=3", "'training.early_stopping.patience'"),
+    ],
+)
+def test_what_was_meant_is_named_so_that_it_can_be_given_as_it_stands(
+    wrong: str, meant: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"Did you mean {meant}[?]"):
+        apply_settings(load_recipe("finetune"), [wrong])
+
+
+def test_no_key_with_a_letter_missing_leads_to_a_second_mistake() -> None:
+    keys = set(setting_keys())
+    assert {"seed", "training.epochs", "model.weights", "fine_tuning.trainable.backbone"} <= keys
+    for key in sorted(keys):
+        wrong = key[:-1]
+        if wrong in keys:
+            continue
+        with pytest.raises(RecipeError) as caught:
+            apply_settings(load_recipe("finetune"), [f"{wrong}=1"])
+        hints = re.findall(r"Did you mean ([^?]+)[?]", str(caught.value))
+        for hint in hints:
+            named = re.findall(r"'([^']+)'", hint)
+            assert set(named) <= keys | {key.partition(".")[0]}, (wrong, named)
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("training.epochs", "--set takes key=value; received 'training.epochs'."),
         ("=3", "--set takes key=value; received '=3'."),
         (
             "trainin.epochs=3",
-            "--set trainin.epochs=3: unknown key 'trainin'. Did you mean 'training'?",
+            "--set trainin.epochs=3: unknown key 'trainin'. Did you mean 'training.epochs'?",
         ),
         ("seed.x=3", "--set seed.x=3: 'seed' has no keys below it."),
         ("training.epochs=[", "--set training.epochs=[: '[' is not a YAML value."),
         (
             "training.epoch=3",
-            "--set: Unknown key 'training.epoch'. Did you mean 'epochs'?",
+            "--set: Unknown key 'training.epoch'. Did you mean 'training.epochs'?",
         ),
     ],
 )

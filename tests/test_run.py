@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tellapart.errors import RunError
+from tellapart.files import write_json
 from tellapart.machine import describe_machine
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe
@@ -30,7 +31,6 @@ from tellapart.run import (
     open_run,
     run_name,
     write_folder,
-    write_json,
 )
 
 INFO = RunInfo(

@@ -3,8 +3,12 @@
 The public API is the verbs, each with the same name and arguments as on the command line:
 
 >>> import tellapart as ta
->>> run = ta.train("photos/")        # doctest: +SKIP
->>> run.report                       # doctest: +SKIP
+>>> run = ta.train("photos/")                        # doctest: +SKIP
+>>> ta.evaluate(run, "new/").lines()                 # doctest: +SKIP
+>>> run.predict(["a.jpg", "more/"])[0].prediction    # doctest: +SKIP
+
+A verb takes a run, or the path of its folder. What it gives back has ``lines()``, ``to_json()``,
+``exit_code``, and shows itself in a notebook.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from tellapart.verbs.predict import predict as predict
     from tellapart.verbs.recipes import recipes as recipes
     from tellapart.verbs.subset import subset as subset
+    from tellapart.verbs.train import resume as resume
     from tellapart.verbs.train import train as train
 
 #: Where each public name lives; loaded when first used, so that importing costs nothing.
@@ -42,6 +47,7 @@ _PUBLIC = {
     "recipes": "tellapart.verbs.recipes",
     "subset": "tellapart.verbs.subset",
     "train": "tellapart.verbs.train",
+    "resume": "tellapart.verbs.train",
     "open_run": "tellapart.run",
     "TellapartError": "tellapart.errors",
 }

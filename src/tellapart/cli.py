@@ -6,19 +6,77 @@ into text. What goes wrong for the user's part ends in one sentence and exit cod
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from tellapart.errors import TellapartError
+from tellapart.result import Result
+from tellapart.terminal import run_command, say, say_json
+from tellapart.wording import listed, shown
 
 if TYPE_CHECKING:
     from tellapart.progress import Progress
-    from tellapart.run import Run
+
+#: Options that have an effect only together with another option or argument.
+NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
+    "train": (("extend", "resume"),),
+    "inspect": (("seed", "augment"),),
+    "evaluate": (("foreign", "folder"), ("ignore_unknown", "folder"), ("root", "folder"),
+                 ("path_column", "folder"), ("label_column", "folder")),
+})
+#: Options and arguments that have no effect beside the first one.
+EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType({
+    "train": (
+        ("resume", ("folder", "recipe", "settings", "runs", "run", "seed", "validation", "test",
+                    "fit", "classes", "group_by", "exclude", "root", "path_column",
+                    "label_column", "min_images", "ignore_unknown", "from_run", "tensorboard")),
+        ("run", ("runs",)),
+    ),
+    "compare": (("out", ("runs",)),),
+    "ladder": (("run", ("runs",)),),
+    "explain": (("images", ("count",)),),
+})
+
+
+class _Command(TyperCommand):
+    """A command that refuses options without effect, before any work."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer brings its own click, or the package's
+        given = {
+            parameter.name: _name_of(parameter)
+            for parameter in self.params
+            if parameter.name is not None
+            and getattr(ctx.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+            and ctx.params.get(parameter.name) not in (None, (), [])
+        }
+        names = {p.name: _name_of(p) for p in self.params}
+        for option, other in NEEDS.get(self.name or "", ()):
+            if option in given and other not in given:
+                raise TellapartError(
+                    f"{given[option]} has no effect without {names[other]}; leave it out, or give "
+                    "both."
+                )
+        for option, others in EXCLUDES.get(self.name or "", ()):
+            idle = [given[other] for other in others if other in given]
+            if option in given and idle:
+                verb = "has" if len(idle) == 1 else "have"
+                raise TellapartError(
+                    f"{listed(idle, 20, 'and')} {verb} no effect beside {given[option]}; leave "
+                    "one of them out."
+                )
+        return super().invoke(ctx)
+
+
+def _name_of(parameter: Any) -> str:
+    if parameter.param_type_name == "option":
+        return str(max(parameter.opts, key=len))
+    return str(parameter.metavar or parameter.name).strip("[].").upper()
+
 
 app = typer.Typer(
     name="tellapart",
@@ -53,7 +111,30 @@ MinImages = Annotated[
 ]
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tellapart import __version__
+
+        say([f"tellapart {__version__}"])
+        raise typer.Exit
+
+
+@app.callback(epilog=(
+    "Exit codes: 0 done; 1 done, but some of the images given could not be read; 2 a mistake or "
+    "a full disk, with a sentence; 130 Ctrl-C, and 128 + N for signal N."
+))  # fmt: skip
+def tellapart(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """A folder of labelled images in, an image classifier that you can trust out."""
+
+
+@app.command(cls=_Command)
 def train(
     folder: Annotated[
         Path | None, typer.Argument(help="Class folders, part folders, a table, or a zip.")
@@ -112,22 +193,17 @@ def train(
         made = verb.train(
             folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed,
             device=device, devices=devices, validation=validation, test=test, fit=fit,
-            classes=_listed(classes), group_by=group_by, exclude=exclude, root=root,
+            classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
             path_column=path_column, label_column=label_column, min_images=min_images,
             ignore_unknown=ignore_unknown, from_run=from_run, tensorboard=tensorboard,
             progress=_progress(),
         )
     if not is_main_process():
         return  # of several, one speaks
-    if as_json:
-        _print_json(verb.result_of(made))
-    else:
-        _print_run(made)
-    if made.interruption:
-        raise typer.Exit(130)
+    _show(made, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def inspect(
     folder: Annotated[Path, typer.Argument(help="Class folders, part folders, a table, or a zip.")],
     audit: Annotated[
@@ -164,18 +240,14 @@ def inspect(
 
     found = run_verb(
         folder, audit=audit, augment=augment, fix=fix, quarantine=quarantine,
-        classes=_listed(classes), group_by=group_by, exclude=exclude, root=root,
+        classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
         path_column=path_column, label_column=label_column, min_images=min_images,
         ignore_unknown=ignore_unknown, out=out, seed=seed, device=device, progress=_progress(),
     )
-    if as_json:
-        _print_json(found.to_json())
-    else:
-        for line in found.lines():
-            typer.echo(line)
+    _show(found, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def subset(
     source: Annotated[Path, typer.Argument(help="Labelled images, or files class.number.jpg.")],
     out: Annotated[Path, typer.Argument(help="A folder that does not exist or is empty.")],
@@ -193,24 +265,19 @@ def subset(
     as_json: Json = False,
 ) -> None:
     """Copy so many images a class into train, validation and test; no picture twice."""
-    from tellapart.verbs.subset import result_of, subset_lines
     from tellapart.verbs.subset import subset as run_verb
 
     made = run_verb(
         source, out, train=train, validation=validation, test=test,
         order=order, seed=seed, link=link,  # type: ignore[arg-type]
-        classes=_listed(classes), root=root, path_column=path_column,
+        classes=_parts(classes), root=root, path_column=path_column,
         label_column=label_column, min_images=min_images,
         progress=_progress(),
     )
-    if as_json:
-        _print_json(result_of(made))
-    else:
-        for line in subset_lines(made):
-            typer.echo(line)
+    _show(made, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def demo(
     recipe: Annotated[
         str, typer.Option(help="A recipe's name, for example solar-cells-finetune, or a file.")
@@ -223,20 +290,14 @@ def demo(
 ) -> None:
     """Train on photographs of solar cells that come as a package: functional or defective?"""
     from tellapart.verbs.demo import demo as run_verb
-    from tellapart.verbs.train import result_of
 
     made = run_verb(
         recipe=recipe, runs=runs, run=run, seed=seed, device=device, progress=_progress()
     )
-    if as_json:
-        _print_json(result_of(made))
-    else:
-        _print_run(made)
-    if made.interruption:
-        raise typer.Exit(130)
+    _show(made, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def evaluate(
     run: RunFolder,
     folder: Annotated[Path | None, typer.Argument(help="New images; none: the run's own.")] = None,
@@ -259,14 +320,10 @@ def evaluate(
         run, folder, device=device, ignore_unknown=ignore_unknown, foreign=foreign, root=root,
         path_column=path_column, label_column=label_column, progress=_progress(),
     )
-    if as_json:
-        _print_json(evaluation.to_json())
-    else:
-        for line in evaluation.lines():
-            typer.echo(line)
+    _show(evaluation, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def compare(
     runs_to_compare: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Runs, folders of runs, patterns.")
@@ -286,17 +343,13 @@ def compare(
     from tellapart.verbs.compare import compare as run_verb
 
     comparison = run_verb(
-        runs_to_compare, shared_only=shared_only, out=out, runs_folder=runs, seed=seed or 0,
+        runs_to_compare, shared_only=shared_only, out=out, runs=runs, seed=seed or 0,
         device=device, progress=_progress(),
     )
-    if as_json:
-        _print_json(comparison.to_json())
-    else:
-        for line in comparison.lines():
-            typer.echo(line)
+    _show(comparison, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def ladder(
     folder: Annotated[Path, typer.Argument(help="The images, as for train.")],
     epochs: Annotated[
@@ -321,14 +374,10 @@ def ladder(
         root=root, path_column=path_column, label_column=label_column, min_images=min_images,
         progress=_progress(),
     )
-    if as_json:
-        _print_json(comparison.to_json())
-    else:
-        for line in comparison.lines():
-            typer.echo(line)
+    _show(comparison, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def predict(
     run: RunFolder,
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
@@ -337,18 +386,25 @@ def predict(
         bool, typer.Option("--unknown", help="Answer unknown for images unlike the training ones.")
     ] = False,
     device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Classify images: one line each, with the probability of every class."""
+    """Classify images: one line each. Exit code 1 where some could not be read."""
+    from tellapart.prediction.answers import check_format
     from tellapart.verbs.predict import predict as run_verb
-    from tellapart.verbs.predict import write_answers
 
+    check_format(format)
+    if as_json and format == "csv":
+        raise TellapartError("--json is --format json, which contradicts --format csv; give one.")
     answers = run_verb(run, images, device=device, unknown=unknown, progress=_progress())
-    failed = write_answers(answers, format, sys.stdout)
-    if failed:
-        raise typer.Exit(1)
+    if as_json or format == "json":
+        for answer in answers:
+            say_json(answer.to_json(), indent=None)
+    else:
+        say(answers.in_format(format))
+    raise typer.Exit(answers.exit_code)
 
 
-@app.command()
+@app.command(cls=_Command)
 def explain(
     run: RunFolder,
     images: Annotated[
@@ -373,16 +429,10 @@ def explain(
         run, images or (), count=count, target=target, layer=layer, name=name, device=device,
         progress=_progress(),
     )
-    if as_json:
-        _print_json(explained.to_json())
-    else:
-        for line in explained.lines():
-            typer.echo(line)
-    if explained.problems:
-        raise typer.Exit(1)
+    _show(explained, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def imagenet(
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
     backbone: Annotated[
@@ -393,68 +443,38 @@ def imagenet(
 ) -> None:
     """Name what is in images: the five likeliest of the 1000 ImageNet classes."""
     from tellapart.verbs.imagenet import imagenet as run_verb
-    from tellapart.verbs.imagenet import top_five_lines
 
     answers = run_verb(images, backbone=backbone, device=device, progress=_progress())
-    if as_json:
-        _print_json([answer.to_json() for answer in answers])
-    else:
-        for line in top_five_lines(answers):
-            typer.echo(line)
-    if any(answer.error for answer in answers):
-        raise typer.Exit(1)
+    _show(answers, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Show this recipe in full.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the recipes, or show one in full."""
-    from tellapart.verbs.recipes import recipe_text
     from tellapart.verbs.recipes import recipes as run_verb
 
     found = run_verb(name)
-    if as_json:
-        _print_json(found if name is None else found[0])
-    elif name is not None:
-        typer.echo(recipe_text(name))
-    else:
-        width = max(len(row["name"]) for row in found)
-        for row in found:
-            typer.echo(f"{row['name']:<{width}}  {row['document']:<9}  {row['title']}")
+    _show(found, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def backbones(
     filter: Annotated[str, typer.Argument(help="Part of a name; empty: the best known.")] = "",
     as_json: Json = False,
 ) -> None:
     """List pretrained networks: size, licence, and whether their weights are here."""
-    from tellapart.verbs.backbones import backbone_lines
     from tellapart.verbs.backbones import backbones as run_verb
 
     found = run_verb(filter)
-    if as_json:
-        _print_json(found)
-    else:
-        for line in backbone_lines(found):
-            typer.echo(line)
+    _show(found, as_json)
 
 
 def main() -> NoReturn:
-    """Run the command line; the exit code is 2 for a user's mistake, 130 for Ctrl-C."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tellapart predict ... | head` is no error
-    try:
-        app()
-    except TellapartError as error:
-        typer.echo(f"tellapart: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("tellapart: interrupted.", err=True)
-        sys.exit(130)
-    sys.exit(0)
+    """Run the command line and end the process with its exit code."""
+    run_command(lambda: app(prog_name="tellapart"))
 
 
 def _progress() -> Progress:
@@ -463,19 +483,14 @@ def _progress() -> Progress:
     return TerminalProgress()
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _print_json(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
-
-
-def _print_run(run: Run) -> None:
-    for part in ("validation", "test"):
-        if part in run.metrics:
-            typer.echo(f"{part:<10}  accuracy {run.accuracy(part).with_limits(2)}")
-    if run.interruption:
-        typer.echo(f"training    {run.interruption}")
-    typer.echo(f"report      {run.report}")
-    typer.echo(f"{run.path}")
+def _show(result: Result, as_json: bool) -> NoReturn:
+    """Print a result, as JSON or for people, and end with its exit code."""
+    if as_json:
+        say_json(result.to_json())
+    else:
+        say(shown(line) for line in result.lines())  # no name in it moves the cursor
+    raise typer.Exit(result.exit_code)

@@ -23,6 +23,7 @@ from tellapart.evaluation.metric_table import Metric, Metrics, Place, metrics_sh
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align
 from tellapart.number import Number
+from tellapart.wording import listed
 
 #: A difference is called real below this corrected p-value.
 SIGNIFICANCE = 0.05
@@ -416,7 +417,7 @@ def _sentences(
     level = [row.name for row in rows if row.metrics.accuracy.value == accuracy.value]
     lead = f"{best} is the most accurate"
     if len(level) > 1:
-        lead = f"{_listed(level)} are equally accurate"
+        lead = f"{listed(level, len(level), 'and')} are equally accurate"
         lead += "" if len(level) == len(rows) else ", and ahead of the others,"
     sentences = [
         f"{lead} on the {images:,} {part} images: "
@@ -428,8 +429,8 @@ def _sentences(
         sentences.append("Nothing here shows that it is better than any of the others.")
     elif len(rows) > 2 and equal:
         sentences.append(
-            f"It is better than {_listed(beaten)}; "
-            f"against {_listed(equal)} the difference may be chance."
+            f"It is better than {listed(beaten, len(beaten), 'and')}; "
+            f"against {listed(equal, len(equal), 'and')} the difference may be chance."
         )
     elif len(rows) > 2:
         sentences.append("It is better than each of the others by more than chance.")
@@ -459,9 +460,6 @@ def _points(share: float) -> str:
 def _signed(share: float) -> str:
     return f"{100 * share:+.2f}".replace("-", "\N{MINUS SIGN}")
 
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _plain(value: Any) -> Any:

@@ -30,5 +30,9 @@ class RunError(TellapartError):
     """A run folder is missing, unfinished, damaged, or used for what it cannot do."""
 
 
+class FileError(TellapartError):
+    """A file cannot be written: the disk is full, or the place may not be written to."""
+
+
 class TrainingError(TellapartError):
     """Training was stopped because its result would have been nonsense."""

@@ -51,3 +51,21 @@ def card(
     if link is not None:
         parts.append(f"<p style='margin:.3em 0'>Report: <code>{escape(str(link))}</code></p>")
     return "<div>" + "".join(parts) + "</div>"
+
+
+def pictures(shown: Sequence[tuple[bytes, str, str]]) -> str:
+    """Pictures beside each other, each (encoded bytes, caption, title); captions are escaped."""
+    if not shown:
+        return ""
+    figures = "".join(
+        "<figure style='margin:4px;display:inline-block;text-align:center;max-width:170px'>"
+        f"<img alt='' title='{escape(title, quote=True)}' style='max-width:160px' "
+        f"src='data:{_kind(data)};base64,{b64encode(data).decode()}'>"
+        f"<figcaption style='font-size:.85em'>{escape(caption)}</figcaption></figure>"
+        for data, caption, title in shown
+    )
+    return f"<div>{figures}</div>"
+
+
+def _kind(data: bytes) -> str:
+    return "image/png" if data.startswith(b"\x89PNG") else "image/webp"

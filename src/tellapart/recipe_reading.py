@@ -8,7 +8,6 @@ values allowed, and the nearest right key.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 
 from tellapart.errors import RecipeError
 from tellapart.recipe import Recipe, Section
+from tellapart.wording import did_you_mean, listed, nearest, quoted
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -43,9 +43,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             return parse_recipe(path.read_text("utf-8"), source=str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
-    near = [name for name in names if name.startswith(str(name_or_path))]
-    near = near or difflib.get_close_matches(str(name_or_path), names, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(str(name_or_path), names)
     raise RecipeError(
         f"There is no recipe '{name_or_path}'.{hint} 'tellapart recipes' lists all {len(names)}."
     )
@@ -112,7 +110,9 @@ def _as_number(text: str) -> str | float:
 def _put(data: dict[str, Any], keys: list[str], value: Any, setting: str) -> None:
     for key in keys[:-1]:
         if key not in data:
-            raise RecipeError(f"--set {setting}: unknown key '{key}'.{_nearest(key, data)}")
+            path = ".".join(keys)
+            hint = did_you_mean(path, setting_keys(), cutoff=0.8) or _nearest(path, data)
+            raise RecipeError(f"--set {setting}: unknown key '{key}'.{hint}")
         if data[key] is None:
             data[key] = {}
         if not isinstance(data[key], dict):
@@ -121,10 +121,32 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, setting: str) -> Non
     data[keys[-1]] = value
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
-    known = sorted(known)
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else f" Keys there: {', '.join(known)}."
+def setting_keys(section: type[Section] = Recipe) -> list[str]:
+    """Every key that ``--set`` takes, in full, such as ``training.epochs``; none of lists."""
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        below = [] if name == "augmentation" else _sections_in(field.annotation)
+        keys += [f"{name}.{key}" for each in below for key in setting_keys(each)] or [name]
+    return list(dict.fromkeys(keys))
+
+
+def _nearest(path: str, beside: Iterable[str]) -> str:
+    """What was meant by an unknown key, written in full so that it can be given as it stands.
+
+    A key of that very name in another section comes first (``training.epochs`` for ``epochs``),
+    then one that is spelled alike in the same section, then one in another.
+    """
+    *section, key = path.split(".")
+    beside = sorted(beside)
+    if any(part.isdigit() for part in section):  # in a list, whose keys --set cannot reach
+        return did_you_mean(key, beside, cutoff=0.6) or f" Keys there: {listed(beside, 99)}."
+    here = {name: ".".join([*section, name]) for name in beside}
+    everywhere: dict[str, list[str]] = {}
+    for full in setting_keys():
+        everywhere.setdefault(full.rpartition(".")[2], []).append(full)
+    meant = everywhere.get(key) or [here[name] for name in nearest(key, here, cutoff=0.6)]
+    meant = meant or [full for n in nearest(key, everywhere, cutoff=0.6) for full in everywhere[n]]
+    return f" Did you mean {quoted(meant)}?" if meant else f" Keys there: {listed(beside, 99)}."
 
 
 _UNION_TAGS = {"scratch", "backbone"}
@@ -138,7 +160,7 @@ def _sentence(error: dict[str, Any]) -> str:
         if not (i > 0 and location[i - 1] == "model" and part in _UNION_TAGS)
     )
     if error["type"] == "extra_forbidden":
-        return f"Unknown key '{path}'.{_nearest(location[-1], _keys_beside(location))}"
+        return f"Unknown key '{path}'.{_nearest(path, _keys_beside(location))}"
     if error["type"] == "missing":
         return f"The key '{path}' is missing."
     message = str(error["msg"]).removeprefix("Value error, ")

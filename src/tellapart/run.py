@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -19,15 +19,24 @@ from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from tellapart.errors import RunError
+from tellapart import result
+from tellapart.errors import FileError, RunError
+from tellapart.files import write_json, write_text
 from tellapart.machine import Machine
 from tellapart.number import Number
+from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
+from tellapart.wording import shown
+
+if TYPE_CHECKING:
+    from tellapart.data.given import Given
+    from tellapart.data.source import Source
+    from tellapart.prediction.answers import Answers
 
 #: Raised when the meaning of a run folder's files changes.
 FORMAT = 1
@@ -38,20 +47,8 @@ COMPLETE: Status = "complete"
 INTERRUPTED: Status = "interrupted"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that holds no NaN or infinity.
-
-    Raises:
-        ValueError: a number in ``content`` is not finite.
-    """
-    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+#: A run, or the path of its folder.
+RunGiven = str | os.PathLike[str]
 
 
 # --- run.json -------------------------------------------------------------------------------------
@@ -132,7 +129,7 @@ class RunInfo:
     classes: tuple[str, ...]
     #: As ``Preprocessing.from_dict`` reads it.
     preprocessing: Mapping[str, Any]
-    #: As ``Source.of_run`` reads it.
+    #: As ``Source.from_dict`` reads it; see :attr:`Run.source`.
     source: Mapping[str, Any]
     data: DataInfo
     seed: int
@@ -222,9 +219,51 @@ def _json_of(file: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, opened for reading."""
+    """A run folder, opened for reading; it stands for its path wherever one is asked for."""
 
     path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def predict(
+        self,
+        images: Given,
+        *,
+        device: str = "auto",
+        unknown: bool = False,
+        progress: Progress = DEFAULT,
+    ) -> Answers:
+        """Classify image files and folders; see :func:`tellapart.predict`."""
+        from tellapart.prediction.answers import answer_files
+
+        return answer_files(
+            self.model_file,
+            images,
+            unknown_file=self.unknown_file if unknown else None,
+            device=device,
+            progress=progress,
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command that made it."""
+        return result.INTERRUPTED if self.interruption else result.DONE
+
+    def lines(self) -> Iterator[str]:
+        """What ``tellapart train`` prints; the last line is the run's folder."""
+        for part in ("validation", "test"):
+            if part in self.metrics:
+                yield f"{part:<10}  accuracy {self.accuracy(part).with_limits(2)}"
+        if self.interruption:
+            yield f"training    {self.interruption}"
+        yield f"{self.report.name}, the model and the predictions are in"
+        yield shown(self.path)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """What ``tellapart train --json`` prints: metrics, where the run is, how far it came."""
+        stopped = {"interrupted": self.interruption} if self.interruption else {}
+        return {"run": str(self.path), **stopped, **self.metrics}
 
     @cached_property
     def info(self) -> RunInfo:
@@ -249,6 +288,31 @@ class Run:
     def accuracy(self, part: str) -> Number:
         """The stored accuracy of one of :attr:`metrics`' parts."""
         return Number.from_json(self.metrics[part]["accuracy"])
+
+    @cached_property
+    def source(self) -> Source:
+        """Where its images are and how they are read.
+
+        Raises:
+            RunError: ``run.json`` does not say it as this version does.
+        """
+        from tellapart.data.source import Source
+
+        stored, settings = dict(self.info.source), self.recipe.data
+        try:
+            # The first runs left to the recipe what was not given, and named the folder as it
+            # was given, with its absolute path beside it.
+            stored["classes"] = stored["classes"] or settings.classes
+            for part in ("train", "validation", "test"):
+                stored.setdefault(part, getattr(settings, f"{part}_folders"))
+            if not Path(stored["folder"]).is_absolute() and self.info.data.source:
+                stored["folder"] = self.info.data.source
+            return Source.from_dict(stored)
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"{self.path / 'run.json'} does not say where its images are: 'source' lacks or "
+                f"has wrong {error}."
+            ) from error
 
     @property
     def name(self) -> str:
@@ -407,16 +471,16 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo) -> Run:
         write_json(folder / "run.json", asdict(info))
     except BaseException as error:
         remove_run(Run(folder))
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | FileError):
             raise RunError(
-                f"The run folder {folder} cannot be written: {error.strerror}; choose another "
+                f"The run folder {folder} cannot be written: {_reason(error)}; choose another "
                 "with --runs."
             ) from error
         raise
     return Run(folder)
 
 
-def open_run(run: Run | str | Path, *, complete: bool = True) -> Run:
+def open_run(run: RunGiven, *, complete: bool = True) -> Run:
     """Open a run folder; a run that is open already is read anew.
 
     Raises:
@@ -500,13 +564,19 @@ def write_folder(
             return _put_in_place(unfinished, wanted, about)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    except OSError as error:
+    except (OSError, FileError) as error:
         in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         raise RunError(
             f"The folder {wanted.parent} cannot be written: "
             + ("a file is in its place; move it away." if in_the_way else
-               f"{error.strerror}; is the run read-only, or the disk full?")
+               f"{_reason(error)}; is the run read-only, or the disk full?")
         ) from error
+
+
+def _reason(error: OSError | FileError) -> str:
+    """Why a file could not be written, without its name: that folder is gone, or has another."""
+    cause = error.__cause__ if isinstance(error, FileError) else error
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
 
 
 def _put_in_place(unfinished: Path, wanted: Path, about: Mapping[str, Any]) -> Path:

@@ -13,7 +13,7 @@ from tellapart.data.problems import KINDS, Problem, left_out_sentence, require_f
 from tellapart.data.reading import read_table
 from tellapart.errors import DataError
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.progress import SILENT, Stage
+from tellapart.progress import SILENT, Work
 
 RULE = Preprocessing(16, 16)
 
@@ -24,7 +24,7 @@ class Notes:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def stage(self, name: str, total: int | None, unit: str = "") -> AbstractContextManager[Stage]:
+    def stage(self, name: str, total: int | None, unit: str = "") -> AbstractContextManager[Work]:
         return SILENT.stage(name, total, unit)
 
     def note(self, text: str) -> None:

@@ -105,7 +105,7 @@ def test_a_run_gives_back_the_source_that_it_stored(tmp_path: Path) -> None:
         exclude=tmp_path / "bad.csv", root=tmp_path, ignore_unknown=True, path_column="file",
     )  # fmt: skip
     run = made_run(tmp_path / "run", source.to_dict())
-    assert Source.of_run(Run(run.path)) == source
+    assert Run(run.path).source == source
 
 
 def test_older_runs_leave_the_rest_to_their_recipe(
@@ -116,7 +116,7 @@ def test_older_runs_leave_the_rest_to_their_recipe(
               "ignore_unknown": False}  # fmt: skip
     run = made_run(tmp_path / "run", stored, data_source="/data/photos")
     monkeypatch.chdir(tmp_path)
-    found = Source.of_run(run)
+    found = run.source
     settings = load_recipe("cifar-baseline-sgd").data
     assert found.folder == Path("/data/photos")
     assert found.train == settings.train_folders != ()
@@ -126,4 +126,4 @@ def test_a_run_that_does_not_say_where_its_images_are(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", {"classes": ["a", "b"]})
     assert json.loads((run.path / "run.json").read_text())["source"] == {"classes": ["a", "b"]}
     with pytest.raises(RunError, match=r"run.json does not say where its images are.*'folder'"):
-        Source.of_run(run)
+        _ = run.source

@@ -10,7 +10,7 @@ import pytest
 
 from tellapart.data.reading import read_table
 from tellapart.data.subset import subset
-from tellapart.errors import DataError
+from tellapart.errors import DataError, FileError
 
 
 def numbered(folder: Path, count: int = 30) -> Path:
@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tellapart.data.subset.shutil.copyfile", fail)
-    with pytest.raises(DataError, match="cannot be written: No space left on device"):
+    with pytest.raises(FileError, match="cannot be written: No space left on device"):
         subset(source, tmp_path / "x", train=2, validation=0, test=2)
     assert {path.name for path in tmp_path.iterdir()} == {"all"}
 

@@ -15,8 +15,8 @@ from made_reports import (
     stamped,
 )
 
+from tellapart.files import write_text
 from tellapart.report.content import RunReport
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 
 LONG = [
@@ -27,7 +27,7 @@ LONG = [
 
 def run_page(folder: Path, report: RunReport) -> Path:
     page = folder / "report.html"
-    write_report(render_report(report), page)
+    write_text(page, render_report(report))
     return page
 
 
@@ -42,7 +42,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "explanation": render_report(explanation_report(HOSTILE)),
     }
     for name, text in texts.items():
-        write_report(text, folder / f"{name}.html")
+        write_text(folder / f"{name}.html", text)
     return {name: folder / f"{name}.html" for name in texts}
 
 

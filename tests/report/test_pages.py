@@ -25,6 +25,8 @@ from made_reports import (
     stamped,
 )
 
+from tellapart.errors import FileError
+from tellapart.files import write_text
 from tellapart.number import Number
 from tellapart.report.content import (
     Column,
@@ -38,7 +40,7 @@ from tellapart.report.content import (
     RunReport,
     Table,
 )
-from tellapart.report.page import data_uri, figure_uri, limit_galleries, write_report
+from tellapart.report.page import data_uri, figure_uri, limit_galleries
 from tellapart.report.render import render_report
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -281,12 +283,12 @@ def test_a_picture_that_no_browser_shows_is_refused() -> None:
 
 def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "new" / "report.html"
-    write_report("one", target)
-    write_report("two \udcff", target)  # from a file name that is no valid Unicode
-    assert target.read_text(encoding="utf-8") == "two ?"
+    write_text(target, "one")
+    write_text(target, "two \udcff")  # from a file name that is no valid Unicode
+    assert target.read_text(encoding="utf-8") == r"two \udcff"
     folder = tmp_path / "folder.html"
     folder.mkdir()
-    with pytest.raises(OSError):
-        write_report("three", folder)
+    with pytest.raises(FileError, match="is a folder"):
+        write_text(folder, "three")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "new"]
     assert [path.name for path in target.parent.iterdir()] == ["report.html"]

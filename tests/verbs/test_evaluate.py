@@ -20,7 +20,7 @@ from tellapart.errors import DataError, RunError
 from tellapart.prediction import classifier as classifier_module
 from tellapart.run import Run
 from tellapart.verbs.evaluate import Evaluation, evaluate
-from tellapart.verbs.predict import predict, write_answers
+from tellapart.verbs.predict import predict
 
 PARTS = {"train": 24, "validation": 16, "test": 12}
 
@@ -144,8 +144,10 @@ def test_an_unreadable_file_among_unknown_answers(run: Run, tmp_path: Path, imag
     broken.write_bytes(b"no picture")
     answers = predict(run.path, [broken, images / "test" / "red" / "0001.jpg"], unknown=True)
     assert answers[0].error and not answers[1].error
-    with (tmp_path / "out.csv").open("w") as out:
-        assert write_answers(answers, "csv", out) == 1
+    head, first, second = answers.in_format("csv")
+    assert head == "path,prediction,blue,red,error"
+    assert first.startswith(f"{broken},,,,") and second.endswith(",")
+    assert answers.exit_code == 1
 
 
 def test_a_run_with_few_validation_images_says_so(image_folder, tmp_path: Path) -> None:

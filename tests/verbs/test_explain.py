@@ -180,7 +180,7 @@ def test_mistakes_of_the_user_end_in_a_sentence(
 def test_an_unreadable_image_alone_is_refused(run: Run, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"")
-    with pytest.raises(DataError, match=r"broken.jpg cannot be read: "):
+    with pytest.raises(DataError, match=r"None of the images .*broken[.]jpg: The file is empty"):
         explain(run.path, broken)
 
 

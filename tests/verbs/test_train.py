@@ -249,7 +249,7 @@ def test_pictures_of_the_same_are_kept_in_one_part(
     ("arguments", "error", "message"),
     [
         ({"recipe": "autoo"}, RecipeError, "Did you mean 'auto'"),
-        ({"settings": ["training.epoch=3"]}, RecipeError, "Did you mean 'epochs'"),
+        ({"settings": ["training.epoch=3"]}, RecipeError, "Did you mean 'training.epochs'"),
         ({"fit": "stretch"}, RecipeError, "squash"),
         ({"device": "tpu9"}, TellapartError, "tpu9"),
         ({"validation": 1000}, DataError, "validation"),

@@ -32,6 +32,7 @@ from tellapart.audit.statistics import read_headers
 from tellapart.audit.summary import KINDS
 from tellapart.data.pixels import PixelCache
 from tellapart.data.problems import Problem, is_fault
+from tellapart.files import write_text
 from tellapart.pixels.measures import measure
 from tellapart.pixels.similarity import Floats, find_similar, group_pairs, principal_directions
 from tellapart.progress import SILENT, Progress
@@ -78,9 +79,7 @@ class AuditReport:
 
     def write_fix_list(self, file: Path) -> None:
         """Write :meth:`fix_list` to a file, whole or not at all."""
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_text(self.fix_list(), "utf-8", newline="")
-        temporary.replace(file)
+        write_text(file, self.fix_list())
 
 
 def audit(

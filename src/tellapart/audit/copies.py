@@ -10,6 +10,7 @@ import numpy as np
 from tellapart.audit.finding import Finding, class_of, finding_of
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.pixels.similarity import SimilarPairs, group_pairs
+from tellapart.wording import listed
 
 #: More different files than this in one group are not copies of one picture but pictures of
 #: things that look alike: of 2,624 solar cells, one group had 447.
@@ -168,7 +169,4 @@ def _copies(
 
 
 def _listed(table: ImageTable, rows: Sequence[int]) -> str:
-    names = [table.paths[i] for i in rows[:3]]
-    if len(rows) > 3:
-        return ", ".join(names) + f" and {len(rows) - 3} more"
-    return ", ".join(names[:-1]) + f" and {names[-1]}"
+    return listed([table.paths[i] for i in rows], 3, "and")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,10 +42,10 @@ class Survey:
     """
 
     table: ImageTable
-    headers: Headers
-    looks: Looks
+    headers: Headers = field(repr=False)
+    looks: Looks = field(repr=False)
     observations: tuple[Observation, ...]
-    brief: BriefAudit
+    brief: BriefAudit = field(repr=False)
     network_size: int
     audit: AuditReport | None = None
 

@@ -18,6 +18,9 @@ from tellapart.data.problems import Problem as Problem
 from tellapart.errors import DataError
 from tellapart.pixels.formats import PHONE_EXTENSIONS, identify, missing_reader
 from tellapart.progress import Work
+from tellapart.wording import listed as listed
+from tellapart.wording import plural as plural
+from tellapart.wording import shown as shown
 
 IMAGE_EXTENSIONS = frozenset(
     {
@@ -77,17 +80,6 @@ class Listing:
 # --- names -----------------------------------------------------------------------------
 
 
-def shown(name: str | Path) -> str:
-    """A name from a file system or a file, fit for a sentence: no control characters."""
-    text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def normal_name(name: str) -> str:
     """A class name in one spelling: macOS writes accents as characters of their own."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
@@ -102,14 +94,6 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key in which 9 comes before 10."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", name)
     return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in pieces)
-
-
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """Names for a sentence: the first few and how many more; ``none`` if there are none."""
-    if not names:
-        return "none"
-    text = ", ".join(shown(n) for n in names[:most])
-    return f"{text} and {len(names) - most:,} more" if len(names) > most else text
 
 
 def inside(path: str, root: Path, where: str) -> str:

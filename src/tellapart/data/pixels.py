@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,8 @@ class PixelCache:
     """
 
     table: ImageTable
-    pixels: NDArray[np.uint8]
-    digests: tuple[str, ...]
+    pixels: NDArray[np.uint8] = field(repr=False)
+    digests: tuple[str, ...] = field(repr=False)
     key: str
 
     def __len__(self) -> int:

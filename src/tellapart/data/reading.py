@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,6 +42,7 @@ from tellapart.data.manifests import (
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress, Work
+from tellapart.wording import did_you_mean
 
 
 def read_table(
@@ -328,9 +328,8 @@ def _class_map(listing: Listing, wanted: tuple[str, ...], place: Path) -> tuple[
         order += [m for m in matches if m not in order]
     absent = [name for name in order if name not in everywhere]
     for name in absent:
-        near = difflib.get_close_matches(name, [f for f in everywhere if f not in order], n=1)
-        if near or len(absent) == len(order):
-            hint = f" Did you mean '{shown(near[0])}'?" if near else ""
+        hint = did_you_mean(name, [f for f in everywhere if f not in order], cutoff=0.6)
+        if hint or len(absent) == len(order):
             raise DataError(
                 f"There are no images of class '{shown(name)}' in {shown(place)}; classes there: "
                 f"{listed(everywhere)}.{hint}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,8 @@ from tellapart.data.near_duplicates import near_duplicate_groups
 from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.reading import read_table
 from tellapart.data.table import ImageTable
-from tellapart.errors import RunError
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
-from tellapart.run import Run
 
 
 @dataclass(frozen=True)
@@ -117,28 +115,16 @@ class Source:
         }  # fmt: skip
 
     @classmethod
-    def of_run(cls, run: Run) -> Source:
-        """Where the images of a run are.
+    def from_dict(cls, stored: Mapping[str, Any]) -> Source:
+        """The source that :meth:`to_dict` gave; keys that this version does not know are left.
 
         Raises:
-            RunError: ``run.json`` does not say it as this version does.
+            KeyError: there is no folder.
+            TypeError: a value is of another kind.
         """
-        stored, settings = dict(run.info.source), run.recipe.data
-        try:
-            # The first runs left to the recipe what was not given, and named the folder as it
-            # was given, with its absolute path beside it.
-            stored["classes"] = stored["classes"] or settings.classes
-            for part in ("train", "validation", "test"):
-                stored.setdefault(part, getattr(settings, f"{part}_folders"))
-            if not Path(stored["folder"]).is_absolute() and run.info.data.source:
-                stored["folder"] = run.info.data.source
-            known = {field.name for field in fields(cls)}
-            return cls(**{name: value for name, value in stored.items() if name in known})
-        except (KeyError, TypeError) as error:
-            raise RunError(
-                f"{run.path / 'run.json'} does not say where its images are: 'source' lacks or "
-                f"has wrong {error}."
-            ) from error
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in stored.items() if name in known}
+        return cls(given.pop("folder"), **given)
 
     @property
     def _groups_by_looks(self) -> bool:

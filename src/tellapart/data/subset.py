@@ -8,9 +8,9 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,8 +26,12 @@ from tellapart.data.listing import (
 )
 from tellapart.data.reading import read_table
 from tellapart.data.table import PARTS, ImageTable
-from tellapart.errors import DataError
+from tellapart.errors import DataError, FileError
+from tellapart.files import write_problem
+from tellapart.notebook import card
 from tellapart.progress import SILENT, Progress
+from tellapart.result import DONE
+from tellapart.wording import aligned
 
 #: ``cat.0.jpg``: class, number, extension.
 _NUMBERED = re.compile(r"(.+)\.([0-9]+)\.([A-Za-z]+)")
@@ -41,7 +45,31 @@ class Subset:
     #: Number of images by part, then class.
     counts: dict[str, dict[str, int]]
     #: Images passed over because the same picture was taken already.
-    skipped: tuple[Problem, ...]
+    skipped: tuple[Problem, ...] = field(repr=False)
+    exit_code: ClassVar[int] = DONE
+
+    def lines(self) -> Iterator[str]:
+        """Images by class and part, and the folder."""
+        parts = list(self.counts)
+        names = list(dict.fromkeys(name for row in self.counts.values() for name in row))
+        rows = [["", *parts]]
+        rows += [[shown(n), *(f"{self.counts[p].get(n, 0):,}" for p in parts)] for n in names]
+        rows.append(["in all", *(f"{sum(self.counts[p].values()):,}" for p in parts)])
+        yield from aligned(rows)
+        yield shown(self.folder)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "counts": self.counts,
+            "skipped": [{"path": p.path, "reason": p.reason} for p in self.skipped],
+        }
+
+    def _repr_html_(self) -> str:
+        parts = list(self.counts)
+        names = list(dict.fromkeys(name for row in self.counts.values() for name in row))
+        rows = [(name, *(f"{self.counts[p].get(name, 0):,}" for p in parts)) for name in names]
+        return card(f"Subset in {self.folder}", table=[("class", *parts), *rows])
 
 
 @dataclass(frozen=True)
@@ -289,7 +317,7 @@ def _write(
             out.rmdir()  # empty, or this stops
         partial.rename(out)
     except OSError as error:
-        raise DataError(f"{shown(out)} cannot be written: {error.strerror or error}.") from error
+        raise FileError(write_problem(error, out)) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

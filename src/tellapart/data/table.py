@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,17 @@ class ImageTable:
 
     root: Path
     #: The image ids: posix paths relative to ``root``, unique.
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = field(repr=False)
     #: int64 (N,), index into ``classes``; -1 where not known.
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] = field(repr=False)
     #: str (N,), "train", "validation", "test", or "" where not yet split.
-    parts: NDArray[np.str_]
+    parts: NDArray[np.str_] = field(repr=False)
     #: The one class map, made from the train part.
     classes: tuple[str, ...]
     #: int64 (N,), images with one number stay in one part; None: each stands alone.
-    groups: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = field(default=None, repr=False)
     #: Files left out so far, and why; ``left_out`` says it in a sentence.
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = field(default=(), repr=False)
     #: Sentences a user should read: how parts were made, what is missing, what looks odd.
     notes: tuple[str, ...] = ()
 

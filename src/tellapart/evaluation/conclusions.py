@@ -13,7 +13,7 @@ from typing import Literal
 
 from tellapart.evaluation.metric_table import Metrics
 from tellapart.number import Number
-from tellapart.wording import percent
+from tellapart.wording import listed, percent
 
 History = Sequence[Mapping[str, float]]
 
@@ -162,8 +162,8 @@ def _trivial(metrics: Metrics) -> list[Conclusion]:
     if never:
         found.append(Conclusion(
             "never_predicted", "warning",
-            f"{_listed(never)} {'is' if len(never) == 1 else 'are'} never predicted, although "
-            f"there are images of {'it' if len(never) == 1 else 'them'}.",
+            f"{listed(never, 3, 'and')} {'is' if len(never) == 1 else 'are'} never predicted, "
+            f"although there are images of {'it' if len(never) == 1 else 'them'}.",
         ))
     chance, balanced = 1 / len(with_images), metrics.balanced_accuracy
     _, least_balanced, _ = balanced.measured()
@@ -218,7 +218,7 @@ def _classes(metrics: Metrics) -> list[Conclusion]:
     if few:
         found.append(Conclusion(
             "few_images", "note",
-            f"{_listed(few)} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} "
+            f"{listed(few, 3, 'and')} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} "
             f"{metrics.part} images, so {'its' if len(few) == 1 else 'their'} numbers are "
             "rough.",
         ))
@@ -415,9 +415,3 @@ def _percent(share: Number | float) -> str:
 def _limits(number: Number) -> str:
     _, low, high = number.measured()
     return f"{_percent(low)} to {_percent(high)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    if len(names) > 3:
-        return f"{', '.join(names[:3])} and {len(names) - 3} more"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

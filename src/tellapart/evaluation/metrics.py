@@ -24,6 +24,7 @@ from tellapart.evaluation.metric_table import Averages, ClassMetrics, Metrics
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.ranking import auc_variance, average_precision, roc_auc
 from tellapart.number import Number, undefined
+from tellapart.wording import listed
 
 #: Probabilities are kept this far from 0 in the log loss, as scikit-learn does.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -268,7 +269,7 @@ def _left_out(
     never = [classes[i] for i in np.flatnonzero(~counted & (support > 0))]
     absent = [classes[i] for i in np.flatnonzero(support == 0)]
     reasons = [
-        f"{_listed(names)} {verb}"
+        f"{listed(names, 3, 'and')} {verb}"
         for names, verb in (
             (never, "never predicted, which leaves its precision undefined"),
             (absent, "without images"),
@@ -276,9 +277,3 @@ def _left_out(
         if names
     ]
     return f"averaged over {int(counted.sum())} of {len(classes)} classes: {'; '.join(reasons)}"
-
-
-def _listed(names: list[str]) -> str:
-    if len(names) <= 3:
-        return ", ".join(names)
-    return f"{names[0]}, {names[1]} and {len(names) - 2} more"

@@ -7,7 +7,6 @@ sets of predictions calls :func:`align`, which goes by path.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError, RunError
+from tellapart.files import write_csv
 
 _FIXED_COLUMNS = ("path", "label", "prediction")
 
@@ -118,22 +118,19 @@ class Predictions:
         Labels are class names, empty where not known. Numbers are written so that they
         read back bit for bit. The file appears whole or not at all.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         names = (*self.classes, "")  # index -1 is the empty name
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([*_FIXED_COLUMNS, *self.classes])
-            rows = zip(
-                self.paths, self.labels.tolist(), self.predicted.tolist(),
-                self.probabilities.tolist(), strict=True,
-            )
-            writer.writerows(
+        rows = zip(
+            self.paths, self.labels.tolist(), self.predicted.tolist(),
+            self.probabilities.tolist(), strict=True,
+        )
+        write_csv(
+            path,
+            [*_FIXED_COLUMNS, *self.classes],
+            (
                 [image, names[label], names[predicted], *values]
                 for image, label, predicted, values in rows
-            )
-        partial.replace(path)
+            ),
+        )
 
 
 def load_predictions(path: Path | str, part: str | None = None) -> Predictions:

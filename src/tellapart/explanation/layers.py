@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from tellapart.errors import RunError
 from tellapart.models.network import Network
+from tellapart.wording import did_you_mean
 
 Layout = Literal["channels_first", "channels_last", "tokens"]
 
@@ -118,13 +118,10 @@ def layer_named(name: str, layers: list[MapLayer]) -> MapLayer:
     by_name = {layer.name: layer for layer in layers}
     if name in by_name:
         return by_name[name]
-    near = difflib.get_close_matches(name, by_name, n=3, cutoff=0.5)
-    if near:
-        hint = f"Did you mean {' or '.join(repr(n) for n in near)}?"
-    else:
-        step = max(1, math.ceil(len(by_name) / _NAMES_SHOWN))
-        hint = f"Some that do: {', '.join(list(by_name)[::step])}."
-    raise RunError(f"--layer: no layer '{name}' of this network gives a map. {hint}")
+    step = max(1, math.ceil(len(by_name) / _NAMES_SHOWN))
+    some = f" Some that do: {', '.join(list(by_name)[::step])}."
+    hint = did_you_mean(name, by_name, most=3) or some
+    raise RunError(f"--layer: no layer '{name}' of this network gives a map.{hint}")
 
 
 def layer_to_show(layers: list[MapLayer], height: int) -> MapLayer | None:

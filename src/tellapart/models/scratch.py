@@ -12,7 +12,6 @@ for a quarter of the work (measured on 2 cores: 3 to 6 % of a training step in b
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -31,6 +30,7 @@ from tellapart.models.head import (
 from tellapart.models.scratch_builder import ImageSize, Layers, Options
 from tellapart.models.scratch_fast import fast_resnet
 from tellapart.recipe import HeadLayer
+from tellapart.wording import did_you_mean
 
 # --- building blocks -----------------------------------------------------------------------
 
@@ -299,8 +299,7 @@ def scratch_network(name: str) -> ScratchNetwork:
         RecipeError: there is none.
     """
     if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(name, NETWORKS)
         raise RecipeError(
             f"model.network: there is no network '{name}'.{hint} There are: {', '.join(NETWORKS)}."
         )

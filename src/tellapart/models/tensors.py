@@ -7,7 +7,6 @@ the digest of the tensors: of their names, types, shapes and values.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import RunError
+from tellapart.files import write_bytes
 from tellapart.machine import num_cores
 
 #: Where a header keeps its text, and the digests of text and tensors behind one another.
@@ -64,13 +64,8 @@ def write_tensors(file: Path, state: State, text: str) -> str:
     contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
     digest = _text_digest(text) + joint_digest(tensor_digests(contiguous))
     content = save(contiguous, metadata={TEXT: text, DIGEST: digest})
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        # safetensors' own save_file makes files that nobody else can read
-        temporary.write_bytes(content)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Not by safetensors' own save_file, which makes files that nobody else can read.
+    write_bytes(file, content)
     return digest
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import RecipeError, WeightsError
 from tellapart.models.known import ALIASES, KNOWN, PACKAGES, PackagedWeights
+from tellapart.wording import did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -226,12 +227,9 @@ def pretrained_configuration(name: str) -> Any:
 
 
 def _unknown_network(name: str) -> RecipeError:
-    import difflib
-
     import timm
 
-    near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, timm.list_models())
     return RecipeError(
         f"There is no backbone '{name}'.{hint} 'tellapart backbones' lists them all."
     )

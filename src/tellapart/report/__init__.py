@@ -8,6 +8,6 @@ from them by one function that needs nothing but Jinja2:
 - :func:`tellapart.report.data.render_report`
 - :func:`tellapart.report.explanation.render_report`
 
-:func:`tellapart.report.page.write_report` puts the text where it belongs, and
-:func:`tellapart.report.thumbnails.make_thumbnail` makes the small pictures.
+:func:`tellapart.files.write_text` puts the text where it belongs, and
+:func:`tellapart.pixels.thumbnails.make_thumbnail` makes the small pictures.
 """

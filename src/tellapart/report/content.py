@@ -87,7 +87,7 @@ class Picture:
     """One small picture and what is known about its image.
 
     ``image`` holds an encoded PNG, JPEG, WebP or GIF, best made by
-    :func:`tellapart.report.thumbnails.make_thumbnail`. ``probabilities`` are the
+    :func:`tellapart.pixels.thumbnails.make_thumbnail`. ``probabilities`` are the
     likeliest classes, likeliest first; five are enough.
     """
 

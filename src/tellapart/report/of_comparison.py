@@ -17,9 +17,9 @@ from tellapart.comparison import (
     pair_sentence,
     telling_pairs,
 )
-from tellapart.data.source import Source
 from tellapart.evaluation import plots
 from tellapart.evaluation.predictions import Predictions
+from tellapart.files import write_text
 from tellapart.number import undefined
 from tellapart.report.content import (
     Callout,
@@ -34,7 +34,6 @@ from tellapart.report.content import (
     Table,
 )
 from tellapart.report.of_evaluation import column_of, pictures_of
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 from tellapart.run import Run
 from tellapart.wording import percent
@@ -93,7 +92,7 @@ def write_comparison_report(
         notes=notes,
         footer=f"tellapart {next(iter(runs.values())).info.tellapart}",
     )
-    write_report(render_report(report), file)
+    write_text(file, render_report(report))
 
 
 def comparison_figures(
@@ -370,7 +369,7 @@ def _facts(comparison: PairedComparison, runs: Mapping[str, Run]) -> list[Facts]
                 ("Recipe", run.recipe.name),
                 ("Made", run.info.created),
                 ("Seed", str(run.info.seed)),
-                ("Images", str(Source.of_run(run).folder)),
+                ("Images", str(run.source.folder)),
                 ("Machine", run.info.machine.device_name),
             ],
         )

@@ -13,6 +13,7 @@ import numpy as np
 from tellapart.audit.statistics import CROP_LOSS, SIDE, counted, mode_name
 from tellapart.audit.survey import Survey, class_counts
 from tellapart.data.listing import shown
+from tellapart.files import write_text
 from tellapart.number import Number
 from tellapart.report.content import Callout, DataReport, Facts, Figure, KeyNumber
 from tellapart.report.of_data_pictures import (
@@ -27,7 +28,6 @@ from tellapart.report.of_data_tables import (
     problem_table,
     tables_of_looks,
 )
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
 from tellapart.wording import percent
 
@@ -77,7 +77,7 @@ def write_data_report(
         footer=f"tellapart {version}".strip() + ".",
     )
     path = folder / "report.html"
-    write_report(render_report(report), path)
+    write_text(path, render_report(report))
     return path
 
 

@@ -15,8 +15,8 @@ from tellapart.audit.survey import Survey
 from tellapart.data.listing import shown
 from tellapart.data.table import ImageTable
 from tellapart.pixels.decode import UnreadableImage
+from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.report.content import Gallery, Picture
-from tellapart.report.thumbnails import make_thumbnail
 
 #: Sample pictures in all, and of one class at most.
 SAMPLES, SAMPLES_OF_A_CLASS = 240, 12

@@ -21,6 +21,7 @@ from tellapart.evaluation.plots import evaluation_figures, save_figure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
+from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.report.content import (
     Callout,
     Column,
@@ -33,7 +34,6 @@ from tellapart.report.content import (
     Reference,
     Table,
 )
-from tellapart.report.thumbnails import make_thumbnail
 from tellapart.wording import percent
 
 #: Pictures shown in each gallery of a report.

@@ -17,6 +17,8 @@ from tellapart.explanation.figures import (
     overlay,
 )
 from tellapart.explanation.of_image import ImageExplanation, Inside, Neighbour
+from tellapart.files import replacing, write_text
+from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.report.content import (
     Callout,
     Explanation,
@@ -25,9 +27,7 @@ from tellapart.report.content import (
     Figure,
     Picture,
 )
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
-from tellapart.report.thumbnails import make_thumbnail
 from tellapart.wording import percent
 
 #: Nearer than this, two images are the same picture to the classifier.
@@ -77,7 +77,7 @@ def write_explanation_report(
         notes=notes,
         footer=footer,
     )
-    write_report(render_report(report), folder / "report.html")
+    write_text(folder / "report.html", render_report(report))
     return files
 
 
@@ -275,7 +275,8 @@ def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _write_png(picture: NDArray[np.uint8], file: Path) -> None:
     from PIL import Image
 
-    Image.fromarray(picture).save(file)
+    with replacing(file, durable=False) as unfinished:
+        Image.fromarray(picture).save(unfinished, format="PNG")
 
 
 def _share(probability: float) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from tellapart.data.pixels import PixelCache
-from tellapart.data.source import Source
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS, Problem
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_shown
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.files import write_text
 from tellapart.number import Number, undefined
 from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.report.content import (
     Callout,
@@ -42,10 +43,9 @@ from tellapart.report.of_evaluation import (
     per_class_table,
     tables_of,
 )
-from tellapart.report.page import write_report
 from tellapart.report.render import render_report
-from tellapart.report.thumbnails import make_thumbnail
 from tellapart.run import LeftOut, Run
+from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
 SAMPLES = 48
@@ -104,7 +104,7 @@ def write_run_report(
     curves = [figure for figure in figures if figure.name == "learning_curves"]
     recipe = run.recipe
     report = RunReport(
-        title=f"{Source.of_run(run).display_name}: {_listed(table.classes)}",
+        title=f"{run.source.display_name}: {_classes(table.classes)}",
         subtitle=f"Recipe {recipe.name}: {recipe.title}",
         headline=headline,
         created=run.info.created,
@@ -123,7 +123,7 @@ def write_run_report(
         footer=f"tellapart {run.info.tellapart}",
         **content,
     )
-    write_report(render_report(report), run.report)
+    write_text(run.report, render_report(report))
 
 
 def write_evaluation_report(
@@ -185,7 +185,7 @@ def write_evaluation_report(
         footer=f"tellapart {run.info.tellapart}",
     )
     path = folder / "report.html"
-    write_report(render_report(report), path)
+    write_text(path, render_report(report))
     return path
 
 
@@ -204,10 +204,8 @@ def _parts_table(parts: Mapping[str, Metrics]) -> Table:
     )  # fmt: skip
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    if len(names) <= 4:
-        return ", ".join(names[:-1]) + (" or " if len(names) > 1 else "") + names[-1]
-    return f"{len(names)} classes"
+def _classes(names: tuple[str, ...]) -> str:
+    return listed(names, last="or") if len(names) <= 4 else f"{len(names)} classes"
 
 
 def _data_facts(run: Run, splits: Splits) -> Facts:
@@ -215,7 +213,7 @@ def _data_facts(run: Run, splits: Splits) -> Facts:
     return Facts(
         "The images",
         [
-            ("Folder", str(Source.of_run(run).folder)),
+            ("Folder", str(run.source.folder)),
             ("Images used", f"{data.images:,}"),
             ("Left out", f"{data.num_left_out:,}"),
             ("Classes", f"{len(splits.table.classes)}"),

@@ -6,7 +6,6 @@ Content-Security-Policy forbids every request and every script but its own.
 
 from __future__ import annotations
 
-import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -57,18 +56,6 @@ def render_page(template: str, **context: Any) -> str:
         .get_template(template)
         .render(style=Markup(_asset("style.css")), script=Markup(script), policy=policy, **context)
     )
-
-
-def write_report(text: str, path: Path) -> None:
-    """Write a page under a temporary name and rename it, so that no half page is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # A file name that is no valid Unicode must not keep the report from being written.
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def data_uri(image: str | bytes) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.errors import TrainingError
+from tellapart.files import write_csv
 from tellapart.progress import Progress
-from tellapart.run import write_text
 from tellapart.wording import percent
 
 #: Columns of the history. ``loss`` and ``validation_loss`` hold the L2 penalty, as in Keras;
@@ -55,9 +55,8 @@ class HistoryFile(Callback):
     def end_epoch(self, history: Sequence[Row]) -> None:
         """Replace the file by one with all rows."""
         rows = [*self._earlier, *({"stage": self._stage, **row} for row in history)]
-        lines = [",".join(("stage", *COLUMNS))]
-        lines += [",".join(_text(row[name]) for name in ("stage", *COLUMNS)) for row in rows]
-        write_text(self._path, "\n".join(lines) + "\n")
+        header = ("stage", *COLUMNS)
+        write_csv(self._path, header, ([_text(row[name]) for name in header] for row in rows))
 
 
 def _text(value: float) -> str:

@@ -8,6 +8,8 @@ the old file or the new one.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,22 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tellapart.errors import RunError
+from tellapart.files import replacing
 
 FILE_NAME = "training.safetensors"
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Replace the checkpoint of ``folder``; ``facts`` is plain data for JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{FILE_NAME}.partial"
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(kept, unfinished, metadata={"facts": json.dumps(dict(facts))})
-    unfinished.replace(folder / FILE_NAME)
+    with replacing(folder / FILE_NAME) as unfinished:
+        try:
+            save_file(kept, unfinished, metadata={"facts": json.dumps(dict(facts))})
+        except SafetensorError as error:  # which hides what the system said in its text
+            code = re.search(r"os error (\d+)", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

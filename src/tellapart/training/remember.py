@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from tellapart.data.table import PARTS
 from tellapart.errors import RunError
 from tellapart.evaluation.unknown import UnknownDetector, build_detector
+from tellapart.files import write_csv
 from tellapart.prediction.classifier import Classifier
-from tellapart.run import write_text
 from tellapart.training.outcome import Task, Trained
 
 #: Share of images like the validation ones that may be called unknown.
@@ -50,14 +49,12 @@ def store_images(task: Task, paths: Sequence[str], file: Path) -> None:
 
     ``paths`` are those of all rows of the task's pixel cache.
     """
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["part", "digest", "path"])
-    for part in PARTS:
-        writer.writerows(
-            [part, task.images.digests[row], paths[row]] for row in task.rows[part].tolist()
-        )
-    write_text(file, text.getvalue())
+    rows = (
+        (part, task.images.digests[row], paths[row])
+        for part in PARTS
+        for row in task.rows[part].tolist()
+    )
+    write_csv(file, ("part", "digest", "path"), rows)
 
 
 def load_images(file: Path) -> list[tuple[str, str, str]]:

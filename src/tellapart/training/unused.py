@@ -22,7 +22,10 @@ def unused_settings(recipe: Recipe) -> list[str]:
         keys = list(_changed("training", recipe.training, tuple(TrainingStage.model_fields)))
         keys += ["fine_tuning"] if recipe.fine_tuning is not None else []
         keys += ["augmentation"] if recipe.augmentation else []
-        return _sentence(keys, "a probe is not trained in epochs")
+        reason = "a probe is not trained in epochs"
+        if recipe.method == "auto":
+            reason = f"method auto trains a probe, and {reason}; method=fit is"
+        return _sentence(keys, reason)
     keys = list(_changed("probe", recipe.probe, tuple(ProbeSettings.model_fields)))
     sentences = _sentence(keys, "only method=probe fits a probe")
     for section, stage in (("training", recipe.training), ("fine_tuning", recipe.fine_tuning)):

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from tellapart.notebook import card
+from tellapart.result import Rows
 
-def backbones(filter: str = "") -> list[dict[str, Any]]:
+
+@dataclass(frozen=True)
+class Backbones(Rows[dict[str, Any]]):
+    """One mapping a network: name, parameters, input size, licence, where its weights are."""
+
+    def lines(self) -> Iterator[str]:
+        """What the command prints: a line a network, columns aligned."""
+        if not self.rows:
+            return
+        table = [list(self.rows[0]), *([_text(v) for v in row.values()] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for line in table:
+            cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+            yield "  ".join(cells).rstrip()
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return list(self.rows)
+
+    def _repr_html_(self) -> str:
+        heads = list(self.rows[0]) if self.rows else []
+        rows = [[_text(value) for value in row.values()] for row in self.rows]
+        return card("Backbones", table=[heads, *rows] if rows else ())
+
+
+def backbones(filter: str = "") -> Backbones:
     """Pretrained networks whose timm name contains ``filter``; empty: the best known.
 
     Returns:
@@ -18,18 +44,7 @@ def backbones(filter: str = "") -> list[dict[str, Any]]:
     """
     from tellapart.models.catalogue import list_backbones
 
-    return [asdict(row) for row in list_backbones(filter)]
-
-
-def backbone_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The rows as text, a line each, columns aligned."""
-    if not rows:
-        return
-    table = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
+    return Backbones(tuple(asdict(row) for row in list_backbones(filter)))
 
 
 def _text(value: object) -> str:

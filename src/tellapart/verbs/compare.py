@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,14 +11,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tellapart.comparison import ComparedRun, PairedComparison, columns, compare_predictions
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.files import write_json, write_text
 from tellapart.number import MISSING, Kind, Number
-from tellapart.progress import SILENT, Progress
-from tellapart.run import COMPLETE, Run, claim_folder, open_run, write_json, write_text
+from tellapart.progress import DEFAULT, SILENT, Progress
+from tellapart.result import DONE
+from tellapart.run import COMPLETE, Run, RunGiven, claim_folder, open_run
 from tellapart.wording import percent
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")
@@ -34,6 +37,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     #: What each step of a ladder bought.
     lessons: tuple[str, ...] = ()
+    exit_code: ClassVar[int] = DONE
 
     def to_json(self) -> dict[str, Any]:
         """All of it, ready for JSON: what ``comparison.json`` holds."""
@@ -71,22 +75,22 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run | str | Path] | Run | str | Path,
+    runs_to_compare: Sequence[RunGiven] | RunGiven,
     *,
     shared_only: bool = False,
     out: str | Path | None = None,
-    runs_folder: str | Path = "runs",
+    runs: str | Path = "runs",
     device: str = "auto",
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Comparison:
     """Compare runs by what they said of the same test images, and write a page about it.
 
     Args:
-        runs: runs, run folders, folders of runs, and patterns such as ``runs/*cats*``.
+        runs_to_compare: runs, run folders, folders of runs, and patterns such as ``runs/*cats*``.
         shared_only: compare on the images that all runs share, where they differ.
         out: the page, or a folder for it; CSV and JSON go beside it. None: a new folder in
-            ``runs_folder``.
+            ``runs``.
         device: where the time an image is measured.
         seed: of the bootstrap.
 
@@ -94,14 +98,18 @@ def compare(
         RunError: fewer than two runs, or runs that were scored on different images.
         DataError: the runs know different classes.
     """
-    found = find_runs([runs] if isinstance(runs, Run | str | Path) else runs)
+    found = find_runs(
+        [runs_to_compare]
+        if isinstance(runs_to_compare, str | os.PathLike)
+        else runs_to_compare
+    )
     if len(found) < 2:
         names = f" (only {found[0].path})" if found else ""
         raise RunError(f"A comparison needs at least two finished runs{names}; name another one.")
     named = dict(zip(names_of(found), found, strict=True))
     return compare_runs(
         named,
-        lambda: _page_path(out, Path(runs_folder)),
+        lambda: _page_path(out, Path(runs)),
         shared_only=shared_only,
         device=device,
         seed=seed,
@@ -154,7 +162,7 @@ def compare_runs(
 # --- which runs -----------------------------------------------------------------------------
 
 
-def find_runs(given: Sequence[Run | str | Path]) -> list[Run]:
+def find_runs(given: Sequence[RunGiven]) -> list[Run]:
     """The finished runs that paths, folders of runs and patterns name, each once.
 
     A run that is named itself must be finished; of a folder or a pattern those that are.

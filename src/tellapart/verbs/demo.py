@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tellapart.data.solar_cells import images_folder, write_solar_cells
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
 from tellapart.run import Run
 from tellapart.verbs.train import train
 
@@ -17,7 +17,7 @@ def demo(
     recipe: str | Path = "solar-cells",
     seed: int | None = None,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Run:
     """Train on solar cells, functional against defective, and write the report.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,19 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.reading import read_unlabelled
 from tellapart.data.source import Source
 from tellapart.data.table import PARTS, ImageTable
+from tellapart.errors import DataError
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.evaluation.unknown import load_unknown
+from tellapart.files import write_json
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.number import Number
 from tellapart.prediction.classifier import load_classifier
-from tellapart.progress import SILENT, Progress
-from tellapart.run import Run, open_run, write_folder, write_json
+from tellapart.progress import DEFAULT, Progress
+from tellapart.result import DONE
+from tellapart.run import Run, RunGiven, open_run, write_folder
 from tellapart.training.remember import load_images
 
 
@@ -41,6 +44,8 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     #: For each part the share of images called unknown, with its interval, where the run can.
     unknown: Mapping[str, Number] = field(default_factory=dict)
+
+    exit_code: ClassVar[int] = DONE
 
     @property
     def part(self) -> str:
@@ -93,7 +98,7 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run | str | Path,
+    run: RunGiven,
     folder: str | Path | None = None,
     *,
     device: str = "auto",
@@ -102,7 +107,7 @@ def evaluate(
     root: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Evaluation:
     """Score a run on a folder of labelled images; without one, give what is stored.
 
@@ -124,6 +129,12 @@ def evaluate(
     """
     opened = open_run(run)
     if folder is None:
+        of_tables = (root, path_column, label_column)
+        if foreign or ignore_unknown or any(given is not None for given in of_tables):
+            raise DataError(
+                "--foreign, --ignore-unknown, --root, --path-column and --label-column have no "
+                "effect without a folder of new images; name one: 'tellapart evaluate RUN FOLDER'."
+            )
         predictions = {
             part: load_predictions(opened.predictions_file(part)) for part in opened.parts
         }

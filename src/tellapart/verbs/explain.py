@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tellapart.data.given import Given, files_of
 from tellapart.data.pixels import PixelCache
-from tellapart.data.source import Source
 from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.explanation.embedding import embed
@@ -33,7 +32,7 @@ from tellapart.machine import keep_memory, resolve_device
 from tellapart.pixels.decode import UnreadableImage, decode
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.classifier import Classifier, load_classifier
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
 from tellapart.report.content import Facts, Figure
 from tellapart.report.of_explanation import (
     facts_of_network,
@@ -44,14 +43,17 @@ from tellapart.report.of_explanation import (
     write_explanation_report,
 )
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
-from tellapart.run import Run, open_run, write_folder
+from tellapart.result import DONE, SOME_FAILED
+from tellapart.run import Run, RunGiven, open_run, write_folder
 from tellapart.training.remember import load_images
-from tellapart.wording import percent
+from tellapart.wording import did_you_mean, listed, percent, shown
 
 #: Training images shown beside each explained one.
 NEIGHBOURS = 6
 #: Points on the map of the features: more take long and cover each other.
 MAXIMUM_POINTS = 1500
+#: Overlays that a notebook shows; the report has them all.
+_PICTURES = 24
 
 _METHODS = (
     "Grad-CAM lights up the places whose features raise the score of a class; occlusion those "
@@ -68,9 +70,9 @@ class Explained:
     run: Path
     report: Path
     classes: tuple[str, ...]
-    images: tuple[ImageExplanation, ...]
+    images: tuple[ImageExplanation, ...] = field(repr=False)
     #: For each image, its overlay files by method.
-    overlays: tuple[dict[str, str], ...]
+    overlays: tuple[dict[str, str], ...] = field(repr=False)
     #: (path, reason) of images that could not be read.
     problems: tuple[tuple[str, str], ...] = ()
 
@@ -108,24 +110,38 @@ class Explained:
             really = f" (really {truth})" if truth not in (None, self.classes[image.predicted]) \
                 else ""
             yield (
-                f"{image.subject.path}  {self.classes[image.predicted]} "
-                f"{percent(image.probabilities.max())}{really}"
+                f"{shown(self.classes[image.predicted])} {percent(image.probabilities.max())}"
+                f"{shown(really)}  {shown(image.subject.path)}"
             )
         for path, reason in self.problems:
-            yield f"{path}  cannot be read: {reason}"
-        yield f"report      {self.report}"
+            yield f"cannot be read  {shown(path)}: {shown(reason)}"
+        yield f"report  {shown(self.report)}"
+
+    @property
+    def exit_code(self) -> int:
+        return SOME_FAILED if self.problems else DONE
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from tellapart.notebook import card, pictures
 
-        return "".join(f"<p>{escape(line)}</p>" for line in self.lines())
+        folder = self.report.parent
+        drawn = [
+            ((folder / name).read_bytes(), f"{self.classes[image.predicted]}: {method}",
+             image.subject.path)
+            for image, files in zip(self.images, self.overlays, strict=True)
+            for method, name in files.items()
+            if (folder / name).is_file()
+        ]  # fmt: skip
+        sentences = [f"{path} cannot be read: {reason}" for path, reason in self.problems]
+        title = f"Why? {self.run.name}"
+        return card(title, sentences=sentences, link=self.report) + pictures(drawn[:_PICTURES])
 
     def _name(self, label: int) -> str | None:
         return self.classes[label] if label >= 0 else None
 
 
 def explain(
-    run: Run | str | Path,
+    run: RunGiven,
     images: Given = (),
     *,
     count: int = 8,
@@ -133,7 +149,7 @@ def explain(
     layer: str | None = None,
     name: str | None = None,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Explained:
     """Show why a run gives its answers: overlays, nearest training images, kernels, maps.
 
@@ -155,7 +171,7 @@ def explain(
     keep_memory()
     classifier = load_classifier(opened.model_file, device=resolve_device(device))
     wanted = _class_index(target, classifier.classes) if target is not None else None
-    files = files_of(images)
+    files = files_of(images, progress)
     if max(len(files), 0 if files else count) > MAXIMUM_EXPLANATIONS:
         raise DataError(
             f"One page explains at most {MAXIMUM_EXPLANATIONS} images, not "
@@ -233,7 +249,7 @@ def _open_images(
     run: Run, classifier: Classifier, *, required: bool, progress: Progress
 ) -> tuple[_Data | None, str]:
     """The images that the run was made with, or None and a sentence on why they are missing."""
-    source = Source.of_run(run)
+    source = run.source
     try:
         images = source.pixels(
             source.read(progress), classifier.preprocessing, group=False, progress=progress
@@ -272,9 +288,8 @@ def _given(
         known = own in labels
         subjects.append(Subject(own if known else str(file), pixels, labels.get(own, -1)))
     if not subjects:
-        path, reason = problems[0]
-        more = f", nor can the {len(problems) - 1} others" if problems[1:] else ""
-        raise DataError(f"{path} cannot be read{more}: {reason}")
+        told = "; ".join(f"{shown(path)}: {reason.rstrip('.')}" for path, reason in problems)
+        raise DataError(f"None of the images can be read: {told}.")
     return subjects, problems
 
 
@@ -311,11 +326,8 @@ def _pairs(predictions: Predictions) -> Iterator[tuple[str, int]]:
 def _class_index(name: str, classes: Sequence[str]) -> int:
     if name in classes:
         return list(classes).index(name)
-    import difflib
-
-    near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
-    hint = f"Did you mean '{near[0]}'?" if near else f"It knows: {', '.join(classes[:20])}."
-    raise RunError(f"--target: the run does not know the class '{name}'. {hint}")
+    hint = did_you_mean(name, classes) or f" It knows: {listed(classes, 20)}."
+    raise RunError(f"--target: the run does not know the class '{shown(name)}'.{hint}")
 
 
 # --- what is drawn ------------------------------------------------------------------------------

@@ -24,9 +24,12 @@ from tellapart.models.weights import (
     pretrained_configuration,
     weights_digest,
 )
+from tellapart.notebook import card
 from tellapart.pixels.decode import UnreadableImage, decode
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
+from tellapart.result import Rows
+from tellapart.wording import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,13 +68,39 @@ class TopFive:
         }
 
 
+@dataclass(frozen=True)
+class TopFives(Rows[TopFive]):
+    """One answer a file, in the order given, folders sorted by path."""
+
+    def lines(self) -> Iterator[str]:
+        """What the command prints: each path, and its classes below it."""
+        for answer in self.rows:
+            if answer.error:
+                yield f"{shown(answer.path)}  cannot be read: {shown(answer.error)}"
+                continue
+            yield shown(answer.path)
+            for guess in answer.top:
+                yield f"  {guess.probability:>6.1%}  {guess.wnid}  {guess.name}"
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [answer.to_json() for answer in self.rows]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (answer.path, answer.error or ", ".join(f"{g.name} {g.probability:.1%}"
+                                                    for g in answer.top))
+            for answer in self.rows
+        ]  # fmt: skip
+        return card("ImageNet classes", table=[("image", "likeliest"), *rows])
+
+
 def imagenet(
     images: Given,
     *,
     backbone: str = DEFAULT_BACKBONE,
     device: str = "auto",
-    progress: Progress = SILENT,
-) -> list[TopFive]:
+    progress: Progress = DEFAULT,
+) -> TopFives:
     """The five likeliest of the 1000 ImageNet classes for each image.
 
     Images are prepared as the network was evaluated in its pretraining: the shorter side
@@ -89,7 +118,7 @@ def imagenet(
         RecipeError: there is no such network, or it has other classes.
         WeightsError: its weights are not here or damaged.
     """
-    files = files_of(images)
+    files = files_of(images, progress)
     keep_memory()
     name = canonical_name(backbone)
     info = backbone_info(name)
@@ -111,18 +140,7 @@ def imagenet(
                 else:
                     answers.append(TopFive(str(file), _top(next(rows), labels)))
             stage.advance(len(block))
-    return answers
-
-
-def top_five_lines(answers: Sequence[TopFive]) -> Iterator[str]:
-    """The answers as a table for people."""
-    for answer in answers:
-        if answer.error:
-            yield f"{answer.path}  cannot be read: {answer.error}"
-            continue
-        yield answer.path
-        for guess in answer.top:
-            yield f"  {guess.probability:>6.1%}  {guess.wnid}  {guess.name}"
+    return TopFives(tuple(answers))
 
 
 def _frame(name: str, size: int) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,15 +19,16 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError, RecipeError
+from tellapart.files import replacing, write_json, write_text
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
-from tellapart.run import write_folder, write_json, write_text
-from tellapart.verbs.lines import aligned
-from tellapart.wording import percent
+from tellapart.result import DONE
+from tellapart.run import write_folder
+from tellapart.wording import aligned, percent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,16 +41,20 @@ if TYPE_CHECKING:
 AUDIT_SIZE, AUDIT_SIZE_OF_MANY, MANY = 3 * SIDE, 2 * SIDE, 20_000
 #: Classes that the terminal lists; of more, the smallest.
 _MOST_CLASSES = 20
+INSPECTION_FILE = "inspection.json"
+#: Pictures of each class, and in all, that a notebook shows.
+_OF_A_CLASS, _PICTURES = 4, 24
 
 
 @dataclass(frozen=True)
 class Inspection:
     """What was found, and where the report lies."""
 
-    survey: Survey
+    survey: Survey = field(repr=False)
     source: str
     folder: Path
     report: Path
+    exit_code: ClassVar[int] = DONE
 
     def to_json(self) -> dict[str, Any]:
         """What ``tellapart inspect --json`` prints."""
@@ -67,9 +73,24 @@ class Inspection:
             *_fact_lines(self.survey),
             *_finding_lines(self.survey),
             "",
-            f"report      {self.report}",
-            f"{self.folder}",
+            f"{self.report.name} and {INSPECTION_FILE} are in",
+            shown(self.folder),
         ]
+
+    def _repr_html_(self) -> str:
+        from tellapart.notebook import card, pictures
+
+        table = self.survey.table
+        counts = class_counts(table)
+        heads = ["class", *(part or "images" for part in counts)]
+        rows = [[name, *(f"{row[name]:,}" for row in counts.values())] for name in table.classes]
+        name = Source(Path(self.source)).display_name
+        return card(
+            f"{name}: {len(table):,} images of {len(table.classes):,} classes",
+            sentences=[one.sentence for one in self.survey.observations],
+            table=[heads, *rows[:_MOST_CLASSES]],
+            link=self.report,
+        ) + pictures(_samples(table))
 
 
 def inspect(
@@ -90,7 +111,7 @@ def inspect(
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Inspection:
     """Look at a folder of labelled images and write a report of it. Changes no image.
 
@@ -142,20 +163,15 @@ def inspect(
         pixels, network_size=preprocessing.height, audit=findings, progress=progress
     )
     samples = _augmented(recipe, found.table, preprocessing, seed) if augment else None
-    try:
-        if out is None:  # whose name another folder may have
-            place = write_folder(
-                place,
-                {"source": str(source.folder)},
-                lambda unfinished: _write(found, unfinished, source, samples, progress),
-            )
-        else:
-            _write(found, place, source, samples, progress)
-        _write_lists(found, fix, quarantine)
-    except OSError as error:
-        raise DataError(
-            f"The report cannot be written to {shown(place)}: {error.strerror or error}."
-        ) from error
+    if out is None:  # whose name another folder may have
+        place = write_folder(
+            place,
+            {"source": str(source.folder)},
+            lambda unfinished: _write(found, unfinished, source, samples, progress),
+        )
+    else:
+        _write(found, place, source, samples, progress)
+    _write_lists(found, fix, quarantine)
     return Inspection(found, str(folder), place, place / "report.html")
 
 
@@ -239,11 +255,11 @@ def _write(
     from tellapart import __version__
     from tellapart.report.of_data import write_data_report
 
-    out.mkdir(parents=True, exist_ok=True)
     with progress.stage("Writing the report", None):
         if augmented is not None:
-            augmented[1].save(out / "augmented.png")
-        write_json(out / "inspection.json", found.to_json())
+            with replacing(out / "augmented.png") as unfinished:
+                augmented[1].save(unfinished, format="PNG")
+        write_json(out / INSPECTION_FILE, found.to_json())
         write_data_report(
             found,
             out,
@@ -265,6 +281,19 @@ def _write_lists(
         write_text(Path(fix), found.audit.fix_list())
     if quarantine is not None:
         write_text(Path(quarantine), "".join(f"{path}\n" for path in found.audit.excluded()))
+
+
+def _samples(table: ImageTable) -> list[tuple[bytes, str, str]]:
+    """A few pictures of each class, as a notebook shows them."""
+    from tellapart.pixels.decode import UnreadableImage
+    from tellapart.pixels.thumbnails import make_thumbnail
+
+    found = []
+    for number, name in enumerate(table.classes[: _PICTURES // _OF_A_CLASS]):
+        for row in np.flatnonzero(table.labels == number)[:_OF_A_CLASS].tolist():
+            with suppress(UnreadableImage):  # moved since
+                found.append((make_thumbnail(table.file(row), size=160), name, table.paths[row]))
+    return found
 
 
 # --- for the terminal -----------------------------------------------------------------------------

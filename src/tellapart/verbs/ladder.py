@@ -13,7 +13,8 @@ from typing import Any
 from tellapart.comparison import ComparedRun, PairedComparison
 from tellapart.data.source import Source
 from tellapart.errors import RecipeError, RunError
-from tellapart.progress import SILENT, Progress
+from tellapart.files import write_json, write_text
+from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import (
     AugmentationStep,
     EarlyStopping,
@@ -25,7 +26,7 @@ from tellapart.recipe import (
     Zoom,
 )
 from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
-from tellapart.run import COMPLETE, Run, claim_folder, open_run, run_name, write_json, write_text
+from tellapart.run import COMPLETE, Run, claim_folder, open_run, run_name
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
@@ -59,7 +60,7 @@ def ladder(
     path_column: str | None = None,
     label_column: str | None = None,
     min_images: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Comparison:
     """Train a small CNN, the same with augmentation, frozen features, and fine-tuning.
 

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from tellapart.notebook import card
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_names, recipe_to_yaml
+from tellapart.result import Rows
 
 
-def recipes(name: str | None = None) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Recipes(Rows[dict[str, Any]]):
+    """What is known of all recipes, or of one."""
+
+    #: The recipe in full, where one was asked for.
+    text: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """What the command prints: a line a recipe, or one in full."""
+        if self.text:
+            yield from self.text.rstrip().splitlines()
+            return
+        width = max(len(row["name"]) for row in self.rows)
+        for row in self.rows:
+            yield f"{row['name']:<{width}}  {row['document']:<9}  {row['title']}"
+
+    def to_json(self) -> list[dict[str, Any]] | dict[str, Any]:
+        return self.rows[0] if self.text else list(self.rows)
+
+    def _repr_html_(self) -> str:
+        keys = ("name", "document", "title", "teaches")
+        return card("Recipes", table=[keys, *([row[key] for key in keys] for row in self.rows)])
+
+
+def recipes(name: str | None = None) -> Recipes:
     """What is known of all recipes, or of one.
 
     With a name, its network is built (with random weights) to count its parameters.
@@ -22,17 +50,11 @@ def recipes(name: str | None = None) -> list[dict[str, Any]]:
         RecipeError: there is no such recipe.
     """
     if name is None:
-        return [_summary(load_recipe(each)) for each in recipe_names()]
+        return Recipes(tuple(_summary(load_recipe(each)) for each in recipe_names()))
     recipe = load_recipe(name)
     total, trainable = _count(recipe)
-    return [
-        {**_summary(recipe), "total_parameters": total, "trainable_parameters": trainable}
-    ]
-
-
-def recipe_text(name: str) -> str:
-    """A recipe in full, as YAML."""
-    return recipe_to_yaml(load_recipe(name))
+    row = {**_summary(recipe), "total_parameters": total, "trainable_parameters": trainable}
+    return Recipes((row,), recipe_to_yaml(recipe))
 
 
 def _summary(recipe: Recipe) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import numpy as np
 from tellapart.audit.brief import BriefAudit, without_leaks
 from tellapart.data.split import Splits
 from tellapart.evaluation.predictions import Predictions
+from tellapart.files import write_json, write_text
 from tellapart.machine import describe_machine, peak_memory_bytes
 from tellapart.prediction.classifier import save_classifier
 from tellapart.recipe_reading import recipe_to_yaml
-from tellapart.run import COMPLETE, INTERRUPTED, Parameters, Run, write_json, write_text
+from tellapart.run import COMPLETE, INTERRUPTED, Parameters, Run
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored, predicted_by, recipe_of, score_part

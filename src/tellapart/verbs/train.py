@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from tellapart.machine import describe_machine, keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.classifier import load_classifier
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import apply_settings, load_recipe
 from tellapart.run import (
@@ -31,6 +32,7 @@ from tellapart.run import (
     DataInfo,
     LeftOut,
     Run,
+    RunGiven,
     RunInfo,
     claim_folder,
     create_run,
@@ -76,9 +78,9 @@ def train(
     label_column: str | None = None,
     min_images: int = 0,
     ignore_unknown: bool = False,
-    from_run: Run | str | Path | None = None,
+    from_run: RunGiven | None = None,
     tensorboard: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Run:
     """Train a classifier on a folder of labelled images, evaluate it and write its report.
 
@@ -168,8 +170,8 @@ def _with_companions(verb: Callable[..., Run], given: dict[str, Any]) -> Run:
 
 def _as_plain(value: Any) -> Any:
     """An argument as JSON has it."""
-    if isinstance(value, Run | Path):
-        return str(value.path if isinstance(value, Run) else value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return [*value] if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
@@ -184,12 +186,12 @@ def _take_part(
 
 
 def resume(
-    run: Run | str | Path,
+    run: RunGiven,
     *,
     extend: int = 0,
     device: str = "auto",
     devices: int = 1,
-    progress: Progress = SILENT,
+    progress: Progress = DEFAULT,
 ) -> Run:
     """Go on with a run that was killed or interrupted, or add epochs to a finished one.
 
@@ -215,7 +217,7 @@ def resume(
     start = None
     if before.parent:
         start = load_classifier(Path(before.parent) / "model.safetensors").state()
-    source = Source.of_run(opened)
+    source = opened.source
     kind = resolve_device(device)
     check_trainable(opened.recipe, num_processes=num_processes())
     prepared = main_first(kind, lambda: _prepare(source, opened.recipe, kind, watch, progress))
@@ -391,9 +393,3 @@ def _train_and_publish(run: Run, task: Task, prepared: _Prepared, watch: Stopwat
     if trained.stopped is None:  # else the other processes are not where this one is
         said_by_main(task.device, "")
     return run
-
-
-def result_of(run: Run) -> Mapping[str, Any]:
-    """What ``tellapart train --json`` prints: metrics, where the run is, how far it came."""
-    stopped = {"interrupted": run.interruption} if run.interruption else {}
-    return {"run": str(run.path), **stopped, **run.metrics}

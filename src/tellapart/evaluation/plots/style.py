@@ -7,7 +7,6 @@ or a word says too. matplotlib's pyplot and its global state are never used.
 from __future__ import annotations
 
 import io
-import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from numpy.typing import NDArray
 
+from tellapart.files import replacing, write_text
 from tellapart.number import Number
 
 INK = "#171b1f"
@@ -130,21 +130,15 @@ def save_figure(
     appears whole or not at all. The same figure gives the same bytes.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-    for path in (svg, png):
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        if path is svg:
-            partial.write_text(to_svg(figure, name, description), encoding="utf-8")
-        else:
-            with style(), _without_glyph_warnings():
-                figure.savefig(
-                    partial, format="png", dpi=PNG_DPI, facecolor="white",
-                    metadata={"Software": None},
-                    # Half the time of the default level for a tenth more bytes.
-                    pil_kwargs={"compress_level": 3},
-                )
-        partial.replace(path)
+    write_text(svg, to_svg(figure, name, description), durable=False)
+    with replacing(png, durable=False) as unfinished, style(), _without_glyph_warnings():
+        figure.savefig(
+            unfinished, format="png", dpi=PNG_DPI, facecolor="white",
+            metadata={"Software": None},
+            # Half the time of the default level for a tenth more bytes.
+            pil_kwargs={"compress_level": 3},
+        )
     return svg, png
 
 

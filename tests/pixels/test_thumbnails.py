@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart.report.thumbnails import make_thumbnail
+from tellapart.pixels.thumbnails import make_thumbnail
 
 
 def opened(data: bytes) -> Image.Image:

@@ -1,0 +1,161 @@
+"""Files that appear whole or not at all, and the sentence where one cannot be written.
+
+Everything that tellapart leaves behind is written here: under another name first, then renamed, so
+that a reader, a full disk or a kill never meets half a file.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import itertools
+import json
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tellapart.errors import FileError
+from tellapart.wording import shown
+
+#: Before and after the process, the number of the call and the random part of an unfinished file.
+_PREFIX, _SUFFIX = ".tellapart-", ".part"
+#: Unfinished files older than this belong to a process that was killed.
+_STALE_SECONDS = 3600.0
+_calls = itertools.count()
+
+#: What to do about each reason that a user can do something about.
+_REMEDIES: Mapping[int, str] = {
+    errno.ENOSPC: "free some space there, or choose another place, and run it again",
+    errno.EDQUOT: "your share of the disk is used up; free some space and run it again",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "choose a place that you may write to",
+    errno.EPERM: "choose a place that you may write to",
+    errno.ENOTDIR: "a folder above it is a file; choose another place",
+    errno.EEXIST: "something of that name is in the way; choose another place",
+    errno.EISDIR: "it is a folder; choose the name of a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EFBIG: "this file system takes no file of that size; choose another place",
+    errno.EIO: "the disk reports an error; choose another one",
+}
+
+
+def write_problem(error: OSError, path: Path | str | None = None) -> str:
+    """The sentence for a file that could not be written: which, why, and what to do."""
+    place = path if path is not None else error.filename or "The output"
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "")
+    return f"{shown(place)} cannot be written: {reason}{f'; {remedy}' if remedy else ''}."
+
+
+@contextmanager
+def replacing(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
+    """The name of an empty file to write, which takes the place of ``path`` at the block's end.
+
+    The file is made by this call alone (a link that somebody put in its way is not followed), has
+    the permission bits of any new file, reaches the disk before it is renamed, and is gone if
+    the block fails. Folders above it are made. What is no file, such as ``/dev/null`` or a pipe,
+    is written as it is.
+
+    Args:
+        durable: wait for the disk; False for what can be made again, such as a figure.
+
+    Raises:
+        FileError: it cannot be written; the message says why and what to do.
+    """
+    path = Path(path)
+    unfinished: Path | None = None
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished, mode = _new_file(path.parent)
+        yield unfinished
+        _finish(unfinished, mode, durable)
+        unfinished.replace(path)
+    except OSError as error:
+        raise FileError(write_problem(error, path)) from error
+    finally:
+        if unfinished is not None:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+
+def _new_file(folder: Path) -> tuple[Path, int]:
+    """An empty file of our own, whatever else runs here, and its permission bits."""
+    name = f"{_PREFIX}{os.getpid()}-{next(_calls)}-{secrets.token_hex(4)}{_SUFFIX}"
+    number = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return folder / name, stat.S_IMODE(os.fstat(number).st_mode)
+    finally:
+        os.close(number)
+
+
+def _finish(file: Path, mode: int, durable: bool) -> None:
+    """The usual permission bits, which some writers take away, and all of it on the disk."""
+    if stat.S_IMODE(file.stat().st_mode) != mode:
+        file.chmod(mode)
+    if durable:
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+
+
+def write_bytes(path: Path | str, content: bytes, *, durable: bool = True) -> None:
+    """Write a file whole or not at all; see :func:`replacing`.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    with replacing(path, durable=durable) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_text(path: Path | str, text: str, *, durable: bool = True) -> None:
+    """Write UTF-8 with the line ends of ``text``; what is no valid Unicode is written as an escape.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    # A file name of broken bytes must not keep a report from being written; in JSON, the escape
+    # reads back as what it was.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), durable=durable)
+
+
+def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Write JSON that holds no NaN or infinity.
+
+    Raises:
+        ValueError: a number in ``content`` is not finite.
+        FileError: it cannot be written.
+    """
+    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table of cells, its lines ending as RFC 4180 says; numbers read back bit for bit.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    with (
+        replacing(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what :func:`replacing` left in and below a folder where a process was killed."""
+    for file in folder.rglob(f"{_PREFIX}*{_SUFFIX}"):
+        with suppress(OSError):
+            if time.time() - file.lstat().st_mtime > _STALE_SECONDS:
+                file.unlink()

@@ -1,0 +1,201 @@
+"""Answers: what a classifier says of image files, a row a file, whatever became of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.data.given import Given, files_of
+from tellapart.errors import DataError
+from tellapart.evaluation.unknown import UnknownDetector, load_unknown
+from tellapart.machine import keep_memory, resolve_device
+from tellapart.prediction.classifier import Classifier, load_classifier
+from tellapart.progress import SILENT, Progress
+from tellapart.result import Rows
+from tellapart.wording import percent, shortened, shown
+
+#: The prediction for an image unlike the training ones, where that was asked for.
+UNKNOWN = "unknown"
+FORMATS = ("table", "csv", "json")
+#: Characters of a line for the terminal, and the fewest of a path that are worth showing.
+_WIDTH, _LEAST_PATH = 100, 24
+#: Pictures that a notebook shows.
+_PICTURES = 24
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run says of one image; ``error`` says why it could not be read."""
+
+    path: str
+    prediction: str
+    probabilities: dict[str, float]
+    error: str = ""
+    #: Unlike the training images; None where nobody asked.
+    unknown: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        return {
+            "path": self.path,
+            "prediction": self.prediction,
+            "probabilities": self.probabilities,
+            **({} if self.unknown is None else {"unknown": self.unknown}),
+        }
+
+
+@dataclass(frozen=True)
+class Answers(Rows[Answer]):
+    """One answer a file, in the order given, folders sorted by path."""
+
+    #: Class names in the order of the probabilities.
+    classes: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """A table for people: the path, shortened where it is long, and the likeliest classes."""
+        width = min(max((len(shown(a.path)) for a in self.rows), default=0), _WIDTH)
+        said = [_likeliest(answer) for answer in self.rows]
+        longest = max(map(len, said), default=0)
+        width = max(min(width, _WIDTH - 2 - longest), _LEAST_PATH)
+        for answer, text in zip(self.rows, said, strict=True):
+            yield f"{shortened(shown(answer.path), width):<{width}}  {text}"
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """All answers; the command prints them one a line."""
+        return [answer.to_json() for answer in self.rows]
+
+    def in_format(self, name: str) -> Iterator[str]:
+        """Lines of a table, of CSV, or of JSON, an answer a line.
+
+        Raises:
+            DataError: ``name`` is none of :data:`FORMATS`.
+        """
+        if name == "table":
+            yield from self.lines()
+        elif name == "csv":
+            yield _csv_line(["path", "prediction", *self.classes, "error"])
+            for a in self.rows:
+                values = [f"{a.probabilities[c]:.6f}" if not a.error else "" for c in self.classes]
+                yield _csv_line([a.path, a.prediction, *values, a.error])
+        elif name == "json":
+            for answer in self.rows:
+                yield json.dumps(answer.to_json(), ensure_ascii=False)
+        else:
+            check_format(name)
+
+    def _repr_html_(self) -> str:
+        from tellapart.notebook import card, pictures
+
+        failed = sum(bool(answer.error) for answer in self.rows)
+        headline = f"{len(self.rows):,} images" + (f", {failed:,} not read" if failed else "")
+        drawn = [
+            (thumbnail, f"{answer.prediction} {percent(max(answer.probabilities.values()))}",
+             answer.path)
+            for answer in self.rows[:_PICTURES]
+            if not answer.error and (thumbnail := _thumbnail(Path(answer.path)))
+        ]  # fmt: skip
+        rows = [(answer.path, answer.error) for answer in self.rows if answer.error]
+        return card(
+            "Predictions", headline=headline,
+            table=[("not read", "why"), *rows[:_PICTURES]] if rows else (),
+        ) + pictures(drawn)  # fmt: skip
+
+
+def check_format(name: str) -> None:
+    """Before any work.
+
+    Raises:
+        DataError: it is none of :data:`FORMATS`.
+    """
+    if name not in FORMATS:
+        raise DataError(f"--format takes {', '.join(FORMATS)}; received '{name}'.")
+
+
+def answer_files(
+    model_file: Path,
+    images: Given,
+    *,
+    unknown_file: Path | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Answers:
+    """Classify image files, and all pictures in and below folders.
+
+    Args:
+        unknown_file: answer "unknown" for images unlike the training ones, as this file tells.
+
+    Raises:
+        RunError: a file of the run is missing or damaged.
+        DataError: a path does not exist, or a folder holds no picture.
+    """
+    keep_memory()
+    classifier = load_classifier(model_file, device=resolve_device(device))
+    files = files_of(images, progress)
+    if unknown_file is not None:
+        found = _with_unknown(files, classifier, load_unknown(unknown_file), progress)
+    else:
+        found = (
+            _answer(file, row, error, classifier.classes)
+            for file, row, error in classifier.predict_files(files, progress=progress)
+        )
+    return Answers(tuple(found), classifier.classes)
+
+
+def _with_unknown(
+    files: Sequence[Path], classifier: Classifier, detector: UnknownDetector, progress: Progress
+) -> Iterator[Answer]:
+    for block, pixels, reasons in classifier.decode_files(files, progress=progress):
+        probabilities, features = classifier.probabilities_and_features(pixels)
+        far = detector.is_unknown(features) if len(pixels) else np.zeros(0, dtype=bool)
+        rows = iter(zip(probabilities, far.tolist(), strict=True))
+        for file, reason in zip(block, reasons, strict=True):
+            if reason:
+                yield Answer(str(file), "", {}, reason)
+                continue
+            row, is_unknown = next(rows)
+            answer = _answer(file, row, "", classifier.classes)
+            prediction = UNKNOWN if is_unknown else answer.prediction
+            yield replace(answer, prediction=prediction, unknown=is_unknown)
+
+
+def _answer(file: Path, row: Any, error: str, classes: tuple[str, ...]) -> Answer:
+    if row is None:
+        return Answer(str(file), "", {}, error)
+    return Answer(
+        path=str(file),
+        prediction=classes[int(np.argmax(row))],
+        probabilities={name: float(p) for name, p in zip(classes, row, strict=True)},
+    )
+
+
+def _likeliest(answer: Answer) -> str:
+    if answer.error:
+        return f"cannot be read: {shown(answer.error)}"
+    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:3]
+    text = "  ".join(f"{shown(name)} {percent(p)}" for name, p in ranked)
+    return f"{UNKNOWN} (nearest: {text})" if answer.unknown else text
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    """One row without its line end; whatever a name holds, a reader of CSV gets it back."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that \r in a name is quoted
+    return text.getvalue().removesuffix("\r\n")
+
+
+def _thumbnail(file: Path) -> bytes:
+    from tellapart.pixels.decode import UnreadableImage
+    from tellapart.pixels.thumbnails import make_thumbnail
+
+    try:
+        return make_thumbnail(file, size=160)
+    except UnreadableImage:  # moved since; its answer stands all the same
+        return b""

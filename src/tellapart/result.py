@@ -1,0 +1,63 @@
+"""Result: what every verb gives back, for the terminal, for programs and for notebooks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, overload
+
+from tellapart.notebook import card
+
+T = TypeVar("T")
+
+#: All that was asked for was done; some of what was given could not be read; a mistake, and
+#: nothing was done; stopped by Ctrl-C (128 + 2, as shells count).
+DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Result(Protocol):
+    """What a verb gives back."""
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: :data:`DONE`, :data:`SOME_FAILED` or :data:`INTERRUPTED`."""
+
+    def lines(self) -> Iterable[str]:
+        """What the command prints; no line holds control characters."""
+
+    def to_json(self) -> Any:
+        """What the command prints with ``--json``."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+
+
+@dataclass(frozen=True)
+class Rows(Sequence[T]):
+    """A result that is a list of rows of one kind; the verbs say how they are shown."""
+
+    rows: tuple[T, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.rows)
+
+    @property
+    def exit_code(self) -> int:
+        """:data:`SOME_FAILED` where a row tells of an error."""
+        failed = any(getattr(row, "error", "") for row in self.rows)
+        return SOME_FAILED if failed else DONE
+
+
+def card_of(title: str, lines: Iterable[str]) -> str:
+    """The lines of a result as a notebook shows them."""
+    return card(title, sentences=[line for line in lines if line])
