@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tellapart.errors import RunError
-from tellapart.files import write_json
+from tellapart.files import replacing, write_json
 from tellapart.machine import describe_machine
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe
@@ -232,6 +233,39 @@ def test_a_file_in_the_way_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "evaluations").write_text("in the way")
     with pytest.raises(RunError, match="evaluations cannot be written: a file is in its place"):
         write_folder(tmp_path / "evaluations" / "test", {}, lambda folder: None)
+
+
+def test_the_command_and_its_json_say_that_a_run_was_interrupted(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", load_recipe("cifar-baseline-sgd"), INFO)
+    accuracy = {"value": 0.9, "low": 0.8, "high": 0.95, "method": "wilson"}
+    metrics = {"validation": {"accuracy": accuracy}}
+    write_json(run.path / "metrics.json", metrics)
+    stage = {"best_epoch": 1, "last_epoch": 2, "target_epochs": 30}
+    said = f"stopped at epoch 2 of 30; go on with 'tellapart train --resume {run.path}'"
+
+    stopped = with_stages(run, stage, stopped="interrupted")
+    assert stopped.exit_code == 130
+    assert list(stopped.lines()) == [
+        "validation  accuracy 90.00 %  (95 %: 80.00 % to 95.00 %)",
+        f"training    {said}",
+        "report.html, the model and the predictions are in",
+        str(run.path),
+    ]
+    assert stopped.to_json() == {"run": str(run.path), "interrupted": said, **metrics}
+
+    whole = with_stages(run, stage)
+    assert whole.exit_code == 0
+    assert whole.to_json() == {"run": str(run.path), **metrics}
+
+
+def test_a_full_disk_leaves_no_folder_of_results(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        with replacing(folder / "page.html"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunError, match="evaluations cannot be written: No space left on device;"):
+        write_folder(tmp_path / "evaluations" / "new", {}, write)
+    assert list((tmp_path / "evaluations").iterdir()) == []
 
 
 def test_numbers_that_are_none_never_reach_a_file(tmp_path: Path) -> None:
