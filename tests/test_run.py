@@ -272,3 +272,30 @@ def test_numbers_that_are_none_never_reach_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"accuracy": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_another_run_is_refused(tmp_path: Path) -> None:
+    """The weights file is exchanged for another that is whole in itself."""
+    import shutil
+
+    import numpy as np
+    from PIL import Image
+
+    from tellapart.verbs.predict import predict
+    from tellapart.verbs.train import train
+
+    for shade, name in ((40, "dark"), (210, "light")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = np.random.default_rng([shade, number]).integers(shade, shade + 40, (16, 16, 3))
+            picture = Image.fromarray(pixels.astype(np.uint8))
+            picture.save(tmp_path / "photos" / name / f"{number}.png")
+    one, other = (
+        train(tmp_path / "photos", recipe="probe", seed=seed, runs=tmp_path / "runs",
+              settings=["data.image_size=32"])
+        for seed in (0, 1)
+    )  # fmt: skip
+    assert one.info.model_digest and one.info.model_digest != other.info.model_digest
+    shutil.copy(other.model_file, one.model_file)
+    with pytest.raises(RunError, match="not the model that the run was finished with"):
+        predict(one, tmp_path / "photos/dark/0.png")

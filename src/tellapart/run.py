@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from tellapart import result
 from tellapart.errors import FileError, RunError
 from tellapart.files import write_json, write_text
-from tellapart.machine import Machine
+from tellapart.machine import Machine, resolve_device
 from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tellapart.data.given import Given
     from tellapart.data.source import Source
     from tellapart.prediction.answers import Answers
+    from tellapart.prediction.classifier import Classifier
 
 #: Raised when the meaning of a run folder's files changes.
 FORMAT = 1
@@ -238,10 +239,9 @@ class Run:
         from tellapart.prediction.answers import answer_files
 
         return answer_files(
-            self.model_file,
+            self.classifier(device),
             images,
             unknown_file=self.unknown_file if unknown else None,
-            device=device,
             progress=progress,
         )
 
@@ -361,6 +361,22 @@ class Run:
     @property
     def model_file(self) -> Path:
         return self.path / "model.safetensors"
+
+    def classifier(self, device: str = "auto") -> Classifier:
+        """The trained classifier, held against what ``run.json`` says of it.
+
+        Raises:
+            RunError: the file is missing, damaged, or not the one that the run was finished with.
+            TellapartError: there is no such device here.
+        """
+        from tellapart.prediction.classifier import load_classifier
+
+        return load_classifier(
+            self.model_file,
+            device=resolve_device(device),
+            digest=self.info.model_digest,
+            classes=self.classes,
+        )
 
     @property
     def unknown_file(self) -> Path:

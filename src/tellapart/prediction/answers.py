@@ -15,8 +15,8 @@ import numpy as np
 from tellapart.data.given import Given, files_of
 from tellapart.errors import DataError
 from tellapart.evaluation.unknown import UnknownDetector, load_unknown
-from tellapart.machine import keep_memory, resolve_device
-from tellapart.prediction.classifier import Classifier, load_classifier
+from tellapart.machine import keep_memory
+from tellapart.prediction.classifier import Classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.result import Rows
 from tellapart.wording import percent, shortened, shown
@@ -120,11 +120,10 @@ def check_format(name: str) -> None:
 
 
 def answer_files(
-    model_file: Path,
+    classifier: Classifier,
     images: Given,
     *,
     unknown_file: Path | None = None,
-    device: str = "auto",
     progress: Progress = SILENT,
 ) -> Answers:
     """Classify image files, and all pictures in and below folders.
@@ -133,11 +132,10 @@ def answer_files(
         unknown_file: answer "unknown" for images unlike the training ones, as this file tells.
 
     Raises:
-        RunError: a file of the run is missing or damaged.
+        RunError: the classifier's file or that of the unknown is missing or damaged.
         DataError: a path does not exist, or a folder holds no picture.
     """
     keep_memory()
-    classifier = load_classifier(model_file, device=resolve_device(device))
     files = files_of(images, progress)
     if unknown_file is not None:
         found = _with_unknown(files, classifier, load_unknown(unknown_file), progress)

@@ -296,11 +296,10 @@ def _facts_of(run: Run, row: ComparedRun, device: str) -> dict[str, Any]:
 
 
 def _milliseconds_per_image(run: Run, device: str) -> float:
-    from tellapart.machine import keep_memory, resolve_device
-    from tellapart.prediction.classifier import load_classifier
+    from tellapart.machine import keep_memory
 
     keep_memory()
-    classifier = load_classifier(run.model_file, device=resolve_device(device))
+    classifier = run.classifier(device)
     return round(1000 * classifier.seconds_per_image(), 3)
 
 

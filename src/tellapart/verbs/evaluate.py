@@ -21,9 +21,8 @@ from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.evaluation.unknown import load_unknown
 from tellapart.files import write_json
-from tellapart.machine import keep_memory, resolve_device
+from tellapart.machine import keep_memory
 from tellapart.number import Number
-from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE
 from tellapart.run import Run, RunGiven, open_run, write_folder
@@ -141,7 +140,7 @@ def evaluate(
         stored = metrics_from_json(opened.metrics)
         return Evaluation(opened.path, stored, predictions, opened.report)
     keep_memory()
-    classifier = load_classifier(opened.model_file, device=resolve_device(device))
+    classifier = opened.classifier(device)
     detector = None
     if foreign or opened.unknown_file.is_file():
         detector = load_unknown(opened.unknown_file)

@@ -28,10 +28,10 @@ from tellapart.explanation.of_image import (
     explain_images,
 )
 from tellapart.explanation.vectors import vectors_of, vectors_of_all
-from tellapart.machine import keep_memory, resolve_device
+from tellapart.machine import keep_memory
 from tellapart.pixels.decode import UnreadableImage, decode
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.prediction.classifier import Classifier, load_classifier
+from tellapart.prediction.classifier import Classifier
 from tellapart.progress import DEFAULT, Progress
 from tellapart.report.content import Facts, Figure
 from tellapart.report.of_explanation import (
@@ -169,7 +169,7 @@ def explain(
     """
     opened = open_run(run)
     keep_memory()
-    classifier = load_classifier(opened.model_file, device=resolve_device(device))
+    classifier = opened.classifier(device)
     wanted = _class_index(target, classifier.classes) if target is not None else None
     files = files_of(images, progress)
     if max(len(files), 0 if files else count) > MAXIMUM_EXPLANATIONS:

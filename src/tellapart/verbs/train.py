@@ -21,7 +21,6 @@ from tellapart.errors import RecipeError, RunError, TrainingError
 from tellapart.machine import describe_machine, keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.prediction.classifier import load_classifier
 from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import apply_settings, load_recipe
@@ -134,7 +133,7 @@ def train(
         min_images=min_images,
     )
     parent = open_run(from_run) if from_run is not None else None
-    start = load_classifier(parent.model_file).state() if parent is not None else None
+    start = parent.classifier().state() if parent is not None else None
     kind = resolve_device(device)
     prepared = main_first(kind, lambda: _prepare(source, resolved, kind, watch, progress))
     if not is_main_process():
@@ -216,7 +215,7 @@ def resume(
         _refuse_to_extend(opened)
     start = None
     if before.parent:
-        start = load_classifier(Path(before.parent) / "model.safetensors").state()
+        start = open_run(before.parent).classifier().state()
     source = opened.source
     kind = resolve_device(device)
     check_trainable(opened.recipe, num_processes=num_processes())
