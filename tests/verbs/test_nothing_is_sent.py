@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import ImageFolder
+ImageFolder = Callable[..., Path]
 
 #: Short look-ups of Python (``platform``, ``ctypes.util``) and of matplotlib (its list of fonts).
 LOOKUPS = {"uname", "fc-list", "/sbin/ldconfig"}

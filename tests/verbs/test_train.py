@@ -398,7 +398,7 @@ def test_a_refused_extension_leaves_the_run_as_it_was(
         message = "checkpoint of .* is not there"
     elif lost == "parent":
         copy.update(parent=str(copy.path / "gone"))
-        message = "gone.*is missing"
+        message = "no run folder .*gone"
     else:  # what only the training itself can refuse
 
         def refuse(*arguments: object, **options: object) -> None:
