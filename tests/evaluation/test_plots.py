@@ -49,6 +49,24 @@ def test_confusion_matrix_writes_counts_and_shares() -> None:
         assert expected in words
 
 
+def test_a_fallback_font_without_bold_letters_is_not_the_users_business(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import logging
+
+    from tellapart.evaluation.plots.style import _without_glyph_warnings
+
+    logger = logging.getLogger("matplotlib.font_manager")
+    with _without_glyph_warnings():
+        logger.warning("findfont: Failed to find font weight %s for %s, now using %d.", "bold", "X",
+                       400)
+        logger.warning("something else")
+    logger.warning("findfont: Failed to find font weight bold for X")
+    assert [record.getMessage() for record in caplog.records] == [
+        "something else", "findfont: Failed to find font weight bold for X",
+    ]
+
+
 def test_figures_of_a_thousand_classes_are_bounded_and_show_where_the_mistakes_are() -> None:
     names = [f"kind{i:03d}" for i in range(1000)]
     matrix = np.diag(np.full(1000, 3))

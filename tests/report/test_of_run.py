@@ -12,6 +12,8 @@ from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
 from tellapart.report.of_evaluation import (
+    confusion_of,
+    confusions_of,
     coverage_rows,
     galleries_of,
     headline_of,
@@ -126,3 +128,22 @@ def test_images_without_a_label_claim_nothing() -> None:
     assert tables_of(VALIDATION, blind, temperature=1.2) == []
     names = [gallery.name for gallery in galleries_of(blind, Path, "")]
     assert names == ["unsure"]
+
+
+def test_confusions_of_many_classes_are_listed_the_most_frequent_first() -> None:
+    """Two images of each of 120 classes; 5 is called 6 twice and 7 once, 9 is called 8 once."""
+    names = tuple(f"kind {i}" for i in range(120))
+    labels = np.concatenate([np.repeat(np.arange(120), 2), [7]])
+    answers = labels.copy()
+    answers[labels == 5] = 6
+    answers[np.flatnonzero(labels == 7)[:1]] = 8
+    predictions = Predictions(
+        "test", names, tuple(f"{i}.jpg" for i in range(len(labels))), labels, np.eye(120)[answers]
+    )
+    metrics = evaluate_predictions(predictions)
+    assert confusion_of(metrics) is None  # 14,400 cells would fill the page
+    table = confusions_of(metrics)
+    assert table is not None and "3 mistakes in all, in 2 pairs" in table.reading
+    assert table.rows == [("kind 5", "kind 6", 2, 1.0), ("kind 7", "kind 8", 1, 1 / 3)]
+    assert confusions_of(evaluate_predictions(made("test", 3))) is None
+    assert confusion_of(evaluate_predictions(made("test", 3))) is not None

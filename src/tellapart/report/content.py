@@ -185,6 +185,7 @@ class RunReport:
     samples: Gallery | None = None
     per_class: Table | None = None
     confusion: Confusion | None = None
+    confusions: Table | None = None
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     galleries: Sequence[Gallery] = ()

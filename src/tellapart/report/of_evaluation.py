@@ -42,6 +42,12 @@ GALLERY_SIZE = 60
 FileOf = Callable[[str], Path]
 
 
+#: Beyond so many classes the page has no matrix that one can click on: it would have a million
+#: cells for a thousand classes.
+MAXIMUM_MATRIX_CLASSES = 100
+#: Up to so many classes the matrix shows all confusions at a glance; of more the list is made.
+GLANCE_CLASSES, MAXIMUM_CONFUSIONS = 20, 40
+
 def headline_of(metrics: Metrics, part: str) -> Headline:
     """The accuracy with its interval, beside what guessing the largest class would give."""
     accuracy, share = metrics.accuracy, metrics.majority_share
@@ -98,14 +104,45 @@ def callouts_of(metrics: Metrics, **more: Any) -> list[Callout]:
     return [Callout(found.level, found.sentence) for found in conclusions(metrics, **more)]
 
 
-def confusion_of(metrics: Metrics) -> Confusion:
-    """The confusion matrix in counts, for the page's own drawing of it."""
+def confusion_of(metrics: Metrics) -> Confusion | None:
+    """The confusion matrix in counts, for the page's own drawing of it; None beyond 100 classes."""
+    if len(metrics.classes) > MAXIMUM_MATRIX_CLASSES:
+        return None
     return Confusion(
         classes=metrics.classes,
         counts=metrics.confusion_matrix,
         reading="Rows are what the images are, columns what was answered. "
         "Choose a cell to see its images below.",
     )
+
+
+def confusions_of(metrics: Metrics) -> Table | None:
+    """The most frequent confusions, one a row; None where a matrix shows them at a glance."""
+    if len(metrics.classes) <= GLANCE_CLASSES:
+        return None
+    counts = np.array(metrics.confusion_matrix, dtype=np.int64)
+    support = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:MAXIMUM_CONFUSIONS]
+    pairs = [divmod(int(place), len(counts)) for place in order]
+    mistakes = int(counts.sum())
+    return Table(
+        title="The most frequent confusions",
+        columns=(
+            Column("True class"),
+            Column("Answer"),
+            Column("Images", "count"),
+            Column("Of the true class", "share", "share of that class's images"),
+        ),
+        rows=[
+            (metrics.classes[true], metrics.classes[answer], int(counts[true, answer]),
+             float(counts[true, answer] / support[true]))
+            for true, answer in pairs
+            if counts[true, answer]
+        ],
+        reading=f"{mistakes:,} mistakes in all, in {int((counts > 0).sum()):,} pairs of classes.",
+        empty="There are none: no image was taken for one of another class.",
+    )  # fmt: skip
 
 
 def tables_of(

@@ -36,6 +36,7 @@ from tellapart.report.of_evaluation import (
     callouts_of,
     column_of,
     confusion_of,
+    confusions_of,
     figures_of,
     galleries_of,
     headline_of,
@@ -87,6 +88,7 @@ def write_run_report(
             ],
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
+            "confusions": confusions_of(metrics),
             "tables": tables_of(
                 predictions.get("validation") if part == "test" else None,
                 shown,
@@ -173,6 +175,7 @@ def write_evaluation_report(
         data_problems=_problems(cache.table.problems),
         per_class=per_class_table(metrics, predictions.part) if labelled else None,
         confusion=confusion_of(metrics) if labelled else None,
+        confusions=confusions_of(metrics) if labelled else None,
         figures=figures_of(predictions, metrics, folder / "figures"),
         tables=[
             *tables,

@@ -7,6 +7,7 @@ or a word says too. matplotlib's pyplot and its global state are never used.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -170,10 +171,20 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
 @contextmanager
 def _without_glyph_warnings() -> Iterator[None]:
     """A name in a script for which this machine has no font is right in the SVG and boxes in
-    the PNG; the name itself stands beside the figure, so there is nothing for the user to do."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+    the PNG; the name itself stands beside the figure, so there is nothing for the user to do.
+    Nor is there where a fallback font has no bold letters."""
+
+    def is_of_use(record: logging.LogRecord) -> bool:
+        return "Failed to find font weight" not in record.getMessage()
+
+    logger = logging.getLogger("matplotlib.font_manager")
+    logger.addFilter(is_of_use)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            yield
+    finally:
+        logger.removeFilter(is_of_use)
 
 
 def title_with_part(what: str, part: str, images: int | None = None) -> str:
