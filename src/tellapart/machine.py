@@ -137,9 +137,18 @@ def peak_memory_bytes() -> int:
 @lru_cache(maxsize=1)
 def has_bf16() -> bool:
     """Whether the processor multiplies bfloat16 in hardware."""
+    wanted = {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "svebf16"}
+    return not _processor_flags().isdisjoint(wanted)
+
+
+def has_amx() -> bool:
+    """Whether the processor has Intel's matrix tiles, whose kernels go by the size of a request."""
+    return "amx_tile" in _processor_flags()
+
+
+def _processor_flags() -> set[str]:
     match = re.search(r"^(?:flags|Features)\s*:(.*)$", _text("/proc/cpuinfo"), re.MULTILINE)
-    flags = set(match[1].split()) if match else set()
-    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "svebf16"})
+    return set(match[1].split()) if match else set()
 
 
 def _text(path: str) -> str:

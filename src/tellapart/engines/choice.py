@@ -10,8 +10,8 @@ it came to is kept too, so that it is the same the next time, and so that result
 kept can be kept under the name of the engine that made them (:func:`recorded_engine`).
 
 OpenVINO gives an image the same bits whether it comes alone or among others, and on any
-number of cores of one kind of processor; its module says why. PyTorch may round otherwise: to
-1e-5 of a value in float32 (the tests hold both to that).
+number of cores of one kind of processor; its module says why, and what holds on processors
+with AMX. PyTorch may round otherwise: to 1e-5 of a value in float32 (the tests hold both to that).
 """
 
 from __future__ import annotations
