@@ -49,7 +49,10 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_company_place_and_order_do_not_change_an_image(converted: Path, number: int) -> None:
     """In the quickest precision that the processor has, and in float32."""
     precision = precisions_here()[number]
-    run = OpenVinoEngine(converted, precision, SIZE, SIZE)
+    try:
+        run = OpenVinoEngine(converted, precision, SIZE, SIZE)
+    except RuntimeError:  # as where ONEDNN_MAX_CPU_ISA plays an older processor
+        pytest.skip(f"{precision} is named by this processor and cannot be used")
     pixels = check_images(SIZE, SIZE, 37)
     together = run(pixels)
     alone = np.concatenate([run(one[None]) for one in pixels])
