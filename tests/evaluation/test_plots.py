@@ -54,10 +54,10 @@ def test_a_fallback_font_without_bold_letters_is_not_the_users_business(
 ) -> None:
     import logging
 
-    from tellapart.evaluation.plots.style import _without_glyph_warnings
+    from tellapart.evaluation.plots.style import style
 
     logger = logging.getLogger("matplotlib.font_manager")
-    with _without_glyph_warnings():
+    with style():
         logger.warning("findfont: Failed to find font weight %s for %s, now using %d.", "bold", "X",
                        400)
         logger.warning("something else")

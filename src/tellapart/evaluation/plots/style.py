@@ -96,9 +96,21 @@ _SVG_FONTS = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', san
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made within look alike; nothing is left behind."""
-    with matplotlib.rc_context({**_SETTINGS, "font.family": list(_fonts())}):
-        yield
+    """Figures made within look alike; nothing is left behind.
+
+    That a fallback font has no bold letters is not said: there is nothing to do about it.
+    """
+
+    def is_of_use(record: logging.LogRecord) -> bool:
+        return "Failed to find font weight" not in record.getMessage()
+
+    logger = logging.getLogger("matplotlib.font_manager")
+    logger.addFilter(is_of_use)
+    try:
+        with matplotlib.rc_context({**_SETTINGS, "font.family": list(_fonts())}):
+            yield
+    finally:
+        logger.removeFilter(is_of_use)
 
 
 @cache
@@ -171,20 +183,10 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
 @contextmanager
 def _without_glyph_warnings() -> Iterator[None]:
     """A name in a script for which this machine has no font is right in the SVG and boxes in
-    the PNG; the name itself stands beside the figure, so there is nothing for the user to do.
-    Nor is there where a fallback font has no bold letters."""
-
-    def is_of_use(record: logging.LogRecord) -> bool:
-        return "Failed to find font weight" not in record.getMessage()
-
-    logger = logging.getLogger("matplotlib.font_manager")
-    logger.addFilter(is_of_use)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            yield
-    finally:
-        logger.removeFilter(is_of_use)
+    the PNG; the name itself stands beside the figure, so there is nothing for the user to do."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def title_with_part(what: str, part: str, images: int | None = None) -> str:
