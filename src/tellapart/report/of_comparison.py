@@ -155,13 +155,9 @@ def _accuracy_bars(comparison: PairedComparison) -> Figure:
 
 
 def _figure(name: str, title: str, figure: Any, reading: str) -> Figure:
-    from io import BytesIO
-
     svg = plots.to_svg(figure, name, reading)
-    png = BytesIO()
-    figure.savefig(png, format="png", dpi=150)
     return Figure(
-        name=name, title=title, image=svg, png=png.getvalue(), reading=reading, alt=reading
+        name=name, title=title, image=svg, png=plots.to_png(figure), reading=reading, alt=reading
     )
 
 

@@ -24,7 +24,7 @@ from tellapart.evaluation.plots.curves import (
     roc_curves,
 )
 from tellapart.evaluation.plots.matrices import confusion_matrix
-from tellapart.evaluation.plots.style import save_figure, to_svg
+from tellapart.evaluation.plots.style import save_figure, to_png, to_svg
 from tellapart.evaluation.plots.training import History, learning_curves, overlay_curves
 from tellapart.evaluation.predictions import Predictions
 
@@ -45,6 +45,7 @@ __all__ = [
     "probability_histogram",
     "roc_curves",
     "save_figure",
+    "to_png",
     "to_svg",
 ]
 
