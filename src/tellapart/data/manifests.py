@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tellapart.data.listing import (
-    IMAGE_EXTENSIONS,
     Listing,
     Problem,
     check_name_and_size,
@@ -28,9 +28,9 @@ from tellapart.data.listing import (
 from tellapart.data.locate import Locator
 from tellapart.data.part_names import part_of_name
 from tellapart.errors import DataError
+from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import Work
 
-MANIFEST_EXTENSIONS = frozenset({"csv", "tsv", "json", "jsonl", "ndjson", "parquet"})
 PATH_COLUMNS = (
     *("path", "image_path", "img_path", "file_path", "filepath", "image_file", "file"),
     *("filename", "file_name", "image", "img"),
@@ -71,7 +71,11 @@ class Rows:
 
 def is_manifest(path: Path) -> bool:
     """Whether a file's extension is that of a table of images."""
-    return path.suffix.lower().lstrip(".") in MANIFEST_EXTENSIONS
+    return _kind(path) in TABLE_READERS
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower().lstrip(".")
 
 
 def read_rows(path: Path) -> Rows:
@@ -80,14 +84,8 @@ def read_rows(path: Path) -> Rows:
     Raises:
         DataError: it cannot be read, is not UTF-8, has no rows, or rows of unequal length.
     """
-    kind = path.suffix.lower().lstrip(".")
     try:
-        if kind == "parquet":
-            rows = _read_parquet(path)
-        elif kind in {"json", "jsonl", "ndjson"}:
-            rows = _read_json(path, lines=kind != "json")
-        else:
-            rows = _read_csv(path, tabs=kind == "tsv")
+        rows = TABLE_READERS.get(_kind(path), _read_csv)(path)
     except OSError as error:
         raise DataError(f"The table {shown(path)} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
@@ -107,7 +105,7 @@ def _not_utf8(what: str, path: Path) -> str:
     )
 
 
-def _read_csv(path: Path, tabs: bool) -> Rows:
+def _read_csv(path: Path, tabs: bool = False) -> Rows:
     with path.open(encoding="utf-8-sig", newline="") as opened:
         head = opened.readline()
         separator = "\t" if tabs else max(_SEPARATORS, key=head.count)
@@ -140,7 +138,7 @@ def _read_csv(path: Path, tabs: bool) -> Rows:
     return Rows(columns, places, values)
 
 
-def _read_json(path: Path, lines: bool) -> Rows:
+def _read_json(path: Path, lines: bool = False) -> Rows:
     text = path.read_text(encoding="utf-8-sig")
     try:
         if lines:
@@ -177,6 +175,19 @@ def _read_parquet(path: Path) -> Rows:
     by_column = [table.column(c).to_pylist() for c in range(len(columns))]
     values = [list(row) for row in zip(*by_column, strict=True)]
     return _as_rows(columns, [f"row {n}" for n in range(1, len(values) + 1)], values)
+
+
+#: By extension. A new one is a function above and a row here.
+TABLE_READERS: Mapping[str, Callable[[Path], Rows]] = MappingProxyType(
+    {
+        "csv": _read_csv,
+        "tsv": partial(_read_csv, tabs=True),
+        "json": _read_json,
+        "jsonl": partial(_read_json, lines=True),
+        "ndjson": partial(_read_json, lines=True),
+        "parquet": _read_parquet,
+    }
+)
 
 
 def _as_rows(columns: tuple[str, ...], places: list[str], cells: list[list[Any]]) -> Rows:
