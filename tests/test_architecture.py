@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import tellapart
@@ -51,6 +52,61 @@ def imports_of(file: Path) -> set[str]:
             continue
         found |= {name.split(".")[1] for name in names if name.startswith("tellapart.")}
     return found
+
+
+def modules() -> dict[str, Path]:
+    """Every module of tellapart by its dotted name; a package goes by its own."""
+    named = {}
+    for file in SOURCE.rglob("*.py"):
+        parts = file.relative_to(SOURCE.parent).with_suffix("").parts
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return named
+
+
+def modules_imported_by(file: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of tellapart that a file imports anywhere in it; all names are absolute."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in known else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in known}
+    return found
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle, or none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = modules()
+    imports = {name: modules_imported_by(file, known) for name, file in known.items()}
+    assert len(imports) > 150 and sum(map(len, imports.values())) > 500
+    for name in imports:  # the package itself only names what is in it, and its version
+        imports[name] -= {"tellapart", name}
+    assert not circle_in(imports)
+
+
+def test_a_circle_is_found() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()})
+    assert not circle_in({"a": {"b", "c"}, "b": {"c"}})
+
+
+def test_imports_are_absolute() -> None:
+    relative = [
+        file.name
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
 
 
 def test_modules_import_only_from_their_left() -> None:

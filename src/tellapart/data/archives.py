@@ -27,7 +27,7 @@ NAMES_VERSION = 2
 _UTF8_FLAG, _UTF8_NAME_FIELD = 0x800, 0x7075
 
 
-def extract(archive: Path, stage: Work) -> Path:
+def unpacked(archive: Path, stage: Work) -> Path:
     """The folder in the cache that holds the archive's files; extracted on first use.
 
     Raises:
@@ -46,7 +46,7 @@ def extract(archive: Path, stage: Work) -> Path:
 
 
 def unpack(archive: Path, folder: Path, stage: Work) -> None:
-    """Check every member of a zip, then write them below ``folder``; see :func:`extract`."""
+    """Check every member of a zip, then write them below ``folder``; see :func:`unpacked`."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened)

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tellapart.data.listing import IMAGE_EXTENSIONS, OTHER_PICTURES, Problem, entries, scan
+from tellapart.data.listing import Problem, entries, scan
 from tellapart.errors import DataError
+from tellapart.pixels.formats import IMAGE_EXTENSIONS, OTHER_PICTURES
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import listed, plural, shown
 

@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from tellapart.data.listing import (
-    IMAGE_EXTENSIONS,
     Listing,
     Problem,
     entries,
@@ -26,6 +25,7 @@ from tellapart.data.masks import find_masks, without_companions
 from tellapart.data.own_output import is_own_output
 from tellapart.data.part_names import PART_NAMES, paired_parts, part_of_name, stem_of
 from tellapart.errors import DataError
+from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import Work
 
 _MAXIMUM_WRAPPERS = 3

@@ -16,26 +16,18 @@ from pathlib import Path
 from tellapart.data.own_output import is_own_output
 from tellapart.data.problems import Problem as Problem
 from tellapart.errors import DataError
-from tellapart.pixels.formats import PHONE_EXTENSIONS, identify, missing_reader
+from tellapart.pixels.formats import (
+    EXTENSIONS,
+    IMAGE_EXTENSIONS,
+    OTHER_PICTURES,
+    identify,
+    missing_reader,
+)
 from tellapart.progress import Work
 from tellapart.wording import listed as listed
 from tellapart.wording import plural as plural
 from tellapart.wording import shown as shown
 
-IMAGE_EXTENSIONS = frozenset(
-    {
-        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff"),
-        *("ppm", "pgm", "pbm", "pnm"),
-        *PHONE_EXTENSIONS,
-    }
-)
-#: Pictures that a person would expect to be read and that are not; worth a sentence of their own.
-OTHER_PICTURES = frozenset(
-    {
-        *("jxl", "jp2", "svg", "psd"),
-        *("raw", "cr2", "cr3", "nef", "arw", "dng", "orf"),
-    }
-)
 SYSTEM_NAMES = frozenset(
     {
         "thumbs.db",
@@ -121,13 +113,10 @@ def inside(path: str, root: Path, where: str) -> str:
 
 def looks_like_image(head: bytes) -> bool:
     """Whether a file's first 16 bytes are those of a format that is read."""
-    return (
-        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"))
-        or head.startswith((b"II*\x00", b"MM\x00*"))
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or identify(head) in {"HEIC", "AVIF"}
-        or (head[:2] == b"BM" and len(head) >= 16 and head[14:16] in {b"\x28\x00", b"\x7c\x00"})
-    )
+    name = identify(head)
+    if name == "BMP":  # text may begin so, too
+        return head[14:16] in {b"\x28\x00", b"\x7c\x00"}
+    return name not in {None, "PPM"}
 
 
 @dataclass
@@ -247,11 +236,9 @@ def check_name_and_size(path: str, size: int, file: str | Path) -> Problem | Non
         return Problem(path, "empty", "The file is empty (0 bytes).")
     name, dot, extension = path.rpartition("/")[2].rpartition(".")
     extension = extension.lower() if dot and name else ""
-    if extension in PHONE_EXTENSIONS:
-        missing = missing_reader(PHONE_EXTENSIONS[extension])
-        return Problem(path, "unsupported", missing) if missing else None
     if extension in IMAGE_EXTENSIONS:
-        return None
+        missing = missing_reader(EXTENSIONS[extension])
+        return Problem(path, "unsupported", missing) if missing else None
     if extension in OTHER_PICTURES:
         reason = f"{extension.upper()} pictures are not read; save it as JPEG or PNG."
         return Problem(path, "unsupported", reason)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tellapart.data.listing import IMAGE_EXTENSIONS, inside, shown
+from tellapart.data.listing import inside, shown
 from tellapart.errors import DataError
+from tellapart.pixels.formats import IMAGE_EXTENSIONS
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 

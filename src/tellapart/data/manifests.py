@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tellapart.data.listing import (
-    IMAGE_EXTENSIONS,
     Listing,
     Problem,
     check_name_and_size,
@@ -28,9 +28,9 @@ from tellapart.data.listing import (
 from tellapart.data.locate import Locator
 from tellapart.data.part_names import part_of_name
 from tellapart.errors import DataError
+from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import Work
 
-MANIFEST_EXTENSIONS = frozenset({"csv", "tsv", "json", "jsonl", "ndjson", "parquet"})
 PATH_COLUMNS = (
     *("path", "image_path", "img_path", "file_path", "filepath", "image_file", "file"),
     *("filename", "file_name", "image", "img"),
@@ -58,7 +58,7 @@ _STAGE_STEP = 1000
 
 
 @dataclass(frozen=True)
-class Rows:
+class Cells:
     """A table as text: every value exactly as written, so that 007 stays 007."""
 
     columns: tuple[str, ...]
@@ -71,23 +71,21 @@ class Rows:
 
 def is_manifest(path: Path) -> bool:
     """Whether a file's extension is that of a table of images."""
-    return path.suffix.lower().lstrip(".") in MANIFEST_EXTENSIONS
+    return _kind(path) in TABLE_READERS
 
 
-def read_rows(path: Path) -> Rows:
+def _kind(path: Path) -> str:
+    return path.suffix.lower().lstrip(".")
+
+
+def read_rows(path: Path) -> Cells:
     """Read a table by its extension.
 
     Raises:
         DataError: it cannot be read, is not UTF-8, has no rows, or rows of unequal length.
     """
-    kind = path.suffix.lower().lstrip(".")
     try:
-        if kind == "parquet":
-            rows = _read_parquet(path)
-        elif kind in {"json", "jsonl", "ndjson"}:
-            rows = _read_json(path, lines=kind != "json")
-        else:
-            rows = _read_csv(path, tabs=kind == "tsv")
+        rows = TABLE_READERS.get(_kind(path), _read_csv)(path)
     except OSError as error:
         raise DataError(f"The table {shown(path)} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
@@ -107,7 +105,7 @@ def _not_utf8(what: str, path: Path) -> str:
     )
 
 
-def _read_csv(path: Path, tabs: bool) -> Rows:
+def _read_csv(path: Path, tabs: bool = False) -> Cells:
     with path.open(encoding="utf-8-sig", newline="") as opened:
         head = opened.readline()
         separator = "\t" if tabs else max(_SEPARATORS, key=head.count)
@@ -137,10 +135,10 @@ def _read_csv(path: Path, tabs: bool) -> Rows:
             raise DataError(
                 f"{shown(path)} line {reader.line_num + skipped} is not valid CSV: {error}."
             ) from None
-    return Rows(columns, places, values)
+    return Cells(columns, places, values)
 
 
-def _read_json(path: Path, lines: bool) -> Rows:
+def _read_json(path: Path, lines: bool = False) -> Cells:
     text = path.read_text(encoding="utf-8-sig")
     try:
         if lines:
@@ -161,7 +159,7 @@ def _read_json(path: Path, lines: bool) -> Rows:
     return _as_rows(columns, places, [[row.get(c) for c in columns] for row in content])
 
 
-def _read_parquet(path: Path) -> Rows:
+def _read_parquet(path: Path) -> Cells:
     try:
         from pyarrow import ArrowInvalid, parquet
     except ImportError:
@@ -179,9 +177,22 @@ def _read_parquet(path: Path) -> Rows:
     return _as_rows(columns, [f"row {n}" for n in range(1, len(values) + 1)], values)
 
 
-def _as_rows(columns: tuple[str, ...], places: list[str], cells: list[list[Any]]) -> Rows:
+#: By extension. A new one is a function above and a row here.
+TABLE_READERS: Mapping[str, Callable[[Path], Cells]] = MappingProxyType(
+    {
+        "csv": _read_csv,
+        "tsv": partial(_read_csv, tabs=True),
+        "json": _read_json,
+        "jsonl": partial(_read_json, lines=True),
+        "ndjson": partial(_read_json, lines=True),
+        "parquet": _read_parquet,
+    }
+)
+
+
+def _as_rows(columns: tuple[str, ...], places: list[str], cells: list[list[Any]]) -> Cells:
     """Typed cells as text; what is neither text nor a number is empty, and listed as odd."""
-    rows = Rows(columns, places, [])
+    rows = Cells(columns, places, [])
     for number, row in enumerate(cells):
         texts = []
         for at, value in enumerate(row):
@@ -210,7 +221,7 @@ def _as_text(value: Any) -> tuple[str, str | None]:
     return str(value), None
 
 
-def find_column(rows: Rows, source: Path, asked: str | None, known: Sequence[str]) -> int | None:
+def find_column(rows: Cells, source: Path, asked: str | None, known: Sequence[str]) -> int | None:
     """Place of the column asked for, or of the first known name in any case; None if absent.
 
     Raises:
@@ -312,7 +323,7 @@ def list_manifest(
 
 
 def _required(
-    rows: Rows, source: Path, asked: str | None, known: Sequence[str], what: str
+    rows: Cells, source: Path, asked: str | None, known: Sequence[str], what: str
 ) -> int:
     at = find_column(rows, source, asked, known)
     if at is None:
@@ -373,7 +384,7 @@ def _where_it_is(root: Path, missing: Problem) -> str:
 _PartOfRow = Callable[[Sequence[str], str], str]
 
 
-def _parts_by_column(rows: Rows, taken: set[int]) -> tuple[_PartOfRow, str | None]:
+def _parts_by_column(rows: Cells, taken: set[int]) -> tuple[_PartOfRow, str | None]:
     """How a row's part is read from the table, and a note where that is not by a usual name.
 
     The column split (part, subset, set) says it; else ``is_valid`` and ``is_test``, as fastai
@@ -395,7 +406,7 @@ def _parts_by_column(rows: Rows, taken: set[int]) -> tuple[_PartOfRow, str | Non
     return lambda _row, _where: "", None
 
 
-def _holds_parts_only(rows: Rows, at: int) -> bool:
+def _holds_parts_only(rows: Cells, at: int) -> bool:
     found = set()
     for value in dict.fromkeys(row[at] for row in rows.values):
         part = part_of_name(value)

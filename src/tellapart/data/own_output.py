@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tellapart.pixels.formats import IMAGE_EXTENSIONS
+
 _REPORT_MARK = b'<meta name="generator" content="tellapart">'
 _REPORT_FOLDERS = frozenset({"figures", "predictions", "explanations", "evaluations"})
 _RUN_MARKS = (b'"format":', b'"status":')
@@ -40,8 +42,6 @@ def is_own_output(folder: str | Path) -> bool:
 
 
 def _is_picture(name: str) -> bool:
-    from tellapart.data.listing import IMAGE_EXTENSIONS
-
     return name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
 
 

@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+PARTS = ("train", "validation", "test")
+#: A new word is a row here.
 PART_NAMES = {
     "train": "train",
     "training": "train",
@@ -16,7 +18,9 @@ PART_NAMES = {
     "test": "test",
     "testing": "test",
 }
-_WORD = r"train(?:ing)?(?:and)?val(?:id(?:ation)?)?|train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?"
+#: One word, or train and validation together.
+_WORDS = {part: "|".join(w for w, p in PART_NAMES.items() if p == part) for part in PARTS}
+_WORD = f"(?:{_WORDS['train']})(?:and)?(?:{_WORDS['validation']})|{'|'.join(PART_NAMES)}"
 #: Words beside the part's name that say nothing more: ``training_set``, ``seg_test``.
 _FILLERS = (
     r"(?:sets?|seg|data|datasets?|images?|imgs?|pics?|pictures?|photos?|folder|split|part|samples?)*"
@@ -44,8 +48,7 @@ def stem_of(name: str) -> str:
 
 
 def _meaning(word: str) -> str:
-    start = {"tr": "train", "va": "validation", "te": "test"}
-    return start[word[:2]]
+    return PART_NAMES.get(word, "train")
 
 
 def paired_parts(names: Sequence[str]) -> dict[str, dict[str, str]]:

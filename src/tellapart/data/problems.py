@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart.errors import DataError
-from tellapart.wording import percent
+from tellapart.wording import percent, shown
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,6 @@ def require_few_faults(
     Raises:
         DataError: more than ``maximum`` (0 to 1) of them; says how many of which kind.
     """
-    from tellapart.data.listing import shown
-
     faults = [problem for problem in problems if is_fault(problem)]
     total = len(faults) + num_used
     if len(faults) <= maximum * total:
@@ -102,8 +100,6 @@ def require_few_faults(
 
 
 def _by_kind(problems: Sequence[Problem]) -> str:
-    from tellapart.data.listing import shown
-
     first: dict[str, str] = {}
     for problem in problems:
         first.setdefault(problem.kind, problem.path)

@@ -92,10 +92,10 @@ def read_table(
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
     folder = place
     if place.is_file() and place.suffix.lower() == ".zip":
-        from tellapart.data.archives import extract
+        from tellapart.data.archives import unpacked
 
         with progress.stage("Opening the archive", None, "files") as stage:
-            folder = extract(place, stage)
+            folder = unpacked(place, stage)
     with progress.stage("Listing files", None, "images") as stage:
         listing = _list(folder, named, path_column, label_column, root, _texts(classes), stage)
     if exclude is not None:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tellapart.data.listing import (
-    IMAGE_EXTENSIONS,
     Problem,
     is_system_name,
     listed,
@@ -29,6 +28,7 @@ from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import DataError, FileError
 from tellapart.files import write_problem
 from tellapart.notebook import card
+from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import SILENT, Progress
 from tellapart.result import DONE
 from tellapart.wording import aligned

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.data.part_names import PARTS as PARTS
 from tellapart.data.problems import Problem, left_out_sentence
 
 __all__ = ["PARTS", "ImageTable", "Problem"]
-
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ import functools
 import importlib.util
 import json
 import platform
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,78 @@ _KIND = "engines"
 _MODEL, _FACTS = "model.xml", "facts.json"
 #: Words of the errors by which PyTorch and OpenVINO say that memory is short.
 _NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")
-_OPENVINO, _PYTORCH = "OpenVINO", "PyTorch"
+
+
+# --- which engines there are --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a network is run, and what an engine opens it from."""
+
+    #: In the cache; what :attr:`EngineRow.convert` wrote lies there, and nothing else does.
+    folder: Path
+    #: Gives the module; what an engine does without it takes no PyTorch.
+    module: Callable[[], nn.Module]
+    device: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One engine that can run a network."""
+
+    name: str
+    #: The package that runs it. Its version is part of the key of what is kept.
+    package: str
+    runs_on: Callable[[str], bool]
+    #: The precisions that are quick on a device, the quickest first; float32 is the last.
+    precisions: Callable[[str], Sequence[Precision]]
+    open: Callable[[Place, Precision], Engine]
+    #: Writes into the place's folder what ``open`` reads; None: it runs the module itself.
+    convert: Callable[[Place], None] | None = None
+
+
+def _openvino_convert(place: Place) -> None:
+    write_openvino(to_onnx(place.module(), place.height, place.width), place.folder / _MODEL)
+
+
+def _openvino_open(place: Place, precision: Precision) -> Engine:
+    return OpenVinoEngine(place.folder / _MODEL, precision, place.height, place.width)
+
+
+def _pytorch_precisions(device: str) -> Sequence[Precision]:
+    fast = fast_precision(device)
+    return (fast,) if fast == "f32" else (fast, "f32")
+
+
+def _pytorch_open(place: Place, precision: Precision) -> Engine:
+    return TorchEngine(place.module(), place.device, place.height, place.width, precision)
+
+
+#: The order in which they are tried. A new one is a module beside this one and a row here; the
+#: last runs on every device, and its float32 is what all others must agree with.
+ENGINES: tuple[EngineRow, ...] = (
+    EngineRow(
+        "OpenVINO", "openvino", lambda device: device == "cpu", lambda device: precisions_here(),
+        _openvino_open, _openvino_convert,
+    ),
+    EngineRow(
+        "PyTorch", "torch", lambda device: True, _pytorch_precisions, _pytorch_open
+    ),
+)  # fmt: skip
+_REFERENCE = ENGINES[-1]
+
+
+def engines_here(device: str) -> tuple[EngineRow, ...]:
+    """The engines that are installed and run on a device, in the order of :data:`ENGINES`."""
+    return tuple(
+        row
+        for row in ENGINES
+        if row is _REFERENCE
+        or (row.runs_on(device) and importlib.util.find_spec(row.package) is not None)
+    )
 
 
 @dataclass(frozen=True)
@@ -93,22 +164,26 @@ def build_engine(
     device = resolve_device(device)
     entry_key = _entry_key(key, height, width, device, exact)
     folder = cache.find(_KIND, entry_key)
-    module: nn.Module | None = None
+
+    @functools.cache
+    def module() -> nn.Module:
+        return make_module()
+
     if folder is None:
-        module = make_module()
+        module()
 
         def build(made: Path) -> None:
-            choice = _choose(module, made, device, height, width, exact, progress)
+            choice = _choose(Place(made, module, device, height, width), exact, progress)
             (made / _FACTS).write_text(json.dumps(asdict(choice)), "utf-8")
 
         folder = cache.entry(_KIND, entry_key, build)
-    choice = _recorded(folder)
-    if module is None:
+        choice = _recorded(folder)
+    else:
+        choice = _recorded(folder)
         for note in choice.notes:
             progress.note(note)
-    if choice.engine == _OPENVINO:
-        return OpenVinoEngine(folder / _MODEL, choice.precision, height, width)
-    return TorchEngine(module or make_module(), device, height, width, choice.precision)
+    row = next(row for row in ENGINES if row.name == choice.engine)
+    return row.open(Place(folder, module, device, height, width), choice.precision)
 
 
 def recorded_engine(
@@ -122,8 +197,7 @@ def recorded_engine(
 
 def _entry_key(key: str, height: int, width: int, device: str, exact: bool) -> str:
     on_cpu = device == "cpu"
-    openvino = on_cpu and importlib.util.find_spec("openvino") is not None
-    library = "openvino" if openvino else "torch"
+    library = engines_here(device)[0].package
     return cache.text_digest(
         key,
         f"{height} x {width}",
@@ -151,27 +225,19 @@ def _recorded(folder: Path) -> _Choice:
 # --- choosing -----------------------------------------------------------------------------
 
 
-def _choose(
-    module: nn.Module,
-    folder: Path,
-    device: str,
-    height: int,
-    width: int,
-    exact: bool,
-    progress: Progress,
-) -> _Choice:
-    """The first engine in line that agrees with float32; OpenVINO's network into ``folder``."""
+def _choose(place: Place, exact: bool, progress: Progress) -> _Choice:
+    """The first engine in line that agrees with float32; what it reads into the folder."""
     notes: list[str] = []
 
     def say(sentence: str) -> None:
         notes.append(sentence)
         progress.note(sentence)
 
-    images = check_images(height, width)
+    images = check_images(place.height, place.width)
 
     @functools.cache
     def reference() -> NDArray[np.float32]:
-        return TorchEngine(module, "cpu", height, width, "f32")(images)
+        return _REFERENCE.open(replace(place, device="cpu"), "f32")(images)
 
     def agrees(engine: Engine) -> bool:
         found = difference(engine(images), reference())
@@ -179,46 +245,44 @@ def _choose(
             say(_disagreement(engine.name, found))
         return found.acceptable
 
+    rows = engines_here(place.device)
     with progress.stage("Preparing the network", None):
-        if device == "cpu" and importlib.util.find_spec("openvino") is not None:
-            model = folder / _MODEL
-            if _convert(module, model, height, width, say):
-                for precision in ("f32",) if exact else precisions_here():
+        for row in rows[:-1]:
+            if _convert(row, place, rows[rows.index(row) + 1].name, say):
+                for precision in ("f32",) if exact else row.precisions(place.device):
                     try:
-                        engine: Engine = OpenVinoEngine(model, precision, height, width)
+                        engine = row.open(place, precision)
                         agreed = agrees(engine)
                     except RuntimeError as error:  # no kernel of this precision on this processor
                         reason = _reason(error)
-                        say(f"OpenVINO {precision} does not run here ({reason}); the next engine "
-                            "is tried.")
+                        say(f"{row.name} {precision} does not run here ({reason}); the next "
+                            "engine is tried.")
                         continue
                     if agreed:
-                        return _Choice(_OPENVINO, precision, engine.name, tuple(notes))
-            for file in (model, model.with_suffix(".bin")):
-                file.unlink(missing_ok=True)
-        precision = "f32" if exact else fast_precision(device)
-        engine = TorchEngine(module, device, height, width, precision)
-        if precision != "f32" and not agrees(engine):
-            precision = "f32"
-            engine = TorchEngine(module, device, height, width, precision)
-        return _Choice(_PYTORCH, precision, engine.name, tuple(notes))
+                        return _Choice(row.name, precision, engine.name, tuple(notes))
+            for file in place.folder.iterdir():
+                file.unlink()
+        for precision in ("f32",) if exact else _REFERENCE.precisions(place.device):
+            engine = _REFERENCE.open(place, precision)
+            if precision == "f32" or agrees(engine):
+                break
+        return _Choice(_REFERENCE.name, precision, engine.name, tuple(notes))
 
 
-def _convert(
-    module: nn.Module, file: Path, height: int, width: int, say: Callable[[str], None]
-) -> bool:
-    """Write the network for OpenVINO; False where it cannot take it.
+def _convert(row: EngineRow, place: Place, following: str, say: Callable[[str], None]) -> bool:
+    """Write what an engine reads; False where it cannot take the network.
 
     Raises:
         OSError: the disk is full, or fails: that says nothing of the network.
         TellapartError: memory is too small.
     """
     try:
-        write_openvino(to_onnx(module, height, width), file)
+        if row.convert is not None:
+            row.convert(place)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # exporter and reader raise many kinds
-        say(f"OpenVINO cannot take this network ({_reason(error)}); PyTorch runs it.")
+        say(f"{row.name} cannot take this network ({_reason(error)}); {following} runs it.")
         return False
     return True
 

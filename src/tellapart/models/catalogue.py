@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import RecipeError, WeightsError
-from tellapart.models.known import KNOWN
+from tellapart.models.known import KNOWN, KnownNetwork
 from tellapart.models.weights import (
     cached_names,
     canonical_name,
@@ -70,24 +70,8 @@ def backbone_info(name: str, weights: str = "auto") -> BackboneInfo:
     row = source.package
     known = KNOWN.get(name)
     if known is None and row is not None:
-        known = KNOWN[name.removesuffix(".in1k")]
-    if known is None:
-        from tellapart.models.backbone import Backbone
-
-        network = create_network_without_memory(name)
-        cut = Backbone(network, "pooled")
-        configuration = pretrained_configuration(name)
-        return BackboneInfo(
-            name=name,
-            parameters=_count(cut),
-            feature_size=cut.feature_size,
-            size=configuration.input_size[-1],
-            interpolation=configuration.interpolation,
-            mean=tuple(configuration.mean),
-            std=tuple(configuration.std),
-            licence=configuration.license or "unknown",
-            weights_source=source.description,
-        )
+        known = KNOWN.get(name.removesuffix(".in1k"))
+    known = known or _said_by_timm(name)
     return BackboneInfo(
         name=name,
         parameters=known.parameters,
@@ -98,6 +82,25 @@ def backbone_info(name: str, weights: str = "auto") -> BackboneInfo:
         std=row.std if row else known.std,
         licence=row.licence if row else known.licence,
         weights_source=source.description,
+    )
+
+
+def _said_by_timm(name: str) -> KnownNetwork:
+    """What timm says of a network that is not in :data:`tellapart.models.known.KNOWN`."""
+    from tellapart.models.backbone import Backbone
+
+    cut = Backbone(create_network_without_memory(name), "pooled")
+    configuration = pretrained_configuration(name)
+    return KnownNetwork(
+        parameters=_count(cut),
+        feature_size=cut.feature_size,
+        size=configuration.input_size[-1],
+        interpolation=configuration.interpolation,
+        mean=tuple(configuration.mean),
+        std=tuple(configuration.std),
+        licence=configuration.license or "unknown",
+        hub="",
+        url="",
     )
 
 
@@ -148,6 +151,8 @@ def _row(name: str, *, count: bool) -> BackboneRow:
 
         configuration = pretrained_configuration(name)
         size, licence = configuration.input_size[-1], configuration.license or "unknown"
+        if source.package is not None:
+            size, licence = source.package.size, source.package.licence
         parameters = (
             _count(Backbone(create_network_without_memory(name), "pooled")) if count else None
         )

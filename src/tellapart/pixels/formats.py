@@ -8,7 +8,9 @@ brings both. :func:`missing_reader` says it where they are not here.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from threading import Lock
@@ -25,12 +27,56 @@ from PIL import (
     WebPImagePlugin,
 )
 
-#: Formats that Pillow opens for us. (Importing their plugins by name also spares Pillow's
-#: search through all it has.)
-FORMATS = tuple(
-    str(plugin.format)
+_BRANDS_AVIF = frozenset({b"avif", b"avis"})
+_BRANDS_HEIC = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
+
+
+@dataclass(frozen=True)
+class PictureFormat:
+    """One format of pictures that is read."""
+
+    name: str
+    #: In small letters, without the dot.
+    extensions: tuple[str, ...]
+    #: Whether a file's first bytes (32 are enough) are those of the format.
+    is_announced: Callable[[bytes], bool]
+    #: What Pillow calls it in the pictures that it opens.
+    pillow_names: tuple[str, ...]
+    #: Whether every installation of Pillow reads it; else see :func:`missing_reader`.
+    is_always_read: bool = True
+
+
+def _starts(*starts: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(starts)
+
+
+def _is_webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def _is_ppm(head: bytes) -> bool:
+    return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\t", b"\n", b"\r")
+
+
+def _is_of_brand(brands: frozenset[bytes]) -> Callable[[bytes], bool]:
+    """Whether a file of the ISO base media format says that it is one of these."""
+
+    def is_announced(head: bytes) -> bool:
+        if head[4:8] != b"ftyp":
+            return False
+        length = max(16, min(int.from_bytes(head[:4], "big"), len(head)))
+        told = {head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))}
+        return bool(told & brands)
+
+    return is_announced
+
+
+_JPEG = (str(JpegImagePlugin.JpegImageFile.format), "MPO")
+_PNG, _WEBP, _BMP, _GIF, _TIFF, _PPM = (
+    (str(plugin.format),)
     for plugin in (
-        JpegImagePlugin.JpegImageFile,
         PngImagePlugin.PngImageFile,
         WebPImagePlugin.WebPImageFile,
         BmpImagePlugin.BmpImageFile,
@@ -39,23 +85,38 @@ FORMATS = tuple(
         PpmImagePlugin.PpmImageFile,
     )
 )
-#: Extensions of formats that need more than every installation has -> their names here.
-PHONE_EXTENSIONS: dict[str, str] = {"heic": "HEIC", "heif": "HEIC", "hif": "HEIC", "avif": "AVIF"}
-
-_BRANDS_AVIF = frozenset({b"avif", b"avis"})
-_BRANDS_HEIC = frozenset(
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+#: A new one is a row here; of two that could both be meant, the first is. (Importing Pillow's
+#: plugins by name also spares its search through all it has.)
+PICTURE_FORMATS = (
+    PictureFormat("JPEG", ("jpg", "jpeg", "jpe", "jfif"), _starts(b"\xff\xd8\xff"), _JPEG),
+    PictureFormat("PNG", ("png",), _starts(b"\x89PNG\r\n\x1a\n"), _PNG),
+    PictureFormat("GIF", ("gif",), _starts(b"GIF8"), _GIF),
+    PictureFormat("BMP", ("bmp", "dib"), _starts(b"BM"), (*_BMP, "DIB")),
+    PictureFormat(
+        "TIFF", ("tif", "tiff"), _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _TIFF
+    ),
+    PictureFormat("WebP", ("webp",), _is_webp, _WEBP),
+    PictureFormat("PPM", ("ppm", "pgm", "pbm", "pnm"), _is_ppm, _PPM),
+    PictureFormat("AVIF", ("avif",), _is_of_brand(_BRANDS_AVIF), ("AVIF",), is_always_read=False),
+    PictureFormat(
+        "HEIC", ("heic", "heif", "hif"), _is_of_brand(_BRANDS_HEIC), ("HEIF",),
+        is_always_read=False,
+    ),
+)  # fmt: skip
+#: Extension -> name of its format.
+EXTENSIONS: dict[str, str] = {
+    extension: row.name for row in PICTURE_FORMATS for extension in row.extensions
+}
+IMAGE_EXTENSIONS = frozenset(EXTENSIONS)
+#: Pictures that a person would expect to be read and that are not; worth a sentence of their own.
+OTHER_PICTURES = frozenset(
+    {
+        *("jxl", "jp2", "svg", "psd"),
+        *("raw", "cr2", "cr3", "nef", "arw", "dng", "orf"),
+    }
 )
-_STARTS = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
-)
+#: What Pillow opens for us wherever it is.
+FORMATS = tuple(row.pillow_names[0] for row in PICTURE_FORMATS if row.is_always_read)
 
 
 class UnreadableImage(Exception):
@@ -77,26 +138,12 @@ class UnreadableImage(Exception):
 def identify(head: bytes) -> str | None:
     """The format that a file's first bytes (32 are enough) announce.
 
-    ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF``, ``PPM``, ``HEIC``, ``AVIF`` or None.
+    A name of :data:`PICTURE_FORMATS`, or None.
 
     >>> identify(b"\\xff\\xd8\\xff\\xe0")
     'JPEG'
     """
-    for start, name in _STARTS:
-        if head.startswith(start):
-            return name
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\t", b"\n", b"\r"):
-        return "PPM"
-    if head[4:8] == b"ftyp":
-        length = max(16, min(int.from_bytes(head[:4], "big"), len(head)))
-        brands = {head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))}
-        if brands & _BRANDS_AVIF:
-            return "AVIF"
-        if brands & _BRANDS_HEIC:
-            return "HEIC"
-    return None
+    return next((row.name for row in PICTURE_FORMATS if row.is_announced(head)), None)
 
 
 @cache

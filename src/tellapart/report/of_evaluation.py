@@ -259,12 +259,13 @@ def figures_of(
     readings = describe_figures(metrics, history=history, best_epoch=best_epoch)
     figures = []
     for name, figure in made.items():
-        reading = readings[name]
+        title = name.replace("_", " ").capitalize().replace("Roc", "ROC curve")
+        reading = readings.get(name, f"{title}.")
         svg, png = save_figure(figure, folder, f"{prefix}{name}", reading)
         figures.append(
             Figure(
                 name=f"{prefix}{name}",
-                title=name.replace("_", " ").capitalize().replace("Roc", "ROC curve"),
+                title=title,
                 image=svg.read_text("utf-8"),
                 png=png.read_bytes(),
                 reading=reading,

@@ -55,7 +55,7 @@ SAMPLES = 48
 def write_run_report(
     run: Run,
     predictions: Mapping[str, Predictions],
-    cache: PixelCache,
+    images: PixelCache,
     splits: Splits,
     seconds: Mapping[str, float],
 ) -> None:
@@ -113,7 +113,7 @@ def write_run_report(
         data_facts=_data_facts(run, splits),
         data_counts=_counts(run),
         data_problems=_problems(run.info.data.left_out),
-        samples=_samples(splits, cache),
+        samples=_samples(splits, images),
         figures=[figure for figure in figures if figure not in curves],
         history_figures=curves,
         history=_history(history),
@@ -132,7 +132,7 @@ def write_evaluation_report(
     run: Run,
     predictions: Predictions,
     metrics: Metrics,
-    cache: PixelCache,
+    images: PixelCache,
     folder: Path,
     *,
     warnings: Sequence[str] = (),
@@ -166,13 +166,13 @@ def write_evaluation_report(
         data_facts=Facts(
             "The images",
             [
-                ("Folder", str(cache.table.root)),
+                ("Folder", str(images.table.root)),
                 ("Images used", f"{len(predictions):,}"),
                 ("Without a label", f"{metrics.unlabelled:,}"),
-                ("Left out", f"{len(cache.table.problems):,}"),
+                ("Left out", f"{len(images.table.problems):,}"),
             ],
         ),
-        data_problems=_problems(cache.table.problems),
+        data_problems=_problems(images.table.problems),
         per_class=per_class_table(metrics, predictions.part) if labelled else None,
         confusion=confusion_of(metrics) if labelled else None,
         confusions=confusions_of(metrics) if labelled else None,
@@ -182,9 +182,11 @@ def write_evaluation_report(
             *tables_of(validation, predictions, temperature=run.info.temperature),
         ],
         galleries=galleries_of(
-            predictions, lambda path: cache.table.root / path, "all are in the CSV beside this page"
+            predictions,
+            lambda path: images.table.root / path,
+            "all are in the CSV beside this page",
         ),
-        notes=list(cache.table.sentences),
+        notes=list(images.table.sentences),
         footer=f"tellapart {run.info.tellapart}",
     )
     path = folder / "report.html"
@@ -246,7 +248,7 @@ def _problems(left_out: Sequence[LeftOut | Problem]) -> Table | None:
     return Table("Files that were left out", [Column("File"), Column("Why")], rows)
 
 
-def _samples(splits: Splits, cache: PixelCache) -> Gallery:
+def _samples(splits: Splits, images: PixelCache) -> Gallery:
     """A few training images of each class, as the network sees them."""
     table = splits.table
     each = max(2, min(8, SAMPLES // len(table.classes)))
@@ -257,7 +259,7 @@ def _samples(splits: Splits, cache: PixelCache) -> Gallery:
         rows = train[table.labels[train] == label]
         for row in random.permutation(rows)[:each].tolist():
             pictures.append(
-                Picture(make_thumbnail(cache.pixels[row]), path=table.paths[row], true=name)
+                Picture(make_thumbnail(images.pixels[row]), path=table.paths[row], true=name)
             )
     return Gallery(
         "samples",

@@ -92,12 +92,9 @@ class Plateau:
         """
         if self.settings is None:
             return False
-        if validation_loss < self.best - self.settings.minimum_change:
-            self.best, self.wait = validation_loss, 0
-            return False
-        self.wait += 1
+        waited = _wait(self, validation_loss, self.settings.minimum_change)
         lowest = self.settings.minimum_learning_rate / self.learning_rate
-        if self.wait < self.settings.patience or self.scale <= lowest:
+        if waited < self.settings.patience or self.scale <= lowest:
             return False
         self.scale = max(self.scale * self.settings.factor, lowest)
         self.wait = 0
@@ -116,8 +113,14 @@ class Patience:
         """Count an epoch; returns whether training should stop."""
         if self.settings is None:
             return False
-        if validation_loss < self.best - self.settings.minimum_change:
-            self.best, self.wait = validation_loss, 0
-            return False
-        self.wait += 1
-        return self.wait >= self.settings.patience
+        waited = _wait(self, validation_loss, self.settings.minimum_change)
+        return waited >= self.settings.patience
+
+
+def _wait(rule: Plateau | Patience, validation_loss: float, minimum_change: float) -> int:
+    """Count an epoch: how many there were in a row, up to this one, without progress."""
+    if validation_loss < rule.best - minimum_change:
+        rule.best, rule.wait = validation_loss, 0
+    else:
+        rule.wait += 1
+    return rule.wait

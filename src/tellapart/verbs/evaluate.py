@@ -153,14 +153,14 @@ def evaluate(
         label_column=label_column,
     )
     table = read_unlabelled(source.folder, progress) if foreign else source.read(progress)
-    cache = source.pixels(table, classifier.preprocessing, progress=progress)
+    images = source.pixels(table, classifier.preprocessing, progress=progress)
     far: NDArray[np.bool_] | None = None
     if detector is not None:
-        answers, features = classifier.probabilities_and_features(cache.pixels, progress=progress)
+        answers, features = classifier.probabilities_and_features(images.pixels, progress=progress)
         far = detector.is_unknown(features)
     else:
-        answers = classifier.probabilities(cache.pixels, progress=progress)
-    rows_of = _parts_of(cache.table, source.display_name)
+        answers = classifier.probabilities(images.pixels, progress=progress)
+    rows_of = _parts_of(images.table, source.display_name)
     found: dict[str, Predictions] = {}
     metrics: dict[str, Metrics] = {}
     unknown: dict[str, Number] = {}
@@ -168,18 +168,18 @@ def evaluate(
         found[part] = Predictions(
             part=part,
             classes=classifier.classes,
-            paths=tuple(cache.table.paths[row] for row in rows.tolist()),
-            labels=np.full(len(rows), -1) if foreign else cache.table.labels[rows],
+            paths=tuple(images.table.paths[row] for row in rows.tolist()),
+            labels=np.full(len(rows), -1) if foreign else images.table.labels[rows],
             probabilities=answers[rows],
         )
         metrics[part] = evaluate_predictions(found[part], seed=opened.recipe.seed)
         if far is not None:
             unknown[part] = proportion(int(far[rows].sum()), len(rows), "there are no images")
-    warnings = _warnings(opened, cache, rows_of, unknown, foreign)
+    warnings = _warnings(opened, images, rows_of, unknown, foreign)
     place = write_folder(
         opened.path / "evaluations" / source.display_name,
         {"source": str(source.folder)},
-        lambda folder: _write(opened, folder, found, metrics, cache, warnings, unknown),
+        lambda folder: _write(opened, folder, found, metrics, images, warnings, unknown),
     )
     return Evaluation(
         opened.path, metrics, found, place / "report.html", tuple(warnings), unknown
@@ -202,7 +202,7 @@ def _write(
     place: Path,
     found: Mapping[str, Predictions],
     metrics: Mapping[str, Metrics],
-    cache: PixelCache,
+    images: PixelCache,
     warnings: Sequence[str],
     unknown: Mapping[str, Number],
 ) -> None:
@@ -217,7 +217,7 @@ def _write(
     write_json(place / "metrics.json", content)
     main, *others = found
     write_evaluation_report(
-        run, found[main], metrics[main], cache, place,
+        run, found[main], metrics[main], images, place,
         warnings=warnings, unknown=unknown.get(main),
         others={part: metrics[part] for part in others},
     )
@@ -225,7 +225,7 @@ def _write(
 
 def _warnings(
     run: Run,
-    cache: PixelCache,
+    images: PixelCache,
     rows_of: Mapping[str, NDArray[np.int64]],
     unknown: Mapping[str, Number],
     foreign: bool,
@@ -237,7 +237,7 @@ def _warnings(
             seen[part].add(digest)
     warnings = []
     for part, rows in rows_of.items():
-        digests = [cache.digests[row] for row in rows.tolist()]
+        digests = [images.digests[row] for row in rows.tolist()]
         for own, verb in (("train", "trained on"), ("validation", "chosen with")):
             count = sum(digest in seen[own] for digest in digests)
             if count:

@@ -178,7 +178,7 @@ def explain(
             f"{len(files) or count}; give fewer."
         )
     inside = Inside(classifier)
-    shown = layer_named(layer, inside.layers) if layer else layer_to_show(
+    chosen = layer_named(layer, inside.layers) if layer else layer_to_show(
         inside.layers, inside.height
     )
     data, missing = _open_images(opened, classifier, required=not files, progress=progress)
@@ -196,10 +196,10 @@ def explain(
 
     def write(folder: Path) -> None:
         figures = _network_figures(inside, folder)
-        if shown is not None and found:
+        if chosen is not None and found:
             first = found[0].subject
-            maps = feature_maps(inside.network, first.pixels, shown)
-            figures.append(feature_map_figure(maps, first.pixels, shown.name, first.path, folder))
+            maps = feature_maps(inside.network, first.pixels, chosen)
+            figures.append(feature_map_figure(maps, first.pixels, chosen.name, first.path, folder))
         if data is not None:
             figures.extend(_map(opened, classifier, data, folder, progress))
         overlays.extend(write_explanation_report(
@@ -238,11 +238,11 @@ def explain(
 class _Data:
     """The run's own images: prepared pixels, and the row of each by its path."""
 
-    cache: PixelCache
+    images: PixelCache
     rows: dict[str, int]
 
     def subject(self, path: str, label: int) -> Subject:
-        return Subject(path, np.asarray(self.cache.pixels[self.rows[path]]), label)
+        return Subject(path, np.asarray(self.images.pixels[self.rows[path]]), label)
 
 
 def _open_images(
@@ -344,15 +344,15 @@ def _with_neighbours(
         return list(found)
     train = [path for part, _, path in load_images(run.images_file) if part == "train"]
     rows = np.array([data.rows[path] for path in train if path in data.rows], dtype=np.int64)
-    vectors = vectors_of_all(classifier, data.cache, progress=progress)
+    vectors = vectors_of_all(classifier, data.images, progress=progress)
     queries = vectors_of(classifier, np.stack([e.subject.pixels for e in found]))
     order, distances = nearest(queries, vectors[rows], NEIGHBOURS)
-    paths, labels = data.cache.table.paths, data.cache.table.labels
+    paths, labels = data.images.table.paths, data.images.table.labels
     return [
         replace(
             explanation,
             neighbours=[
-                Neighbour(paths[row], np.asarray(data.cache.pixels[row]), int(labels[row]), far)
+                Neighbour(paths[row], np.asarray(data.images.pixels[row]), int(labels[row]), far)
                 for row, far in zip(rows[near].tolist(), away.tolist(), strict=True)
             ],
         )
@@ -381,18 +381,18 @@ def _map(
         there = np.sort(random.permutation(there)[:MAXIMUM_POINTS])
     if len(there) < 3:
         return []
-    shown = predictions.select(there)
-    rows = [data.rows[path] for path in shown.paths]
-    vectors = vectors_of_all(classifier, data.cache, progress=progress)
+    drawn = predictions.select(there)
+    rows = [data.rows[path] for path in drawn.paths]
+    vectors = vectors_of_all(classifier, data.images, progress=progress)
     with progress.stage("Map of the features", len(rows), "images"):
         points: NDArray[np.float64] = embed(vectors[rows], seed=run.recipe.seed)
-    wrong = shown.labelled & ~shown.correct
-    return [map_figure(points, shown.labels, classifier.classes, part, wrong, folder)]
+    wrong = drawn.labelled & ~drawn.correct
+    return [map_figure(points, drawn.labels, classifier.classes, part, wrong, folder)]
 
 
 def _facts(run: Run, data: _Data | None) -> Facts:
     preprocessing = Preprocessing.from_dict(run.info.preprocessing)
-    images = f"{len(data.cache):,}" if data else "not there any more"
+    images = f"{len(data.images):,}" if data else "not there any more"
     return Facts(
         "The run",
         [
