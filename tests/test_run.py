@@ -57,7 +57,7 @@ def make(folder: Path) -> Path:
 def test_a_run_opens_with_what_was_saved(tmp_path: Path) -> None:
     run = open_run(make(tmp_path / "run"))
     assert run.classes == ("a", "b")
-    assert run.info == replace(INFO, status=COMPLETE)
+    assert replace(run.info, files={}) == replace(INFO, status=COMPLETE)
     assert run.recipe == load_recipe("auto")
     assert open_run(run).info == run.info
 
@@ -110,6 +110,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, content: str | None, message:
 
 def changed(run: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     content = json.loads((run / "run.json").read_text("utf-8"))
+    del content["digest"]  # as older versions wrote it: only the form is checked
     change(content)
     (run / "run.json").write_text(json.dumps(content), "utf-8")
     return run
