@@ -85,8 +85,7 @@ def _plain_data(text: str) -> Any:
     try:
         for event in yaml.parse(text, yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
-                raise ValueError(f"line {line} has an alias (*name), which recipes cannot have.")
+                raise ValueError(f"it has an alias (*{event.anchor}), which recipes cannot have.")
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > MAXIMUM_DEPTH:

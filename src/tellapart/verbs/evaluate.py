@@ -135,7 +135,8 @@ def evaluate(
                 "effect without a folder of new images; name one: 'tellapart evaluate RUN FOLDER'."
             )
         predictions = {
-            part: load_predictions(opened.intact(opened.predictions_file(part))) for part in opened.parts
+            part: load_predictions(opened.intact(opened.predictions_file(part)))
+            for part in opened.parts
         }
         stored = metrics_from_json(opened.metrics)
         return Evaluation(opened.path, stored, predictions, opened.report)
