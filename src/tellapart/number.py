@@ -51,7 +51,7 @@ class Number:
         """
         values = content["value"], content.get("low"), content.get("high")
         for value in values:
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
                 raise TypeError(f"{value!r:.40} is no number")
         texts = content.get("reason", ""), content.get("note", "")
         return cls(*values, content.get("method"), *texts)
