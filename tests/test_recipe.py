@@ -399,3 +399,37 @@ def test_scratch_recipes_name_networks_that_exist() -> None:
         if isinstance(model, ScratchModel):
             assert model.network in NETWORKS, name
             assert set(model.options) <= set(NETWORKS[model.network].options), name
+
+
+@pytest.mark.parametrize(
+    ("addition", "said"),
+    [
+        ("a: &a [x, x]\nb: [*a, *a]\n", "has an alias"),
+        ("deep: " + "[" * 60 + "]" * 60 + "\n", "more than 40 levels deep"),
+        ("deep: " + "[" * 20_000, "levels deep"),
+        ("long: " + "x" * 300_000 + "\n", "256 KB"),
+        ("odd: !!timestamp x\n", "not valid YAML"),
+        ("odd: !!int text\n", "not valid YAML"),
+        ("odd: 2026-99-99\n", "not valid YAML"),
+        ("odd: !!python/object/apply:os.system [id]\n", "not valid YAML"),
+    ],
+)
+def test_yaml_that_is_no_plain_data_is_refused_in_a_short_sentence(
+    tmp_path: Path, addition: str, said: str
+) -> None:
+    (tmp_path / "x.yaml").write_text(recipe_to_yaml(load_recipe("probe")) + addition)
+    with pytest.raises(RecipeError, match=said) as caught:
+        load_recipe(tmp_path / "x.yaml")
+    assert len(str(caught.value)) < 1000
+    value = addition.partition(": ")[2].strip()
+    if "alias" not in said:
+        with pytest.raises(RecipeError) as caught:
+            apply_settings(load_recipe("probe"), [f"training.epochs={value}"])
+        assert len(str(caught.value)) < 1000
+
+
+def test_thousands_of_unknown_keys_are_counted_not_listed() -> None:
+    text = "".join(f"key{number}: 1\n" for number in range(5000))
+    with pytest.raises(RecipeError, match=r"There are 4,98\d more mistakes") as caught:
+        parse_recipe(recipe_to_yaml(load_recipe("probe")) + text, "x")
+    assert len(str(caught.value)) < 20_000

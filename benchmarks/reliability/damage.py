@@ -203,6 +203,8 @@ class Attack:
         tally = Tally()
         way_name = "well-formed" if well_formed else "random"
         for kind, file, way, change, use in self.plan(count, well_formed, random):
+            if self.bench.is_late:
+                break
             self.bench.restore("whole")
             content = file.read_bytes()
             if change is None:

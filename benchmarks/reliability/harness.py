@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -204,7 +205,10 @@ class Starter:
 class Bench:
     """A case folder at a fixed path, its snapshots, and starts in it."""
 
-    def __init__(self, folder: Path, starter: Starter, weights: Path) -> None:
+    def __init__(
+        self, folder: Path, starter: Starter, weights: Path, deadline: float = math.inf
+    ) -> None:
+        self.deadline = deadline
         self.folder = folder
         self.weights = weights
         self.case = folder / "case"
@@ -219,6 +223,11 @@ class Bench:
             (self.case / name).mkdir(parents=True)
         make_data(self.case / "data")
         shutil.copyfile(self.weights, self.case / WEIGHTS)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether no further case is to begin; counts then say how many there were."""
+        return time.monotonic() > self.deadline
 
     def keep(self, name: str) -> None:
         """Remember the case as it is."""
@@ -381,6 +390,7 @@ def arguments(text: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")
+    parser.add_argument("--minutes", type=float, help="begin no case later than this")
     parser.add_argument("--work", type=Path, help="where cases are made; none: a temporary folder")
     parser.add_argument("--json", type=Path, help="write the counts here as well")
     parser.add_argument("--cold", action="store_true", help="a fresh interpreter for each start")
@@ -397,6 +407,8 @@ class Campaign:
     cold: bool = False
     plant: Path | None = None
     seed: int = 0
+    #: ``time.monotonic()`` after which no case begins.
+    deadline: float = math.inf
 
     def each(self, jobs: Iterable[tuple[str, Callable[[Bench], Tally]]]) -> Tally:
         """Do the jobs, ``workers`` at a time, each on a bench of its own."""
@@ -411,7 +423,7 @@ class Campaign:
             try:
                 starter.make_weights(weights)
                 started = time.monotonic()
-                done = work(Bench(folder, starter, weights))
+                done = work(Bench(folder, starter, weights, self.deadline))
                 spent = time.monotonic() - started
                 print(f"{name}: {dict(done.counts)} ({spent:.0f} s)", flush=True)
                 return done
@@ -430,7 +442,8 @@ def campaign_of(given: argparse.Namespace) -> Campaign:
         given.work.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="tellapart-reliability-", dir=given.work))
     work.chmod(0o755)
-    return Campaign(work, given.workers, given.cold, given.plant, given.seed)
+    deadline = time.monotonic() + 60 * given.minutes if given.minutes else math.inf
+    return Campaign(work, given.workers, given.cold, given.plant, given.seed, deadline)
 
 
 def finish(

@@ -205,6 +205,8 @@ def attack_pictures(bench: Bench, count: int, seed: int) -> Tally:
     attack = Pictures(bench, tally)
     attack.predict(whole, "whole pictures")
     for number, first in enumerate(range(0, count, BATCH)):
+        if bench.is_late:
+            break
         files = {}
         for index in range(first, min(count, first + BATCH)):
             name, content = mutated_picture(whole, random)
@@ -258,6 +260,8 @@ def attack_texts(bench: Bench, count: int, seed: int, bombs_too: bool = False) -
     outside = Outside(bench)
     large = [make for make in recipe_bombs(own) for _ in range(2)] if bombs_too else []
     for number in range(-len(large), count):
+        if bench.is_late:
+            break
         folder = cleared(bench)
         turn = number % 5 if number >= 0 else number % 2
         if turn in (0, 1):
@@ -316,6 +320,8 @@ def attack_archives(bench: Bench, count: int, seed: int) -> Tally:
     random = np.random.default_rng([seed, 3])
     outside = Outside(bench)
     for number in range(count):
+        if bench.is_late:
+            break
         folder = cleared(bench)
         content = made_archive(random, outside.folder)
         (folder / "images.zip").write_bytes(content)

@@ -45,11 +45,16 @@ class Number:
         >>> Number.from_json({"value": None, "low": None, "high": None, "method": None,
         ...                   "reason": "one class only"}).reason
         'one class only'
+
+        Raises:
+            KeyError, TypeError: the content is no number.
         """
-        return cls(
-            content["value"], content.get("low"), content.get("high"), content.get("method"),
-            content.get("reason", ""), content.get("note", ""),
-        )  # fmt: skip
+        values = content["value"], content.get("low"), content.get("high")
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
+                raise TypeError(f"{value!r:.40} is no number")
+        texts = content.get("reason", ""), content.get("note", "")
+        return cls(*values, content.get("method"), *texts)
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in ``metrics.json``: a "note" where there is one, a "reason" for None.

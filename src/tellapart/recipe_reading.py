@@ -18,7 +18,13 @@ from pydantic import ValidationError
 
 from tellapart.errors import RecipeError
 from tellapart.recipe import Recipe, Section
-from tellapart.wording import did_you_mean, listed, nearest, quoted
+from tellapart.wording import did_you_mean, listed, nearest, quoted, shortened, shown
+
+#: A recipe has a few kilobytes and a few levels; more is a mistake, or meant to do harm.
+MAXIMUM_BYTES = 256 << 10
+MAXIMUM_DEPTH = 40
+#: Mistakes that a message tells, and characters of each and of a value in it.
+_MOST_PROBLEMS, _LONGEST_PROBLEM, _LONGEST_VALUE = 20, 600, 100
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -40,7 +46,14 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         try:
-            return parse_recipe(path.read_text("utf-8"), source=str(path))
+            with path.open("rb") as file:
+                content = file.read(MAXIMUM_BYTES + 1)
+            if len(content) > MAXIMUM_BYTES:
+                raise RecipeError(
+                    f"The recipe {path} is larger than {MAXIMUM_BYTES >> 10} KB, which no recipe "
+                    "is; give the right file."
+                )
+            return parse_recipe(content.decode("utf-8"), source=str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
     hint = did_you_mean(str(name_or_path), names)
@@ -52,12 +65,42 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 def parse_recipe(text: str, source: str) -> Recipe:
     """Make a Recipe of YAML text; ``source`` names it in messages."""
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content = _plain_data(text)
+    except ValueError as error:
         raise RecipeError(f"The recipe {source} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"The recipe {source} must be a YAML mapping of keys to values.")
     return validate_recipe(content, source)
+
+
+def _plain_data(text: str) -> Any:
+    """Read YAML without aliases, whose copies multiply, and of bounded size and depth.
+
+    Raises:
+        ValueError: it is no such YAML; the message says why, in one line.
+    """
+    if len(text) > MAXIMUM_BYTES:
+        raise ValueError(f"it is longer than {MAXIMUM_BYTES >> 10} KB.")
+    depth = 0
+    try:
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"it has an alias (*{event.anchor}), which recipes cannot have.")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAXIMUM_DEPTH:
+                raise ValueError(f"it is more than {MAXIMUM_DEPTH} levels deep.")
+        return yaml.safe_load(text)
+    except RecursionError as error:
+        raise ValueError("it is too deep.") from error
+    # A scalar with the mark of a kind that it is not (``!!timestamp x``) raises what it likes.
+    except (yaml.YAMLError, TypeError, AttributeError, LookupError, OverflowError) as error:
+        raise ValueError(_short(str(error) or type(error).__name__)) from error
+
+
+def _short(text: str, most: int = _LONGEST_PROBLEM) -> str:
+    """A text on one line, cut where it is long."""
+    return shortened(shown(" ".join(text[: 10 * most].split())), most)
 
 
 def validate_recipe(content: Mapping[str, Any], source: str) -> Recipe:
@@ -65,7 +108,10 @@ def validate_recipe(content: Mapping[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        problems = tuple(_sentence(dict(e)) for e in error.errors())
+        found = error.errors(include_url=False)
+        problems = tuple(_short(_sentence(dict(each))) for each in found[:_MOST_PROBLEMS])
+        if len(found) > _MOST_PROBLEMS:
+            problems += (f"There are {len(found) - _MOST_PROBLEMS:,} more mistakes.",)
         raise RecipeError(f"{source}: " + " ".join(problems), problems) from None
 
 
@@ -88,14 +134,17 @@ def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
-            raise RecipeError(f"--set takes key=value; received '{setting}'.")
+            raise RecipeError(f"--set takes key=value; received '{_short(setting)}'.")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise RecipeError(f"--set {setting}: '{value}' is not a YAML value.") from None
+            parsed = _plain_data(value)
+        except ValueError:
+            raise RecipeError(
+                f"--set {_short(setting, _LONGEST_VALUE)}: '{_short(value, _LONGEST_VALUE)}' is "
+                "not a YAML value."
+            ) from None
         if isinstance(parsed, str):
             parsed = _as_number(parsed)
-        _put(data, key.split("."), parsed, setting)
+        _put(data, key.split("."), parsed, _short(setting, _LONGEST_VALUE))
     return validate_recipe(data, "--set")
 
 
@@ -164,7 +213,8 @@ def _sentence(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"The key '{path}' is missing."
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{path}={error.get('input')!r}: {message[:1].lower()}{message[1:]}."
+    value = _short(repr(error.get("input")), _LONGEST_VALUE)
+    return f"{path}={value}: {message[:1].lower()}{message[1:]}."
 
 
 def _keys_beside(location: list[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ executes nothing. Every file is written under a temporary name and renamed, and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -47,6 +48,9 @@ RUNNING: Status = "running"
 COMPLETE: Status = "complete"
 INTERRUPTED: Status = "interrupted"
 
+
+#: Files whose digests ``run.json`` keeps, beside the predictions; the model has its own.
+_DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors")
 
 #: A run, or the path of its folder.
 RunGiven = str | os.PathLike[str]
@@ -117,6 +121,19 @@ class TrainedStage:
 
 
 @dataclass(frozen=True)
+class FileDigest:
+    """The content of a file, or of the beginning of one that only grows."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> FileDigest:
+        """Of these bytes."""
+        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """What ``run.json`` says, each fact by whoever knows it."""
 
@@ -149,6 +166,8 @@ class RunInfo:
     stopped: str = ""
     #: Of ``model.safetensors``, as it was written; "" in runs of older versions.
     model_digest: str = ""
+    #: The other files of the run that are read again, by name; empty in runs of older versions.
+    files: Mapping[str, FileDigest] = field(default_factory=dict)
     #: How often the test part was scored.
     test_evaluations: int = 0
     #: None where that was not written down: in runs of older versions.
@@ -177,7 +196,7 @@ def read_info(file: Path) -> RunInfo:
     """Read and check a ``run.json``; keys that this version does not know are passed over.
 
     Raises:
-        RunError: it is missing or damaged, or comes from a newer version.
+        RunError: it is missing, damaged or changed, or comes from a newer version.
     """
     content = _json_of(file)
     if "format" not in content or "classes" not in content:
@@ -186,7 +205,7 @@ def read_info(file: Path) -> RunInfo:
         raise RunError(f"{file.parent} was made by a newer tellapart; update this one to open it.")
     try:
         # As JSON, so that only what JSON cannot tell apart (list and tuple) is converted.
-        return _of_info().validate_json(json.dumps(content), strict=True)
+        info = _of_info().validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -195,7 +214,28 @@ def read_info(file: Path) -> RunInfo:
             f"{file} is damaged or was changed: its key '{key}' {wrong}; put back a copy of the "
             "file, or train again."
         ) from error
+    if _DIGEST in content and content[_DIGEST] != _digest_of(content):
+        raise RunError(
+            f"{file} was changed since it was written; put back a copy of the file, or train again."
+        )
+    return info
 
+
+def _write_info(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a ``run.json`` with the digest of what it says."""
+    # As it will be read: what is no valid Unicode is written as an escape.
+    plain = json.loads(json.dumps(content, allow_nan=False))
+    write_json(file, {**plain, _DIGEST: _digest_of(plain)})
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    """The digest of all that a ``run.json`` says but for the digest itself."""
+    said = {key: value for key, value in content.items() if key != _DIGEST}
+    return FileDigest.of(json.dumps(said, sort_keys=True).encode()).sha256
+
+
+#: The key of a ``run.json`` that holds the digest of the others; older versions wrote none.
+_DIGEST = "digest"
 
 #: What pydantic calls a key that is not there.
 _MISSING = ("missing", "missing_argument")
@@ -208,7 +248,7 @@ def _json_of(file: Path) -> dict[str, Any]:
         raise RunError(f"{file.parent} is no run folder: it has no run.json.") from None
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{file} is damaged: {error}.") from error
     if not isinstance(content, dict):
         raise RunError(f"{file} was not written by tellapart.")
@@ -241,7 +281,7 @@ class Run:
         return answer_files(
             self.classifier(device),
             images,
-            unknown_file=self.unknown_file if unknown else None,
+            unknown_file=self.intact(self.unknown_file) if unknown else None,
             progress=progress,
         )
 
@@ -277,17 +317,33 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe in full, as it was resolved for this run."""
-        return load_recipe(self.path / "recipe.yaml")
+        return load_recipe(self.intact(self.path / "recipe.yaml"))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """The content of ``metrics.json``: one entry a part that was evaluated."""
-        content: dict[str, Any] = json.loads((self.path / "metrics.json").read_text("utf-8"))
-        return content
+        """The content of ``metrics.json``: one entry a part that was evaluated.
+
+        Raises:
+            RunError: it is missing, damaged or changed.
+        """
+        file = self.intact(self.path / "metrics.json")
+        if not file.is_file():
+            raise RunError(f"{file} is missing; put back a copy of the file, or train again.")
+        return _json_of(file)
 
     def accuracy(self, part: str) -> Number:
-        """The stored accuracy of one of :attr:`metrics`' parts."""
-        return Number.from_json(self.metrics[part]["accuracy"])
+        """The stored accuracy of one of :attr:`metrics`' parts.
+
+        Raises:
+            RunError: it is not there, or no number.
+        """
+        try:
+            return Number.from_json(self.metrics[part]["accuracy"])
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"{self.path / 'metrics.json'} is damaged: it has no accuracy of '{part}'; train "
+                "again."
+            ) from error
 
     @cached_property
     def source(self) -> Source:
@@ -378,6 +434,44 @@ class Run:
             classes=self.classes,
         )
 
+    def intact(self, file: Path) -> Path:
+        """A file of the run, held against what ``run.json`` says of it.
+
+        Of what ``run.json`` does not list (in runs of older versions, that is everything), the
+        file is given as it is. A file that only grows is held against its beginning.
+
+        Raises:
+            RunError: it is gone, or is not as it was written.
+        """
+        written = self.info.files.get(file.relative_to(self.path).as_posix())
+        if written is None:
+            return file
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise RunError(
+                f"{file} cannot be read ({error.strerror}); put back a copy of the file, or train "
+                "again."
+            ) from error
+        if file == self.history_file:  # to which an extension adds before it is done
+            content = content[: written.size]
+        if FileDigest.of(content) != written:
+            raise RunError(
+                f"{file} was changed since the run was written; put back a copy of the file, or "
+                "train again."
+            )
+        return file
+
+    def digests(self) -> dict[str, FileDigest]:
+        """What :attr:`RunInfo.files` says of the files as they are now."""
+        files = [self.path / name for name in _DIGESTED]
+        files += sorted((self.path / "predictions").glob("*.csv"))
+        return {
+            file.relative_to(self.path).as_posix(): FileDigest.of(file.read_bytes())
+            for file in files
+            if file.is_file()
+        }
+
     @property
     def unknown_file(self) -> Path:
         """What tells images unlike the training ones; absent where it could not be set."""
@@ -404,7 +498,8 @@ class Run:
     def parts(self) -> tuple[str, ...]:
         """Names of the parts whose predictions are stored, validation before test."""
         order = {"train": 0, "validation": 1, "test": 2}
-        names = [p.stem for p in (self.path / "predictions").glob("*.csv")]
+        listed = [Path(name) for name in self.info.files if name.startswith("predictions/")]
+        names = [p.stem for p in listed or (self.path / "predictions").glob("*.csv")]
         return tuple(sorted(names, key=lambda name: (order.get(name, 3), name)))
 
     def predictions_file(self, part: str) -> Path:
@@ -414,13 +509,16 @@ class Run:
         """One row an epoch; empty where the run was not trained by gradient descent."""
         import csv
 
-        if not self.history_file.is_file():
+        if not self.intact(self.history_file).is_file():
             return []
-        with self.history_file.open(encoding="utf-8", newline="") as file:
-            return [
-                {key: float(value) for key, value in row.items() if value not in ("", None)}
-                for row in csv.DictReader(file)
-            ]
+        try:
+            with self.history_file.open(encoding="utf-8", newline="") as file:
+                return [
+                    {key: float(value) for key, value in row.items() if value not in ("", None)}
+                    for row in csv.DictReader(file)
+                ]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise RunError(f"{self.history_file} is damaged: {error}; train again.") from error
 
     def update(self, **changes: Any) -> Run:
         """Write ``run.json`` with these facts changed, and return the run reread."""
@@ -434,7 +532,7 @@ class Run:
         file = self.path / "run.json"
         known = asdict(info)
         others = {k: v for k, v in _json_of(file).items() if k not in known}
-        write_json(file, known | others)
+        _write_info(file, known | others)
         return Run(self.path)
 
     def _repr_html_(self) -> str:
@@ -484,7 +582,8 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo) -> Run:
     try:
         (folder / "figures").mkdir()
         write_text(folder / "recipe.yaml", recipe_to_yaml(recipe))
-        write_json(folder / "run.json", asdict(info))
+        files = Run(folder).digests()
+        _write_info(folder / "run.json", asdict(replace(info, files=files)))
     except BaseException as error:
         remove_run(Run(folder))
         if isinstance(error, OSError | FileError):
@@ -612,7 +711,7 @@ def _put_in_place(unfinished: Path, wanted: Path, about: Mapping[str, Any]) -> P
 def _about(folder: Path) -> Any:
     try:
         return json.loads((folder / _OF).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -158,3 +158,12 @@ def test_a_large_png_of_16_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UnreadableImage, match="40 x 30 pixels of 16 bits") as error:
         decode(buffer.getvalue(), RULE)
     assert error.value.kind == "too_large"
+
+
+def test_a_transparent_picture_that_would_take_too_much_memory_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(decoding, "MAXIMUM_TRANSPARENT_PIXELS", 1000)
+    stream = io.BytesIO()
+    Image.new("RGBA", (40, 30)).save(stream, "PNG")
+    with pytest.raises(UnreadableImage, match="40 x 30 pixels with transparency") as error:
+        decoding.open_upright(stream.getvalue())
+    assert error.value.kind == "too_large"

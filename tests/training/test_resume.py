@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -137,3 +138,23 @@ def test_a_damaged_checkpoint_is_said(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"not a checkpoint")
     with pytest.raises(RunError, match=r"checkpoint .* cannot be read .* delete its folder"):
         train(tmp_path)
+
+
+def test_a_checkpoint_whose_weights_or_facts_were_changed_is_said(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from tellapart.training.checkpoint import load_checkpoint, save_checkpoint
+
+    def changed(value: float, facts: str) -> None:
+        save_checkpoint(tmp_path, {"w": torch.ones(3), "n": torch.tensor(2)}, {"epoch": 1})
+        with safe_open(tmp_path / FILE_NAME, framework="pt") as file:
+            metadata = file.metadata()
+        tensors = {"w": torch.full((3,), value), "n": torch.tensor(2)}
+        save_file(tensors, tmp_path / FILE_NAME, metadata=metadata | {"facts": facts})
+
+    changed(1.0, '{"epoch": 1}')
+    assert load_checkpoint(tmp_path) is not None
+    for value, facts in ((0.0, '{"epoch": 1}'), (1.0, '{"epoch": 2}')):
+        changed(value, facts)
+        with pytest.raises(RunError, match="it is not as it was written"):
+            load_checkpoint(tmp_path)

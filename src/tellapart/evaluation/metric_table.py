@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any, Literal, get_type_hints
 
+from tellapart.errors import RunError
 from tellapart.evaluation.calibration import ReliabilityBin
 from tellapart.number import Kind, Number, undefined
 
@@ -112,8 +113,15 @@ def metrics_to_json(parts: Mapping[str, Metrics]) -> dict[str, Any]:
 
 
 def metrics_from_json(content: Mapping[str, Any]) -> dict[str, Metrics]:
-    """The inverse of :func:`metrics_to_json`."""
-    return {part: Metrics.from_json(metrics) for part, metrics in content.items()}
+    """The inverse of :func:`metrics_to_json`.
+
+    Raises:
+        RunError: the content is of another form.
+    """
+    try:
+        return {part: Metrics.from_json(metrics) for part, metrics in content.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"The stored metrics are damaged ({error}); train again.") from error
 
 
 def _fields_to_json(value: Any) -> dict[str, Any]:

@@ -57,6 +57,8 @@ DECODER_VERSION = "2"
 MAXIMUM_PIXELS = 2 * 89_478_485
 #: Of a PNG of 16 bits, whose numbers take several times the memory.
 MAXIMUM_DEEP_PIXELS = 64_000_000
+#: Of a picture with transparency, which is in memory twice while it is laid on white.
+MAXIMUM_TRANSPARENT_PIXELS = 120_000_000
 MAXIMUM_FILE_BYTES = 1 << 30
 #: Files smaller than this on average are decoded by one thread.
 SMALL_FILE_BYTES = 3000
@@ -252,6 +254,12 @@ def _load_with_pillow(
             f"The PNG has {image.width} x {image.height} pixels of 16 bits, more than "
             f"{MAXIMUM_DEEP_PIXELS // 10**6} megapixels.",
         )
+    if image.mode in ("RGBA", "LA") and pixels > MAXIMUM_TRANSPARENT_PIXELS:
+        raise UnreadableImage(
+            "too_large",
+            f"The picture has {image.width} x {image.height} pixels with transparency, more than "
+            f"{MAXIMUM_TRANSPARENT_PIXELS // 10**6} megapixels.",
+        )
     with DECODING.share(BYTES_A_PIXEL * pixels * (2 if deep else 1)):
         image.load()
         if name != "JPEG":  # a PNG's EXIF data may follow its picture
@@ -370,15 +378,19 @@ def _deep_png(content: bytes, image: Image.Image) -> tuple[Image.Image, str]:
         # The numbers are scaled up to 16 bits or not; the largest tells which (PNG, 11.3.2.4).
         stated_maximum=float(2**stated - 1) if stated else None,
     )
-    if values.shape[2] > colours:
-        alpha = values[..., colours] / 65535.0
-    elif key is not None:
-        alpha = (values[..., :colours] != np.asarray(key).reshape(-1)).any(axis=2).astype(float)
-    else:
+    if values.shape[2] == colours and key is None:
         return Image.fromarray(picture), remark
-    share = alpha if picture.ndim == 2 else alpha[..., None]
-    on_white = np.rint(picture * share + 255.0 * (1.0 - share)).astype(np.uint8)
-    return Image.fromarray(on_white), remark
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, len(picture), rows):
+        strip, numbers = picture[top : top + rows], values[top : top + rows]
+        if values.shape[2] > colours:
+            alpha = numbers[..., colours] / 65535.0
+        else:
+            opaque = (numbers[..., :colours] != np.asarray(key).reshape(-1)).any(axis=2)
+            alpha = opaque.astype(float)
+        share = alpha if picture.ndim == 2 else alpha[..., None]
+        strip[...] = np.rint(strip * share + 255.0 * (1.0 - share)).astype(np.uint8)
+    return Image.fromarray(picture), remark
 
 
 def _png_values(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
@@ -388,7 +400,7 @@ def _png_values(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
     rawmode = tile[3] if isinstance(tile[3], str) else tile[3][0]
     if rawmode == "LA;16B":  # four bytes a pixel, as RGBA has
         again.tile, again._mode = [(*tile[:3], "RGBA")], "RGBA"
-        pairs = np.asarray(again).astype(np.uint16)
+        pairs = np.asarray(again)
         return _joined(pairs[..., ::2], pairs[..., 1::2])
     if rawmode in _LOW_BYTES:
         again.tile = [(*tile[:3], _LOW_BYTES[rawmode])]
@@ -397,7 +409,9 @@ def _png_values(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
 
 
 def _joined(high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.uint16]:
-    values: NDArray[np.uint16] = high.astype(np.uint16) * np.uint16(256) + low.astype(np.uint16)
+    values: NDArray[np.uint16] = high.astype(np.uint16)
+    values <<= np.uint16(8)
+    values |= low
     return values
 
 

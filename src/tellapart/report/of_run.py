@@ -148,7 +148,7 @@ def write_evaluation_report(
         others: metrics of further parts of the same folder, which get a row each.
     """
     labelled = metrics.images > 0
-    validation_file = run.predictions_file("validation")
+    validation_file = run.intact(run.predictions_file("validation"))
     validation = load_predictions(validation_file) if validation_file.is_file() else None
     key_numbers = key_numbers_of(metrics) if labelled else []
     if unknown is not None:

@@ -7,6 +7,7 @@ the old file or the new one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -31,7 +32,8 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(folder / FILE_NAME) as unfinished:
         try:
-            save_file(kept, unfinished, metadata={"facts": json.dumps(dict(facts))})
+            text = json.dumps(dict(facts))
+            save_file(kept, unfinished, metadata={"facts": text, "digest": _digest(text, kept)})
         except SafetensorError as error:  # which hides what the system said in its text
             code = re.search(r"os error (\d+)", str(error))
             if code is None:
@@ -50,13 +52,28 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            metadata = file.metadata()
+            facts = json.loads(metadata["facts"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # Checkpoints of older versions have no digest.
+        if metadata.get("digest", "") not in ("", _digest(metadata["facts"], tensors)):
+            raise ValueError("it is not as it was written")
+        return tensors, facts
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(
             f"The checkpoint {path} cannot be read ({error}); delete its folder to train from "
             "the beginning."
         ) from error
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of the facts' text, and of each tensor's name, type, shape and values."""
+    state = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        state.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        state.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

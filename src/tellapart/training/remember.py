@@ -65,8 +65,11 @@ def load_images(file: Path) -> list[tuple[str, str, str]]:
     """
     if not file.is_file():
         return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.reader(lines))
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.reader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{file} is damaged: {error}; train again.") from error
     if not rows or rows[0] != ["part", "digest", "path"] or any(len(row) != 3 for row in rows):
         raise RunError(f"{file} is damaged: its columns must be part, digest and path.")
     return [(part, digest, path) for part, digest, path in rows[1:]]

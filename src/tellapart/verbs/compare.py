@@ -135,7 +135,9 @@ def compare_runs(
         lessons_of: ``lessons_of(result)`` adds sentences on top.
     """
     part, notes = _part(runs)
-    predictions = {name: load_predictions(run.predictions_file(part)) for name, run in runs.items()}
+    predictions = {
+        name: load_predictions(run.intact(run.predictions_file(part))) for name, run in runs.items()
+    }
     _refuse_other_images(runs, predictions, part)
     # What cannot be compared is said before anything is measured.
     result = compare_predictions(predictions, shared_only=shared_only, seed=seed)
@@ -257,7 +259,7 @@ def _refuse_other_images(
 
     contents: dict[str, tuple[str, str]] = {}
     for name, run in runs.items():
-        for where, digest, path in load_images(run.images_file):
+        for where, digest, path in load_images(run.intact(run.images_file)):
             if where != part:
                 continue
             other, known = contents.setdefault(path, (name, digest))

@@ -135,14 +135,15 @@ def evaluate(
                 "effect without a folder of new images; name one: 'tellapart evaluate RUN FOLDER'."
             )
         predictions = {
-            part: load_predictions(opened.predictions_file(part)) for part in opened.parts
+            part: load_predictions(opened.intact(opened.predictions_file(part)))
+            for part in opened.parts
         }
         stored = metrics_from_json(opened.metrics)
         return Evaluation(opened.path, stored, predictions, opened.report)
     keep_memory()
     classifier = opened.classifier(device)
     detector = None
-    if foreign or opened.unknown_file.is_file():
+    if foreign or opened.intact(opened.unknown_file).is_file():
         detector = load_unknown(opened.unknown_file)
     source = Source(
         folder=Path(folder),
@@ -232,7 +233,7 @@ def _warnings(
 ) -> list[str]:
     """Images that the run has seen, and images unlike those it has seen."""
     seen: dict[str, set[str]] = {"train": set(), "validation": set()}
-    for part, digest, _ in load_images(run.images_file):
+    for part, digest, _ in load_images(run.intact(run.images_file)):
         if part in seen:
             seen[part].add(digest)
     warnings = []

@@ -274,7 +274,7 @@ def _given(
     labels = {
         path: int(label)
         for part in run.parts
-        for path, label in _pairs(load_predictions(run.predictions_file(part)))
+        for path, label in _pairs(load_predictions(run.intact(run.predictions_file(part))))
     }
     subjects, problems = [], []
     for file in files:
@@ -298,7 +298,7 @@ def _mistakes(run: Run, data: _Data | None, count: int) -> tuple[list[Subject], 
     part = _held_out(run)
     if part is None or data is None:
         raise RunError(f"{run.path} has no predictions on held-out images; give images to explain.")
-    predictions = load_predictions(run.predictions_file(part))
+    predictions = load_predictions(run.intact(run.predictions_file(part)))
     there = np.array([path in data.rows for path in predictions.paths], dtype=bool)
     wrong = np.flatnonzero(there & predictions.labelled & ~predictions.correct)
     if len(wrong):
@@ -342,7 +342,7 @@ def _with_neighbours(
 ) -> list[ImageExplanation]:
     if "train" not in run.parts or not found:
         return list(found)
-    train = [path for part, _, path in load_images(run.images_file) if part == "train"]
+    train = [path for part, _, path in load_images(run.intact(run.images_file)) if part == "train"]
     rows = np.array([data.rows[path] for path in train if path in data.rows], dtype=np.int64)
     vectors = vectors_of_all(classifier, data.images, progress=progress)
     queries = vectors_of(classifier, np.stack([e.subject.pixels for e in found]))
@@ -374,7 +374,7 @@ def _map(
     part = _held_out(run)
     if part is None:
         return []
-    predictions = load_predictions(run.predictions_file(part))
+    predictions = load_predictions(run.intact(run.predictions_file(part)))
     there = np.flatnonzero([path in data.rows for path in predictions.paths])
     if len(there) > MAXIMUM_POINTS:
         random = np.random.default_rng(run.recipe.seed)

@@ -98,7 +98,7 @@ def ladder(
         if made.status != COMPLETE:  # Ctrl-C ended this rung early
             raise KeyboardInterrupt
         finished[rung.name] = made
-    if len({tuple(load_images(made.images_file)) for made in finished.values()}) > 1:
+    if len({tuple(load_images(made.intact(made.images_file))) for made in finished.values()}) > 1:
         raise RunError(
             f"The images changed between the rungs of {place}; begin anew with --run and "
             "another folder."

@@ -80,6 +80,7 @@ def publish(
         notes=tuple(notes),
         stopped=trained.stopped.reason if trained.stopped else "",
         model_digest=digest,
+        files=run.digests(),
         test_evaluations=run.info.test_evaluations + ("test" in predictions),
         prediction=predicted_by(trained, scored.classifier),
     )

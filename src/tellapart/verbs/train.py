@@ -387,7 +387,7 @@ def _train_and_publish(run: Run, task: Task, prepared: _Prepared, watch: Stopwat
     with watch.stage("Predict"):
         scored = score_validation(task.without_test(), trained)
     # Until here a finished run that is extended stays as it was; from here its files change.
-    run = run.update(status=RUNNING, stopped="")
+    run = run.update(status=RUNNING, stopped="", files={})
     run = publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
     if trained.stopped is None:  # else the other processes are not where this one is
         said_by_main(task.device, "")
