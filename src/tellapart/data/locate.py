@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from tellapart.data.listing import IMAGE_EXTENSIONS, inside, shown
 from tellapart.errors import DataError
 
+_WEB = re.compile(r"(?:https?|ftp|s3|gs)://", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -52,6 +53,11 @@ class Locator:
         """``text`` as a path relative to the root, whether or not it is there."""
         if text[:7].lower() == "file://":
             text = unquote(urlsplit(text).path)
+        elif _WEB.match(text):
+            raise DataError(
+                f"{where}: '{shown(text)}' is an address on the web; save the pictures as files, "
+                "and give their names."
+            )
         path = inside(text, self._root, where)
         if "\\" in text and os.sep == "/" and not (self._root / path).exists():
             if _DRIVE.match(text):

@@ -13,13 +13,21 @@ PART_NAMES = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "validate": "validation",
+    "dev": "validation",
     "test": "test",
     "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
-_WORD = r"train(?:ing)?(?:and)?val(?:id(?:ation)?)?|train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?"
+_WORD = (
+    r"train(?:ing)?(?:and)?val(?:id(?:ation)?)?|train(?:ing)?|val(?:id(?:ation|ate)?)?|dev"
+    r"|test(?:ing)?|eval(?:uation)?"
+)
 #: Words beside the part's name that say nothing more: ``training_set``, ``seg_test``.
 _FILLERS = (
-    r"(?:sets?|seg|data|datasets?|images?|imgs?|pics?|pictures?|photos?|folder|split|part|samples?)*"
+    r"(?:sets?|seg|data|datasets?|images?|imgs?|pics?|pictures?|photos?|folder|split|part|samples?"
+    r"|public|private)*"
 )
 _NAME = re.compile(f"{_FILLERS}({_WORD}){_FILLERS}")
 _PLAIN = re.compile(r"[a-z0-9 _.()-]+")
@@ -44,7 +52,7 @@ def stem_of(name: str) -> str:
 
 
 def _meaning(word: str) -> str:
-    start = {"tr": "train", "va": "validation", "te": "test"}
+    start = {"tr": "train", "va": "validation", "de": "validation", "te": "test", "ev": "test"}
     return start[word[:2]]
 
 
