@@ -409,7 +409,7 @@ def _parts_by_column(rows: Rows, taken: set[int]) -> tuple[_PartOfRow, list[str]
     else.
     """
     lower = [name.lower().replace(" ", "_") for name in rows.columns]
-    notes = []
+    notes: list[str] = []
     for at in (lower.index(name) for name in PART_COLUMNS if name in lower):
         if at in taken:
             continue
