@@ -265,7 +265,7 @@ def _list_tables_of_parts(
     stage: Work,
 ) -> Listing:
     lists = [
-        _move_root(list_manifest(table, stage, part=part, **columns), place)
+        _move_root(list_manifest(table, stage, root=None, part=part, **columns), place)
         for part, table in tables
     ]
     whole = _joined(place, lists)
