@@ -33,8 +33,10 @@ def parts_of(table: ImageTable) -> dict[str, str]:
         *((n, "train") for n in ("train", "TRAIN", "Train_data", "training_set", "seg_train",
                                  "train_images", "trainval", "train-1", "trainset", "TrainData",
                                  "train2017", "images_train", "Training Images", "train (1)")),
-        *((n, "validation") for n in ("val2017", "valid", "val_set", "Valid-Data", "validset")),
-        *((n, "test") for n in ("test_set", "seg_test", "testing_data", "Test", "test-images")),
+        *((n, "validation") for n in ("validate", "dev", "Dev_set", "val2017",
+                                       "valid", "val_set", "Valid-Data", "validset")),
+        *((n, "test") for n in ("eval", "evaluation", "PublicTest", "test_set",
+                                 "seg_test", "testing_data", "Test", "test-images")),
         *((n, None) for n in ("trains", "contest", "latest", "tram", "training shoes", "value",
                               "seg_pred", "train\u00e9", "model train", "valley", "testimony")),
     ],
@@ -173,6 +175,74 @@ def test_different_folders_below_the_classes_are_fine(tmp_path: Path) -> None:
     assert table.notes == ()
 
 
+def test_a_part_that_repeats_its_name_is_looked_through(tmp_path: Path) -> None:
+    """As the archives of Kaggle are packed; a part without class folders is left out."""
+    for name in ("cat", "dog"):
+        put(tmp_path / "a", f"training_set/training_set/{name}/1.jpg")
+        put(tmp_path / "a", f"test_set/test_set/{name}/2.jpg")
+    put(tmp_path / "a", "seg_pred/seg_pred/9.jpg")
+    table = read_table(tmp_path / "a")
+    assert table.classes == ("cat", "dog")
+    assert parts_of(table)["test_set/test_set/cat/2.jpg"] == "test"
+    assert sorted(table.parts.tolist()) == ["test", "test", "train", "train"]
+    assert any(note.startswith("Left out, beside the parts: seg_pred") for note in table.notes)
+    put(tmp_path / "b", "train/images/cat/1.jpg", "train/images/dog/1.jpg", "test/test/1.jpg")
+    table = read_table(tmp_path / "b")
+    assert (table.classes, set(table.parts.tolist())) == (("cat", "dog"), {"train"})
+    assert any("test (no class folders in it)" in note for note in table.notes)
+
+
+def test_a_test_part_of_one_class_keeps_its_class(tmp_path: Path) -> None:
+    put(tmp_path, "train/cat/x/1.jpg", "train/cat/y/1.jpg", "train/dog/1.jpg")
+    put(tmp_path, "test/cat/x/2.jpg", "test/cat/y/2.jpg")
+    table = read_table(tmp_path)
+    assert table.classes == ("cat", "dog")
+    assert table.parts.tolist().count("test") == 2
+
+
+def test_parts_two_folders_below_the_classes(tmp_path: Path) -> None:
+    for kind in ("cat/siam", "cat/coon", "dog/pug"):
+        put(tmp_path, f"{kind}/train/1.jpg", f"{kind}/test/2.jpg")
+    table = read_table(tmp_path)
+    assert table.classes == ("cat", "dog")
+    for path, part in parts_of(table).items():
+        assert part == path.split("/")[2]
+
+
+def test_sites_that_hold_parts_stop(tmp_path: Path) -> None:
+    for site in ("siteA", "siteB"):
+        for part in ("train", "test"):
+            put(tmp_path, f"{site}/{part}/cat/1.jpg", f"{site}/{part}/dog/1.jpg")
+    with pytest.raises(DataError, match=r"siteA, siteB in .* all hold parts \(test, train\)") as e:
+        read_table(tmp_path)
+    assert "--classes siteA,siteB" in str(e.value)
+    assert read_table(tmp_path / "siteA").classes == ("cat", "dog")
+    table = read_table(tmp_path, classes=("siteA", "siteB"))
+    assert table.classes == ("siteA", "siteB")
+    assert set(table.parts.tolist()) == {"train", "test"}
+
+
+def test_a_site_that_lacks_a_class_stops_as_well(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{site}/{name}/1.jpg" for site in ("A", "B") for name in "uvw"), "B/x/1.jpg")
+    with pytest.raises(DataError, match=r"A, B in .* all hold mostly the same names \(u, v, w\)"):
+        read_table(tmp_path)
+
+
+def test_a_copy_of_all_beside_the_classes_stops(tmp_path: Path) -> None:
+    """Kaggle's brain tumours: ``no``, ``yes`` and ``brain_tumor_dataset/no``, ``.../yes``."""
+    put(tmp_path, "no/1.jpg", "yes/1.jpg", "all/no/1.jpg", "all/yes/1.jpg")
+    with pytest.raises(DataError, match=r"'all' in .* named as those beside it \(no, yes\)"):
+        read_table(tmp_path)
+    assert read_table(tmp_path / "all").classes == ("no", "yes")
+    assert read_table(tmp_path, classes=("all", "no", "yes")).classes == ("all", "no", "yes")
+
+
+def test_one_class_says_what_else_its_folder_may_be(tmp_path: Path) -> None:
+    put(tmp_path, "data/cat/1.jpg", "data/dog/1.jpg", "code/x.py")
+    with pytest.raises(DataError, match=r"one class only .* holds the folders cat, dog: .*data\."):
+        read_table(tmp_path)
+
+
 # --- what tellapart wrote ---------------------------------------------------------------------
 
 RUN = b'{\n "format": 1,\n "status": "running"\n}'
@@ -304,6 +374,11 @@ def test_names_that_join_others(name: str) -> None:
     (note,) = notes_on_names({"cat": 4, "dog": 4, name: 2})
     assert f"'{name}' (2 images) joins other class names" in note
     assert "several labels" in note
+
+
+def test_characters_that_cannot_be_seen_are_said(tmp_path: Path) -> None:
+    put(tmp_path, "cat/1.jpg", "cat\u200b/1.jpg", "dog/1.jpg")
+    assert any("differ only" in note for note in read_table(tmp_path).notes)
 
 
 def test_names_of_several_words_are_fine() -> None:

@@ -284,3 +284,91 @@ def test_min_images_leaves_small_classes_out_of_every_part(tmp_path: Path) -> No
     assert read_table(tmp_path, min_images=2).classes == ("a", "b", "few")
     with pytest.raises(DataError, match=r"--min-images 4 leaves 0 of 4 classes"):
         read_table(tmp_path, min_images=4)
+
+
+# --- tables of programs and archives ------------------------------------------------------------
+
+
+def test_rows_of_separators_only_are_no_rows(tmp_path: Path) -> None:
+    """As Excel writes them below a table: nothing is missing."""
+    put(tmp_path, "1.jpg", "2.jpg")
+    table = read_table(write(tmp_path, "path,label,\n1.jpg,a,\n,,\n2.jpg,b,\n" + ",,\n" * 9))
+    assert labels(table) == {"1.jpg": "a", "2.jpg": "b"}
+    assert table.problems == ()
+
+
+def test_a_row_with_too_few_values_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 2 has 2 values under 3 columns; an empty value"):
+        read_table(write(tmp_path, "path,label,note\n1.jpg,a\n"))
+
+
+def test_two_columns_of_one_name_stop(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    with pytest.raises(DataError, match="2 columns named 'label'"):
+        read_table(write(tmp_path, "path,label,label\n1.jpg,a,x\n2.jpg,b,y\n"))
+    table = read_table(write(tmp_path, "path,label,note,note\n1.jpg,a,x,\n2.jpg,b,y,\n"))
+    assert table.classes == ("a", "b")
+
+
+def test_a_part_column_about_something_else_is_passed_over_and_said(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    head = "path,label,part,usage\n"
+    rows = "1.jpg,a,head,Training\n2.jpg,b,tail,Training\n3.jpg,a,head,PublicTest\n"
+    table = read_table(write(tmp_path, head + rows))
+    assert parts(table) == {"1.jpg": "train", "2.jpg": "train", "3.jpg": "test"}
+    assert table.notes[0].startswith("The column 'part' of the table names no parts")
+    with pytest.raises(DataError, match=r"line 2: the column 'split' holds 'head', which is no"):
+        read_table(write(tmp_path, "path,label,split\n1.jpg,a,head\n2.jpg,b,tail\n"))
+    with pytest.raises(DataError, match=r"line 3: the column 'set' holds nothing, which is no"):
+        read_table(write(tmp_path, "path,label,set\n1.jpg,a,train\n2.jpg,b,\n"))
+
+
+def test_a_column_a_class_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    with pytest.raises(DataError, match="cat, dog hold 0 and 1, as one column a class does"):
+        read_table(write(tmp_path, "filename, cat, dog\n1.jpg, 1, 0\n2.jpg, 0, 1\n"))
+
+
+def test_an_address_on_the_web_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is an address on the web"):
+        read_table(write(tmp_path, "path,label\nhttps://example.org/1.jpg,a\n"))
+
+
+@pytest.mark.parametrize("wrapper", ["", "pets/"])
+def test_a_table_in_the_folder_of_each_part(tmp_path: Path, wrapper: str) -> None:
+    """As imagefolders of Hugging Face have them: all parts are read, not the first alone."""
+    for part, number in (("train", 1), ("test", 2)):
+        put(tmp_path, f"{wrapper}{part}/a{number}.jpg", f"{wrapper}{part}/b{number}.jpg")
+        rows = "".join(f"{name}{number}.jpg,{name}\n" for name in "ab")
+        write(tmp_path / wrapper / part, "file_name,label\n" + rows, "metadata.csv")
+    put(tmp_path, f"{wrapper}validation/x.jpg")
+    table = read_table(tmp_path)
+    assert parts(table) == {
+        f"{wrapper}{part}/{name}{number}.jpg": part
+        for part, number in (("train", 1), ("test", 2)) for name in "ab"
+    }  # fmt: skip
+    assert labels(table)[f"{wrapper}test/b2.jpg"] == "b"
+    assert "Left out, as no table lies in it: validation." in table.notes
+
+
+def test_tables_named_after_parts(tmp_path: Path) -> None:
+    put(tmp_path, *(f"images/{n}.jpg" for n in range(4)))
+    write(tmp_path, "path,label\nimages/0.jpg,a\nimages/1.jpg,b\n", "train.csv")
+    write(tmp_path, "path,label\nimages/2.jpg,a\nimages/3.jpg,b\n", "test.csv")
+    table = read_table(tmp_path)
+    assert table.parts.tolist() == ["train", "train", "test", "test"]
+
+
+def test_the_one_table_with_labels_among_other_files(tmp_path: Path) -> None:
+    put(tmp_path, "images/0.jpg", "images/1.jpg")
+    write(tmp_path, "path,label\nimages/0.jpg,a\nimages/1.jpg,b\n", "labels.csv")
+    write(tmp_path, "{}", "notes.json")
+    assert labels(read_table(tmp_path)) == {"images/0.jpg": "a", "images/1.jpg": "b"}
+
+
+def test_tables_in_class_folders_are_said(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.jpg", "b/2.jpg")
+    write(tmp_path / "a", "path,label\n1.jpg,x\n", "labels.csv")
+    table = read_table(tmp_path)
+    assert table.classes == ("a", "b")
+    assert any("the table a/labels.csv; if it says" in note for note in table.notes)

@@ -294,3 +294,36 @@ def test_a_bigtiff_is_read() -> None:
 def test_plain_pictures_have_no_remark() -> None:
     for values in (np.array([[0, 65535]], np.uint16), np.array([[0, 9]], np.uint8)):
         assert read_picture(_tiff(values), RULE).remark == ""
+
+
+# --- scales that a picture must not lose itself in --------------------------------------------
+
+
+def test_floating_point_a_little_beyond_one_keeps_one_as_white() -> None:
+    """Resampling overshoots 1, and reflectances pass it: neither makes a picture black."""
+    assert _grey(_tiff(np.array([[0.0, 0.2, 1.0]], np.float32))) == [0, 51, 255]
+    beyond = _tiff(np.array([[0.0, 0.2, 1.0, 1.3]], np.float32))
+    assert _grey(beyond) == [0, 51, 255, 255]
+    assert "what lies above 1 as white" in read_picture(beyond, RULE).remark
+    assert _grey(_tiff(np.array([[0.0, 51.0, 200.0]], np.float32))) == [0, 51, 200]
+
+
+def test_a_full_maximum_of_a_pgm_says_nothing_of_its_depth() -> None:
+    """Programs write 65535 for 16 bits, whatever the camera had; 4095 is a statement."""
+    row = np.array([819, 4095], ">u2").tobytes()
+    for maximum, greys in ((b"65535", [51, 255]), (b"4095", [51, 255]), (b"8190", [26, 128])):
+        assert _grey(b"P5 2 1 " + maximum + b"\n" + row) == greys
+    assert _grey(b"P2 2 1 65535\n819 4095\n") == [51, 255]
+    remark = read_picture(b"P5 2 1 65535\n" + row, RULE).remark
+    assert remark == "12 bits in 16: 0 to 4095 is shown as black to white"
+
+
+def test_a_picture_of_few_grey_levels_is_told() -> None:
+    """A thermal camera: 29,000 to 31,000 hundredths of a kelvin are 113 to 121 of 255."""
+    warm = _tiff(np.array([[29000, 31000]], np.uint16))
+    assert _grey(warm) == [113, 121]
+    assert "fewer than 16 of 256 grey levels" in read_picture(warm, RULE).remark
+    wide = _tiff(np.array([[29000, 34000]], np.uint16))
+    assert read_picture(wide, RULE).remark == ""
+    flat = _tiff(np.array([[29000, 29000]], np.uint16))
+    assert read_picture(flat, RULE).remark == ""

@@ -20,11 +20,15 @@ _MOST = 5
 def similar_key(name: str) -> str:
     """Equal for names that differ in case, separators, Unicode form or the way of a number.
 
+    Characters that cannot be seen (Unicode's category Cf: zero width, marks of direction) do not
+    count.
+
     Example:
         >>> similar_key("Dog_1") == similar_key("dog 01"), similar_key("7") == similar_key("7.0")
         (True, True)
     """
-    text = unicodedata.normalize("NFKC", name).casefold().strip()
+    normal = unicodedata.normalize("NFKC", name)
+    text = "".join(c for c in normal if unicodedata.category(c) != "Cf").casefold().strip()
     if _NUMBER.fullmatch(text):
         return f"{float(text):g}" if len(text) < 16 else text
     pieces = _PIECES.findall(text)

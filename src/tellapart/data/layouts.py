@@ -21,7 +21,8 @@ from tellapart.data.listing import (
     shown,
     visible_folders,
 )
-from tellapart.data.masks import find_masks, without_companions
+from tellapart.data.manifests import has_path_and_label, is_manifest
+from tellapart.data.masks import find_masks, is_folder_of_images, without_companions
 from tellapart.data.own_output import is_own_output
 from tellapart.data.part_names import PART_NAMES, paired_parts, part_of_name, stem_of
 from tellapart.errors import DataError
@@ -29,6 +30,8 @@ from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import Work
 
 _MAXIMUM_WRAPPERS = 3
+#: Share of all names that folders must have in common to be sites, years or folds above classes.
+_MOSTLY = 0.75
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ def find_parts(base: Path, named: PartFolders) -> tuple[dict[str, list[str]], li
     flat: list[str] = []
     for name, part in meanings.items():
         if part not in chosen and name not in taken:
-            holds_classes = bool(visible_folders(base / name))
-            (candidates.setdefault(part, []) if holds_classes else flat).append(name)
+            holds = _holds_classes(base / name, part)
+            (candidates.setdefault(part, []) if holds else flat).append(name)
     for part, names in candidates.items():
         chosen[part] = _choose(base, part, names)
     named_any = any(patterns for _, patterns in named.items())
@@ -116,6 +119,26 @@ def find_parts(base: Path, named: PartFolders) -> tuple[dict[str, list[str]], li
         why = " (no class folders in it)" if set(left) <= set(flat) else ""
         notes.append(f"Left out, beside the parts: {', '.join(map(shown, left))}{why}.")
     return chosen, notes
+
+
+def _holds_classes(folder: Path, part: str) -> bool:
+    """Whether a part's folder holds folders; ``test/test/1.jpg`` is as flat as ``test/1.jpg``."""
+    names = visible_folders(folder)
+    again = len(names) == 1 and part_of_name(names[0]) == part
+    return bool(names) and not (again and not visible_folders(folder / names[0]))
+
+
+def _inside_part(base: Path, folder: str, part: str) -> str:
+    """Where a part's classes are: archives often repeat its name, ``train/train/CLASS``."""
+    for _ in range(_MAXIMUM_WRAPPERS):
+        names = without_companions(visible_folders(base / folder))
+        if len(names) != 1 or _has_images(base / folder):
+            break
+        again = part_of_name(names[0]) == part or is_folder_of_images(names[0])
+        if not again or not visible_folders(base / folder / names[0]):
+            break
+        folder = f"{folder}/{names[0]}".removeprefix("./")
+    return folder
 
 
 def _meanings(base: Path, folders: Sequence[str]) -> dict[str, str]:
@@ -156,8 +179,29 @@ def no_class_folders(root: Path, names: Sequence[str]) -> DataError:
     return DataError(
         f"The folders {listed(names)} in {shown(base)} are named after parts, and hold images but "
         f"no class folders; put the images of each class into a folder named after it, or give "
-        f"a table that says the label of each{hint}."
+        f"a table that says the label of each{_tables_there(base)}{hint}."
     )
+
+
+def _tables_there(folder: Path) -> str:
+    names = sorted(e.name for e in entries(folder) if is_manifest(Path(e.name)))
+    return f" (there: {listed(names, 3)})" if names else ""
+
+
+def hint_for_one_class(listing: Listing) -> str:
+    """What else the folder of the only class may be, as the end of a sentence; "" if nothing."""
+    pieces = listing.paths[0].split("/")[:-1]
+    names = [normal_name(piece) for piece in pieces]
+    depth = names.index(listing.names[0]) + 1 if listing.names[0] in names else len(pieces)
+    folder = listing.root.joinpath(*pieces[:depth])
+    below = [name for name in visible_folders(folder) if not part_of_name(name)]
+    if len(below) > 1:
+        return (
+            f"; it holds the folders {listed(below, 4)}: if those are the classes, give "
+            f"{shown(folder)}"
+        )
+    tables = _tables_there(listing.root)
+    return f"; or give a table that says the label of each image{tables}" if tables else ""
 
 
 def _require_train_is_no_class(base: Path, train: Sequence[str], others: Sequence[str]) -> None:
@@ -243,7 +287,8 @@ def list_folder(
         own += _list_classes(listing, prefix, "", stage, classes)
     for part, folders in parts.items():
         for folder in folders:
-            below = "" if folder == "." else f"{folder}/"
+            inner = _inside_part(root / prefix, folder, part)
+            below = "" if inner == "." else f"{inner}/"
             own += _list_classes(listing, prefix + below, part, stage, classes)
     own += [name for name in _own_folders(root) if name not in own]
     listing.notes += own_output_note(own)
@@ -291,18 +336,21 @@ def _list_classes(
             "class folders without it."
         )
     place = listing.root / prefix
-    part_of = _parts_below(place, inner) if not part else {}
+    part_of, depth = _parts_below(place, inner) if not part else ({}, 0)
     if part_of:
+        _require_parts_of_classes(listing, prefix, inner, part_of, depth, classes)
         listing.notes.append(
             f"The parts are those of the folders below the classes: {listed(sorted(part_of))}."
         )
     else:
         _require_clear_classes(listing, prefix, inner, classes)
+        _require_no_class_of_classes(listing, prefix, inner, classes)
     for name, rests in inner.items():
         for rest in rests:
             listing.paths.append(f"{prefix}{name}/{rest}")
             listing.names.append(normal_name(name))
-            listing.parts.append(part_of.get(rest.partition("/")[0], part))
+            listing.parts.append(part_of[_folder_at(rest, depth)] if part_of else part)
+    listing.notes += _tables_in_classes(listing.root, found.problems, start)
     # A read-me or a table beside the class folders is no picture that somebody will miss.
     listing.problems += [
         p for p in found.problems if "/" in p.path[start:] or p.kind != "other_file"
@@ -321,39 +369,120 @@ def _list_classes(
     return found.own
 
 
-def _parts_below(place: Path, inner: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """``CLASS/train`` and ``CLASS/test``: the part of each folder below the classes, or {}.
+def _parts_below(
+    place: Path, inner: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, str], int]:
+    """``CLASS/train`` and ``CLASS/test``, or ``CLASS/KIND/train``: folders of parts below classes.
+
+    Returns:
+        The part of each such folder, and how many folders lie between it and the class; ({}, 0)
+        where there are none.
 
     Raises:
         DataError: some class folders hold parts and others do not.
     """
+    for depth in range(_MAXIMUM_WRAPPERS):
+        below = {name: {_folder_at(r, depth) for r in rests} for name, rests in inner.items()}
+        means = {
+            f: part for folders in below.values() for f in folders if (part := part_of_name(f))
+        }
+        sorted_out = [name for name in inner if below[name] <= means.keys()]
+        if "train" not in means.values() or len(set(means.values())) < 2 or not sorted_out:
+            continue
+        others = [name for name in inner if name not in sorted_out]
+        if not others:
+            return means, depth
+        if depth == 0:
+            example = sorted_out[0]
+            raise DataError(
+                f"In {shown(place)} the class folder '{shown(example)}' holds parts "
+                f"({listed(sorted(below[example]))}), which is not so for {listed(others, 5)}; "
+                "sort all images into train/CLASS and test/CLASS."
+            )
+    return {}, 0
+
+
+def _folder_at(rest: str, depth: int) -> str:
+    """The folder at a depth of a path below a class folder; "" if the path is not as deep."""
+    pieces = rest.split("/", depth + 1)
+    return pieces[depth] if len(pieces) > depth + 1 else ""
+
+
+def _require_parts_of_classes(
+    listing: Listing,
+    prefix: str,
+    inner: Mapping[str, Sequence[str]],
+    part_of: Mapping[str, str],
+    depth: int,
+    classes: Sequence[str],
+) -> None:
+    """Stop at ``siteA/train/CLASS`` and ``siteB/train/CLASS``: what holds the parts is no class."""
+    if set(classes) & {*map(normal_name, inner)}:
+        return
     below = {
-        name: {rest.partition("/")[0] for rest in rests if "/" in rest}
+        name: _first_choice([rest.split("/", depth + 1)[-1] for rest in rests])
         for name, rests in inner.items()
     }
-    means = {f: part for folders in below.values() for f in folders if (part := part_of_name(f))}
-    sorted_out = [
-        name
-        for name, rests in inner.items()
-        if all("/" in rest for rest in rests) and below[name] <= means.keys()
+    shared = _mostly_shared(below)
+    if not shared:
+        return
+    tops = [f"{prefix}{top}" for top in sorted(below, key=natural_key)]
+    raise DataError(
+        f"The folders {listed(tops, 4)} in {shown(listing.root)} all hold parts "
+        f"({listed(sorted(part_of))}) with folders of the same names "
+        f"({listed(sorted(shared, key=natural_key), 4)}), so it is not clear which are the "
+        f"classes: give one of them, {shown(listing.root / tops[0])}; or sort all images into "
+        "train/CLASS and test/CLASS; or, if they are the classes, say so with --classes "
+        f"{_names_for_option(prefix, tops)}."
+    )
+
+
+def _require_no_class_of_classes(
+    listing: Listing, prefix: str, inner: Mapping[str, Sequence[str]], classes: Sequence[str]
+) -> None:
+    """Stop at ``no``, ``yes`` and ``all/no``, ``all/yes``: a copy of all beside the classes."""
+    below = {name: _first_choice(rests) for name, rests in inner.items()}
+    flat = {normal_name(name) for name, folders in below.items() if not folders}
+    holders = [name for name, folders in below.items() if len(folders & flat) > 1]
+    if len(holders) != 1 or normal_name(holders[0]) in classes:
+        return
+    holder, = holders
+    raise DataError(
+        f"The folder '{shown(holder)}' in {shown(listing.root / prefix)} holds folders named as "
+        f"those beside it ({listed(sorted(below[holder] & flat), 4)}), as a copy of all of them "
+        f"would: move it elsewhere, or give it alone, {shown(listing.root / prefix / holder)}; "
+        "or, if it is a class, name all classes with --classes "
+        f"{_names_for_option('', sorted(inner, key=natural_key))}."
+    )
+
+
+def _tables_in_classes(root: Path, problems: Sequence[Problem], start: int) -> list[str]:
+    """A note on tables of paths and labels in class folders, which are not read.
+
+    Of several in one folder (as programs for annotations write, one an image) none is opened.
+    """
+    by_folder: dict[str, list[str]] = {}
+    for problem in problems:
+        if problem.path.count("/", start) == 1 and is_manifest(Path(problem.path)):
+            by_folder.setdefault(problem.path.rpartition("/")[0], []).append(problem.path)
+    alone = [paths[0] for paths in by_folder.values() if len(paths) == 1]
+    tables = sorted(path for path in alone if has_path_and_label(root / path))
+    if not tables:
+        return []
+    what, say = ("table", "it says") if len(tables) == 1 else ("tables", "they say")
+    return [
+        f"Not read, as the folders' names are the classes: the {what} {listed(tables, 3)}; if "
+        f"{say} what the classes are, give a table instead of the folder."
     ]
-    if "train" not in means.values() or len(set(means.values())) < 2 or not sorted_out:
-        return {}
-    others = [name for name in inner if name not in sorted_out]
-    if others:
-        example = sorted_out[0]
-        raise DataError(
-            f"In {shown(place)} the class folder '{shown(example)}' holds parts "
-            f"({listed(sorted(below[example]))}), which is not so for {listed(others, 5)}; sort "
-            "all images into train/CLASS and test/CLASS."
-        )
-    return means
 
 
 def _require_clear_classes(
     listing: Listing, prefix: str, inner: Mapping[str, Sequence[str]], classes: Sequence[str]
 ) -> None:
-    """Stop where all folders hold folders of the same names: sites, years, folds above classes."""
+    """Stop where all folders hold folders of the same names: sites, years, folds above classes.
+
+    A name or two that one of them lacks (a site without a rare class) change nothing.
+    """
     below = {name: _first_choice(rests) for name, rests in inner.items()}
     if len(below) < 2 or not all(below.values()) or set(classes) & {*map(normal_name, below)}:
         return
@@ -362,22 +491,37 @@ def _require_clear_classes(
         return
     tops = [f"{prefix}{top}" for top in sorted(below, key=natural_key)]
     names = sorted(shared, key=natural_key)
-    same = all(folders == shared for folders in below.values())
-    if not same:
+    if not _mostly_shared(below):
         listing.notes.append(
             f"The folders {listed(tops, 3)} are taken for the classes; all of them hold folders "
             f"named {listed(names, 3)}: if those are the classes, give one of {listed(tops, 3)}."
         )
         return
+    same = all(folders == shared for folders in below.values())
     raise DataError(
-        f"The folders {listed(tops, 4)} in {shown(listing.root)} all hold the same names "
+        f"The folders {listed(tops, 4)} in {shown(listing.root)} all hold "
+        f"{'' if same else 'mostly '}the same names "
         f"({listed(names, 4)}), so it is not clear which are the classes: give one of them, "
         f"{shown(listing.root / tops[0])}; or train on one and test on another with --set "
         f"{setting_of('train')}=[{shown(tops[0])}] --set "
         f"{setting_of('test')}=[{shown(tops[1])}]; or, if they are the classes, say so with "
-        f"--classes {','.join(shown(top[len(prefix):]) for top in tops[:4])}"
-        f"{',...' if len(tops) > 4 else ''}."
+        f"--classes {_names_for_option(prefix, tops)}."
     )
+
+
+def _mostly_shared(below: Mapping[str, set[str]]) -> set[str]:
+    """Names that all folders hold, if there are several and hardly any others; else none."""
+    if len(below) < 2:
+        return set()
+    shared, union = set.intersection(*below.values()), set.union(*below.values())
+    return shared if len(shared) > 1 and _MOSTLY * len(union) <= len(shared) else set()
+
+
+def _names_for_option(prefix: str, tops: Sequence[str]) -> str:
+    names = ",".join(shown(top[len(prefix) :]) for top in tops[:4])
+    return f"{names},..." if len(tops) > 4 else names
+
+
 
 
 def _first_choice(rests: Sequence[str]) -> set[str]:

@@ -14,6 +14,7 @@ from tellapart.data.listing import inside, shown
 from tellapart.errors import DataError
 from tellapart.pixels.formats import IMAGE_EXTENSIONS
 
+_WEB = re.compile(r"(?:https?|ftp|s3|gs)://", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -53,6 +54,11 @@ class Locator:
         """``text`` as a path relative to the root, whether or not it is there."""
         if text[:7].lower() == "file://":
             text = unquote(urlsplit(text).path)
+        elif _WEB.match(text):
+            raise DataError(
+                f"{where}: '{shown(text)}' is an address on the web; save the pictures as files, "
+                "and give their names."
+            )
         path = inside(text, self._root, where)
         if "\\" in text and os.sep == "/" and not (self._root / path).exists():
             if _DRIVE.match(text):

@@ -122,11 +122,15 @@ def _read_csv(path: Path, tabs: bool = False) -> Cells:
             columns = tuple(name.strip() for name in next(reader, []))
             line = reader.line_num + 1 + skipped
             for row in reader:
-                if row:
+                if any(value.strip() for value in row):  # Excel writes empty rows as commas
                     if len(row) != len(columns):
+                        hint = (
+                            "an empty value needs its separator, too" if len(row) < len(columns)
+                            else "put values with commas in quotes"
+                        )
                         raise DataError(
-                            f"{shown(path)} line {line} has {len(row)} values under "
-                            f"{len(columns)} columns; put values with commas in quotes."
+                            f"{shown(path)} line {line} has {plural(len(row), 'value')} under "
+                            f"{plural(len(columns), 'column')}; {hint}."
                         )
                     places.append(f"line {line}")
                     values.append(row)
@@ -233,9 +237,20 @@ def find_column(rows: Cells, source: Path, asked: str | None, known: Sequence[st
                 f"{shown(source)} has no column '{asked}'; its columns are "
                 f"{listed(rows.columns)}."
             )
-        return rows.columns.index(asked)
+        return _only_of_its_name(rows, source, rows.columns.index(asked))
     lower = [name.lower().replace(" ", "_") for name in rows.columns]
-    return next((lower.index(name) for name in known if name in lower), None)
+    at = next((lower.index(name) for name in known if name in lower), None)
+    return None if at is None else _only_of_its_name(rows, source, at)
+
+
+def _only_of_its_name(rows: Rows, source: Path, at: int) -> int:
+    name = rows.columns[at]
+    if rows.columns.count(name) > 1:
+        raise DataError(
+            f"{shown(source)} has {rows.columns.count(name)} columns named '{shown(name)}'; give "
+            "each its own name."
+        )
+    return at
 
 
 def has_path_and_label(
@@ -280,8 +295,8 @@ def list_manifest(
     label_at = _required(rows, source, label_column, LABEL_COLUMNS, "label")
     part_of_row = (lambda _row, _where: part) if part else None
     if part_of_row is None:
-        part_of_row, note = _parts_by_column(rows, {path_at, label_at})
-        listing.notes += [note] if note else []
+        part_of_row, notes = _parts_by_column(rows, {path_at, label_at})
+        listing.notes += notes
     locator = Locator(listing.root)
     kept: list[int] = []
     for number, (place, row) in enumerate(zip(rows.places, rows.values, strict=True)):
@@ -329,11 +344,23 @@ def _required(
     if at is None:
         headless = any(looks_like_image_name(name) for name in rows.columns)
         hint = "its first line must name the columns (path,label), or " if headless else ""
+        if what == "label" and (classes := _yes_no_columns(rows)):
+            hint = (
+                f"{listed(classes, 4)} hold 0 and 1, as one column a class does; write the "
+                "name of each image's class into one column label, or "
+            )
         raise DataError(
             f"{shown(source)} has no {what} column; its columns are {listed(rows.columns)}: "
             f"{hint}name the right one with --{what}-column."
         )
     return at
+
+
+def _yes_no_columns(rows: Rows) -> list[str]:
+    """Columns of nothing but 0 and 1, if there are at least two."""
+    columns = zip(rows.columns, zip(*rows.values, strict=True), strict=True)
+    found = [name for name, values in columns if {v.strip() for v in values} == {"0", "1"}]
+    return found if len(found) > 1 else []
 
 
 def looks_like_image_name(name: str) -> bool:
@@ -384,26 +411,35 @@ def _where_it_is(root: Path, missing: Problem) -> str:
 _PartOfRow = Callable[[Sequence[str], str], str]
 
 
-def _parts_by_column(rows: Cells, taken: set[int]) -> tuple[_PartOfRow, str | None]:
-    """How a row's part is read from the table, and a note where that is not by a usual name.
+def _parts_by_column(rows: Cells, taken: set[int]) -> tuple[_PartOfRow, list[str]]:
+    """How a row's part is read from the table, and notes where that is not by a usual name.
 
     The column split (part, subset, set) says it; else ``is_valid`` and ``is_test``, as fastai
-    has them; else any column that holds nothing but names of at least two parts.
+    has them; else any column that holds nothing but names of at least two parts. A column part,
+    subset or set without any name of a part (of the body, of a set of cards) is about something
+    else.
     """
     lower = [name.lower().replace(" ", "_") for name in rows.columns]
-    named = next((lower.index(name) for name in PART_COLUMNS if name in lower), None)
-    if named is not None and named not in taken:
-        return lambda row, where: _part_in(row[named], where), None
+    notes: list[str] = []
+    for at in (lower.index(name) for name in PART_COLUMNS if name in lower):
+        if at in taken:
+            continue
+        if lower[at] == PART_COLUMNS[0] or any(part_of_name(row[at]) for row in rows.values):
+            return partial(_part_at, at, rows.columns[at]), notes
+        notes.append(
+            f"The column '{shown(rows.columns[at])}' of the table names no parts (train, "
+            "validation, test) and is not used."
+        )
     flags = {at: _FLAGS[name] for at, name in enumerate(lower) if name in _FLAGS}
     if flags:
         names = " and ".join(f"'{shown(rows.columns[at])}'" for at in flags)
-        note = f"The parts are those of {names} in the table."
-        return lambda row, where: _part_by_flags(row, flags, rows.columns, where), note
+        notes.append(f"The parts are those of {names} in the table.")
+        return lambda row, where: _part_by_flags(row, flags, rows.columns, where), notes
     for at, name in enumerate(rows.columns):
         if at not in taken and _holds_parts_only(rows, at):
-            note = f"The parts are those of '{shown(name)}' in the table."
-            return partial(_part_at, at), note
-    return lambda _row, _where: "", None
+            notes.append(f"The parts are those of '{shown(name)}' in the table.")
+            return partial(_part_at, at, name), notes
+    return lambda _row, _where: "", notes
 
 
 def _holds_parts_only(rows: Cells, at: int) -> bool:
@@ -416,15 +452,13 @@ def _holds_parts_only(rows: Cells, at: int) -> bool:
     return len(found) > 1
 
 
-def _part_at(at: int, row: Sequence[str], where: str) -> str:
-    return _part_in(row[at], where)
-
-
-def _part_in(value: str, where: str) -> str:
-    part = part_of_name(value)
+def _part_at(at: int, column: str, row: Sequence[str], where: str) -> str:
+    part = part_of_name(row[at])
     if part is None:
+        found = f"'{shown(row[at])}', which is" if row[at].strip() else "nothing, which is"
         raise DataError(
-            f"{where}: '{shown(value)}' is no part; write train, validation or test."
+            f"{where}: the column '{shown(column)}' holds {found} no part; write train, "
+            "validation or test."
         )
     return part
 

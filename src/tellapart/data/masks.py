@@ -26,6 +26,11 @@ _SHORT_MASK_NAME = re.compile(r"(.+?)[ _.-]+(?:seg|gt)(?:[ _-]?[0-9]+)?\.(?:png|
 _WORDS = ("mask", "seg", "truth", "gt")
 
 
+def is_folder_of_images(name: str) -> bool:
+    """Whether a folder's name says that it holds images, and no more: ``images``, ``photos``."""
+    return re.sub(r"[^a-z]", "", name.lower()) in _IMAGE_FOLDERS
+
+
 def without_companions(names: Sequence[str]) -> list[str]:
     """Sibling folders without those for masks or labels, where ``images`` stands beside them."""
     plain = {name: re.sub(r"[^a-z]", "", name.lower()) for name in names}

@@ -15,15 +15,20 @@ PART_NAMES = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "validate": "validation",
+    "dev": "validation",
     "test": "test",
     "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
 #: One word, or train and validation together.
 _WORDS = {part: "|".join(w for w, p in PART_NAMES.items() if p == part) for part in PARTS}
 _WORD = f"(?:{_WORDS['train']})(?:and)?(?:{_WORDS['validation']})|{'|'.join(PART_NAMES)}"
 #: Words beside the part's name that say nothing more: ``training_set``, ``seg_test``.
 _FILLERS = (
-    r"(?:sets?|seg|data|datasets?|images?|imgs?|pics?|pictures?|photos?|folder|split|part|samples?)*"
+    r"(?:sets?|seg|data|datasets?|images?|imgs?|pics?|pictures?|photos?|folder|split|part|samples?"
+    r"|public|private)*"
 )
 _NAME = re.compile(f"{_FILLERS}({_WORD}){_FILLERS}")
 _PLAIN = re.compile(r"[a-z0-9 _.()-]+")

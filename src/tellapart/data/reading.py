@@ -14,6 +14,8 @@ from tellapart.data.class_names import notes_on_names, similar_key
 from tellapart.data.groups import find_groups, frames_note
 from tellapart.data.layouts import (
     PartFolders,
+    find_base,
+    hint_for_one_class,
     list_folder,
     no_class_folders,
     only_parts_for_classes,
@@ -39,6 +41,7 @@ from tellapart.data.manifests import (
     one_row_an_image,
     read_path_list,
 )
+from tellapart.data.part_names import part_of_name
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress, Work
@@ -175,6 +178,9 @@ def _list(
     parts_only = bool(listing.names) and only_parts_for_classes(listing)
     found = set(listing.names)
     if (len(found) < 2 or parts_only) and not any(names for _, names in named.items()):
+        tables = [] if root is not None else _tables_of_parts(place, columns)
+        if tables:
+            return _list_tables_of_parts(tables, place, columns, stage)
         only = _only_table(place, columns)
         if only is not None:
             below = place if only.parent == place else None
@@ -214,8 +220,68 @@ def _named_tables(place: Path, named: PartFolders) -> list[tuple[str, Path]]:
 def _list_tables(
     tables: Sequence[tuple[str, Path]], root: Path, columns: dict[str, str | None], stage: Work
 ) -> Listing:
-    whole = Listing(root)
     lists = [list_manifest(path, stage, root=root, part=p, **columns) for p, path in tables]
+    return _joined(root, lists)
+
+
+def _tables_of_parts(place: Path, columns: Mapping[str, str | None]) -> list[tuple[str, Path]]:
+    """Tables with paths and labels, one a part: ``train/metadata.csv``, or ``train.csv``.
+
+    They lie in the folders of the parts (as Hugging Face and Roboflow have them), or beside
+    each other, named after them. There must be one for train and for another part.
+    """
+    base = place / find_base(place)
+    in_folders = [
+        (part, table)
+        for name in visible_folders(base)
+        if (part := part_of_name(name)) and (table := _table_in(base / name, columns))
+    ]
+    named = [
+        (part, table)
+        for table in sorted(base.iterdir())
+        if table.is_file() and is_manifest(table) and (part := part_of_name(table.stem))
+        and has_path_and_label(table, **columns)
+    ]
+    for found in (in_folders, named):
+        parts = [part for part, _ in found]
+        if "train" in parts and len(parts) == len(set(parts)) > 1:
+            return found
+    return []
+
+
+def _table_in(folder: Path, columns: Mapping[str, str | None]) -> Path | None:
+    """The one table with paths and labels directly in a folder."""
+    tables = [
+        p for p in sorted(folder.iterdir())
+        if p.is_file() and is_manifest(p) and has_path_and_label(p, **columns)
+    ]  # fmt: skip
+    return tables[0] if len(tables) == 1 else None
+
+
+def _list_tables_of_parts(
+    tables: Sequence[tuple[str, Path]],
+    place: Path,
+    columns: dict[str, str | None],
+    stage: Work,
+) -> Listing:
+    lists = [
+        _move_root(list_manifest(table, stage, root=None, part=part, **columns), place)
+        for part, table in tables
+    ]
+    whole = _joined(place, lists)
+    names = [table.relative_to(place).as_posix() for _, table in tables]
+    whole.notes.append(f"Read as the tables {listed(names)} say, each for its part.")
+    read = {table.parent for _, table in tables}
+    base = place / find_base(place)
+    others = [n for n in visible_folders(base) if part_of_name(n) and base / n not in read]
+    if others and base not in read:
+        whole.notes.append(f"Left out, as no table lies in it: {listed(others)}.")
+    return whole
+
+
+def _joined(root: Path, lists: Sequence[Listing]) -> Listing:
+    """Tables of several parts as one, each image once."""
+    whole = Listing(root)
     shared = set.intersection(*(set(one.columns) for one in lists))
     for one in lists:
         whole.paths += one.paths
@@ -232,11 +298,10 @@ def _list_tables(
 
 def _only_table(place: Path, columns: Mapping[str, str | None]) -> Path | None:
     """The one table with paths and labels at the top of a folder that has no class folders."""
-    folders = [place, *(place / name for name in visible_folders(place)[:1])]
-    for folder in folders:
-        tables = [p for p in folder.iterdir() if p.is_file() and is_manifest(p)]
-        if len(tables) == 1 and has_path_and_label(tables[0], **columns):
-            return tables[0]
+    below = visible_folders(place)
+    for folder in [place, *(place / name for name in below if len(below) == 1)]:
+        if (table := _table_in(folder, columns)) is not None:
+            return table
     return None
 
 
@@ -314,9 +379,10 @@ def _class_map(listing: Listing, wanted: tuple[str, ...], place: Path) -> tuple[
                 f"to train on; it needs a folder named train, or --set {setting_of('train')}=[...]."
             )
         if len(found) == 1:
+            hint = "" if listing.places or not place.is_dir() else hint_for_one_class(listing)
             raise DataError(
                 f"{shown(place)} holds images of one class only ('{shown(found[0])}'); telling "
-                "apart needs at least two, each in a folder of its own."
+                f"apart needs at least two, each in a folder of its own{hint}."
             )
         return tuple(found)
     order: list[str] = []

@@ -51,7 +51,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: Raised when the same bytes give other pixels than before.
-DECODER_VERSION = "2"
+DECODER_VERSION = "3"
 
 #: Above this a picture is refused before it is decoded (Pillow's own limit, 179 megapixels).
 MAXIMUM_PIXELS = 2 * 89_478_485
@@ -261,13 +261,14 @@ def _load_with_pillow(
             f"{MAXIMUM_TRANSPARENT_PIXELS // 10**6} megapixels.",
         )
     with DECODING.share(BYTES_A_PIXEL * pixels * (2 if deep else 1)):
+        stated = _stated_maximum(image)
         image.load()
         if name != "JPEG":  # a PNG's EXIF data may follow its picture
             orientation = orientation_of(image)
         if deep:
             plain, remark = _deep_png(content, image)
         else:
-            plain, remark = _to_grey_or_rgb(image)
+            plain, remark = _to_grey_or_rgb(image, stated)
         return _turned(plain, orientation), remark
 
 
@@ -331,12 +332,28 @@ def _reduce(image: Image.Image, preprocessing: Preprocessing, *, swapped: bool) 
     image.draft(None, (2 * width, 2 * height))
 
 
-def _to_grey_or_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+def _stated_maximum(image: Image.Image) -> float | None:
+    """White of a PGM of more than 8 bits that is still to be loaded; None where it says nothing.
+
+    Pillow scales the maximum in the header to 65535. Where it is 65535, as most programs write
+    whatever the camera had, it says no more than that the numbers have 16 bits.
+    """
+    if image.format != "PPM" or image.mode != "I":
+        return None
+    tile: Any = image.tile[0]  # type: ignore[attr-defined]
+    is_full = tile[0] == "raw" or tile[3][-1] == 65535
+    return None if is_full else 65535.0
+
+
+def _to_grey_or_rgb(
+    image: Image.Image, stated_maximum: float | None = None
+) -> tuple[Image.Image, str]:
     mode = image.mode
-    if mode.startswith("I;16") or mode in ("I", "F"):
-        # Only PGM and PFM come here; Pillow scales a PGM's stated maximum to 65535.
-        whole = 65535.0 if image.format == "PPM" and mode != "F" else None
-        array, remark = to_8_bit(np.asarray(image), stated_maximum=whole)
+    if mode.startswith("I;16") or mode in ("I", "F"):  # only PGM and PFM come here
+        values = np.asarray(image)
+        if image.format == "PPM" and mode == "I":
+            values = values.astype(np.uint16)
+        array, remark = to_8_bit(values, stated_maximum=stated_maximum)
         return Image.fromarray(array), remark
     if image.has_transparency_data:
         return _on_white(image), ""

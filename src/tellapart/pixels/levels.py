@@ -8,7 +8,8 @@ from the file's kind wherever that says it:
 - Whole numbers in 16 bits rarely fill them: cameras and detectors deliver 10, 12 or 14 bits. Where
   nothing is stated, the smallest of 8, 10, 12, 14 and 16 bits that holds the largest value
   is the depth.
-- Floating point that lies in 0..1 or in 0..255 is taken so.
+- Floating point that lies in 0..1 or in 0..255 is taken so; what goes a little beyond 1 (up to
+  2: resampled pictures, reflectances) has 1 for white all the same.
 - All else (values below 0 or above 65535, other floating point) has no natural black and
   white: it is stretched from its smallest to its largest value.
 
@@ -30,6 +31,10 @@ DEPTHS = (8, 10, 12, 14, 16)
 #: Fill values that are taken for "no data" where nothing valid lies beyond them.
 LOW_FILLS = (-9999.0, -99999.0, -32768.0, -1e30, -1e38)
 HIGH_FILLS = (9.969209968386869e36, 1e20, 1e30)  # netCDF, CF conventions
+#: Floating point that ends between 1 and this is of the kind 0..1, with a few values beyond.
+BEYOND_ONE = 2.0
+#: What fills fewer grey levels than this is told, as most of its differences are gone.
+FEW_LEVELS = 16.0
 #: Numbers that are worked on at a time.
 _BLOCK = 1 << 20
 
@@ -88,6 +93,17 @@ def choose_levels(
     """
     if stated_maximum is not None and low >= 0.0 and 0.0 < high <= stated_maximum:
         return Levels(0.0, float(stated_maximum))
+    levels = _unstated_levels(kind, low, high)
+    if 0.0 < (high - low) * 255.0 / (levels.white - levels.black) < FEW_LEVELS:
+        few = (
+            f"its values fill fewer than {FEW_LEVELS:.0f} of 256 grey levels; where their small "
+            "differences count, scale all pictures by one rule before training"
+        )
+        return Levels(levels.black, levels.white, f"{levels.remark}; {few}".removeprefix("; "))
+    return levels
+
+
+def _unstated_levels(kind: np.dtype[Any], low: float, high: float) -> Levels:
     if kind.kind in "ui":
         if low >= 0.0 and high <= 65535.0:
             whole = kind.itemsize * 8 - (kind.kind == "i")
@@ -98,9 +114,11 @@ def choose_levels(
             remark = f"{depth} bits in {stored}: 0 to {white:.0f} is shown as black to white"
             return Levels(0.0, white, remark if depth < min(16, whole) else "")
     else:
-        for limit in (1.0, 255.0):
-            if low >= 0.0 and high <= limit:
-                return Levels(0.0, limit)
+        if low >= 0.0 and high <= BEYOND_ONE:
+            remark = "0 to 1 is shown as black to white, and what lies above 1 as white"
+            return Levels(0.0, 1.0, remark if high > 1.0 else "")
+        if low >= 0.0 and high <= 255.0:
+            return Levels(0.0, 255.0)
     # A flat picture is black; the gap must be one that floating point can tell.
     white = high if high > low else low + max(1.0, abs(low))
     return Levels(low, white, "its smallest value is shown as black and its largest as white")
