@@ -52,6 +52,8 @@ SAME_BYTES = (
     "metrics.json", "model.safetensors", "unknown.safetensors", "images.csv", "recipe.yaml",
     "predictions/*.csv",
 )  # fmt: skip
+#: What the cache writes into each whole entry.
+SEAL = (".manifest", ".checked")
 #: What of run.json must be the same.
 SAME_FACTS = ("status", "classes", "preprocessing", "data", "seed")
 
@@ -277,6 +279,8 @@ def hidden_below(folder: Path) -> set[str]:
     found = set()
     for name in names_below(folder):
         last = name.rpartition("/")[2]
+        if last in SEAL:
+            continue
         if last.startswith(".") or last.endswith((".tmp", ".part")):
             found.add(re.sub(r"[0-9a-f]{6,}|\d+", "#", name))
     return found

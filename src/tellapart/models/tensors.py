@@ -7,6 +7,7 @@ the digest of the tensors: of their names, types, shapes and values.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -63,10 +64,20 @@ def write_tensors(file: Path, state: State, text: str) -> str:
 
     contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
     digest = _text_digest(text) + joint_digest(tensor_digests(contiguous))
-    content = save(contiguous, metadata={TEXT: text, DIGEST: digest})
+    content = _with_sorted_header(save(contiguous, metadata={TEXT: text, DIGEST: digest}))
     # Not by safetensors' own save_file, which makes files that nobody else can read.
     write_bytes(file, content)
     return digest
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """The same file, whose metadata safetensors puts into another order each time."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # what follows is aligned
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def read_header(file: Path) -> Header:
