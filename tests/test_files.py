@@ -18,7 +18,6 @@ from tellapart import files
 from tellapart.errors import FileError
 from tellapart.files import (
     replacing,
-    write_bytes,
     write_csv,
     write_json,
     write_problem,

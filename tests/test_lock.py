@@ -55,8 +55,11 @@ def test_one_at_a_time_and_a_kill_frees_it(
         with pytest.raises(RunError, match="held"), locked(tmp_path, "held"):
             pass
         holder.kill()
-    with locked(tmp_path, "held"), pytest.raises(RunError, match="held"):
-        with locked(tmp_path, "held"):
-            pass
+    with (
+        locked(tmp_path, "held"),
+        pytest.raises(RunError, match="held"),
+        locked(tmp_path, "held"),
+    ):
+        pass
     with locked(tmp_path, "held"):
         pass

@@ -203,7 +203,7 @@ def test_a_run_of_changed_labels_parts_or_classes_is_not_resumed(
     last = sorted((folder / one).iterdir())[-1]
     # The same pictures in the same order, one of them under another class.
     moved = last.rename(folder / other / f"0{last.suffix}")
-    with pytest.raises(RunError, match="classes, parts or names of the images .* have changed"):
+    with pytest.raises(RunError, match=r"classes, parts or names of the images .* have changed"):
         resume(run.path, extend=1)
     moved.rename(last)
     (folder / one).rename(folder / "azure")
