@@ -224,6 +224,11 @@ def test_what_a_kill_left_of_a_run_is_made_anew(tmp_path: Path) -> None:
     assert (mine / "predictions" / "a.txt").read_text() == "keep"
 
 
+def test_a_lock_file_is_no_content(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()  # where a folder itself cannot be locked: on NFS, on Windows
+    assert open_run(create_run(tmp_path, load_recipe("auto"), INFO).path, complete=False)
+
+
 def test_a_kill_leaves_a_whole_run_or_none(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from tellapart.errors import RunError
 
 #: Locked in the folder's stead where folders cannot be; it stays.
-_FILE = ".lock"
+LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -37,7 +37,7 @@ if sys.platform == "win32":
     def _locked_descriptor(folder: Path, sentence: str) -> int | None:
         import msvcrt
 
-        number = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT)
+        number = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
         try:
             msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -51,7 +51,7 @@ else:
         import fcntl
 
         # NFS locks only what is open for writing, as a folder cannot be.
-        for path, flags in ((folder, os.O_RDONLY), (folder / _FILE, os.O_RDWR | os.O_CREAT)):
+        for path, flags in ((folder, os.O_RDONLY), (folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)):
             number = None
             try:
                 number = os.open(path, flags, 0o666)

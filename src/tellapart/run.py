@@ -26,7 +26,7 @@ from tellapart import result
 from tellapart.errors import FileError, RunError
 from tellapart.files import clear_leftovers, write_json, write_text
 from tellapart.leftovers import remove, unfinished_name
-from tellapart.lock import locked
+from tellapart.lock import LOCK_FILE, locked
 from tellapart.machine import Machine, resolve_device
 from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
@@ -488,7 +488,7 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo, *, numbered: bool = 
         # It keeps its permission bits, and may be a mount point.
         with locked(folder, f"Somebody else makes a run in {folder} now; give --run another path."):
             _clear_half_made(folder)
-            if any(folder.iterdir()):
+            if _content(folder):
                 raise RunError(f"{folder} exists and is not empty; give --run another path.")
             return Run(_filled_in_place(folder, fill))
     except (OSError, FileError) as error:
@@ -505,7 +505,7 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo, *, numbered: bool = 
 def _clear_half_made(folder: Path) -> None:
     """Empty a folder in which the making of a run was killed: it has nothing else in it."""
     clear_leftovers(folder)
-    found = {path.name: path for path in folder.iterdir()}
+    found = {path.name: path for path in _content(folder)}
     if "predictions" not in found or found.keys() - {"predictions", "figures", "recipe.yaml"}:
         return
     if not any(list(path.iterdir()) for path in found.values() if path.is_dir()):
@@ -522,8 +522,12 @@ def _filled_in_place(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
+    for path in _content(folder):
         remove(path)
+
+
+def _content(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
 
 
 def make_folder(wanted: Path, fill: Callable[[Path], None]) -> Path:
