@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -212,7 +213,13 @@ class Bench:
         self.case = folder / "case"
         self.starter = starter
         self.snapshots: dict[str, Path] = {}
+        #: ``time.monotonic()`` after which no further case is begun.
+        self.ends = math.inf
         self.fresh()
+
+    def in_time(self) -> bool:
+        """Whether a further case may be begun; with ``--minutes``, what was run is told."""
+        return time.monotonic() < self.ends
 
     def fresh(self) -> None:
         """An empty case with made data."""
@@ -385,6 +392,7 @@ def arguments(text: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")
+    parser.add_argument("--minutes", type=float, help="begin no more cases of a job after this")
     parser.add_argument("--work", type=Path, help="where cases are made; none: a temporary folder")
     parser.add_argument("--json", type=Path, help="write the counts here as well")
     parser.add_argument("--cold", action="store_true", help="a fresh interpreter for each start")
@@ -401,6 +409,7 @@ class Campaign:
     cold: bool = False
     plant: Path | None = None
     seed: int = 0
+    minutes: float | None = None
 
     def each(self, jobs: Iterable[tuple[str, Callable[[Bench], Tally]]]) -> Tally:
         """Do the jobs, ``workers`` at a time, each on a bench of its own."""
@@ -415,7 +424,10 @@ class Campaign:
             try:
                 starter.make_weights(weights)
                 started = time.monotonic()
-                done = work(Bench(folder, starter, weights))
+                bench = Bench(folder, starter, weights)
+                if self.minutes is not None:
+                    bench.ends = started + 60 * self.minutes
+                done = work(bench)
                 spent = time.monotonic() - started
                 print(f"{name}: {dict(done.counts)} ({spent:.0f} s)", flush=True)
                 return done
@@ -434,7 +446,9 @@ def campaign_of(given: argparse.Namespace) -> Campaign:
         given.work.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="tellapart-reliability-", dir=given.work))
     work.chmod(0o755)
-    return Campaign(work, given.workers, given.cold, given.plant, given.seed)
+    return Campaign(
+        work, given.workers, given.cold, given.plant, given.seed, given.minutes
+    )
 
 
 def finish(
