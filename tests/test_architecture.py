@@ -15,7 +15,10 @@ SOURCE = Path(tellapart.__file__).parent
 
 #: Each layer may import itself and those before it.
 LAYERS = (
-    ("errors", "files", "notebook", "number", "progress", "result", "stopwatch", "wording"),
+    (
+        "errors", "files", "leftovers", "lock", "notebook", "number", "progress", "result",
+        "stopwatch", "wording",
+    ),
     ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading"),
     ("pixels",),
     ("data",),

@@ -7,8 +7,9 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,13 @@ import pytest
 from tellapart import files
 from tellapart.errors import FileError
 from tellapart.files import (
-    remove_leftovers,
     replacing,
-    write_bytes,
     write_csv,
     write_json,
     write_problem,
     write_text,
 )
+from tellapart.leftovers import unfinished_name
 
 
 def names(folder: Path) -> list[str]:
@@ -77,9 +77,8 @@ def test_a_link_put_in_the_way_is_not_followed(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "known")
-    monkeypatch.setattr(files, "_calls", iter([7]))
-    planted = tmp_path / f".tellapart-{os.getpid()}-7-known.part"
+    planted = tmp_path / ".tellapart-known.part"
+    monkeypatch.setattr(files, "unfinished_name", lambda: planted.name)
     planted.symlink_to(victim)
     with pytest.raises(FileError, match="File exists"):
         write_text(tmp_path / "a.txt", "new")
@@ -154,16 +153,21 @@ def test_a_table_reads_back_whatever_its_cells_hold(tmp_path: Path) -> None:
     assert [[name, float(value)] for name, value in read] == rows
 
 
-def test_leftovers_of_a_killed_process_go_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
-    old, new = tmp_path / ".tellapart-1-0-ab.part", tmp_path / "below" / ".tellapart-1-1-ab.part"
-    new.parent.mkdir()
-    for file in (old, new):
-        file.touch()
-    os.utime(old, (time.time() - 7200,) * 2)
-    write_bytes(tmp_path / "kept", b"")
-    remove_leftovers(tmp_path)
-    assert names(tmp_path) == ["below", "kept"]
-    assert new.exists()
+def test_the_first_write_into_a_folder_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tellapart.files import replacing\n"
+        "with replacing(Path(sys.argv[1]) / 'a.txt') as unfinished:\n"
+        "    unfinished.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60)
+    assert len(names(tmp_path)) == 1
+    running = tmp_path / unfinished_name()  # of this process, as another thread may have one
+    running.write_text("half")
+    write_text(tmp_path / "a.txt", "whole")
+    assert names(tmp_path) == sorted([running.name, "a.txt"])
 
 
 def test_an_error_without_a_number_is_told_in_its_own_words() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -205,6 +207,56 @@ def test_of_several_that_name_one_folder_one_gets_it(tmp_path: Path) -> None:
     assert sum(isinstance(one, Path) for one in made) == 1
     info = open_run(tmp_path / "run", complete=False).info
     assert replace(info, files={}) == INFO
+
+
+def test_what_a_kill_left_of_a_run_is_made_anew(tmp_path: Path) -> None:
+    recipe = load_recipe("auto")
+    half = tmp_path / "run"  # as older versions left it, and this one in a folder that was there
+    for name in ("predictions", "figures"):
+        (half / name).mkdir(parents=True)
+    (half / "recipe.yaml").write_text("seed: 0")
+    assert open_run(create_run(half, recipe, INFO).path, complete=False).info == INFO
+    with pytest.raises(RunError, match="not empty"):
+        create_run(half, recipe, INFO)
+    mine = tmp_path / "mine"
+    (mine / "predictions").mkdir(parents=True)
+    (mine / "predictions" / "a.txt").write_text("keep")
+    with pytest.raises(RunError, match="not empty"):
+        create_run(mine, recipe, INFO)
+    assert (mine / "predictions" / "a.txt").read_text() == "keep"
+
+
+def test_a_lock_file_is_no_content(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()  # where a folder itself cannot be locked: on NFS, on Windows
+    assert open_run(create_run(tmp_path, load_recipe("auto"), INFO).path, complete=False)
+
+
+def test_a_kill_leaves_a_whole_run_or_none(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import tellapart.run as r\n"
+        "r.write_json = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from tellapart.recipe_reading import load_recipe\n"
+        "from test_run import INFO\n"
+        "r.create_run(Path(sys.argv[1]), load_recipe('auto'), INFO)\n"
+    )
+    folder = tmp_path / "runs" / "run"
+    subprocess.run(
+        [sys.executable, "-c", program, str(folder)], check=False, timeout=60,
+        cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert not folder.exists()
+    assert len(list(folder.parent.iterdir())) == 1
+    create_run(folder, load_recipe("auto"), INFO)
+    assert [p.name for p in folder.parent.iterdir()] == ["run"]
+
+
+def test_taken_names_of_runs_get_a_number(tmp_path: Path) -> None:
+    recipe = load_recipe("auto")
+    made = at_once(4, lambda: create_run(tmp_path / "a", recipe, INFO, numbered=True).path)
+    assert {p.name for p in made if isinstance(p, Path)} == {"a", "a-2", "a-3", "a-4"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a", "a-2", "a-3", "a-4"}
 
 
 def test_results_replace_only_those_about_the_same(tmp_path: Path) -> None:

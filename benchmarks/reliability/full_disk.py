@@ -188,7 +188,7 @@ class Disks:
 
     def steps(self, every: int) -> Tally:
         tally, enough, step = Tally(), 0, 0
-        while enough < ENOUGH:
+        while enough < ENOUGH and self.bench.in_time():
             free = max(os.sysconf("SC_PAGE_SIZE"), step * STEP)
             self.bench.restore(self.writing.before)
             with disk(self.bench.case / self.writing.place, free) as remount:

@@ -53,6 +53,8 @@ SAME_BYTES = (
     "metrics.json", "model.safetensors", "unknown.safetensors", "images.csv", "recipe.yaml",
     "predictions/*.csv",
 )  # fmt: skip
+#: What the cache writes into each whole entry.
+SEAL = (".manifest", ".checked")
 #: What of run.json must be the same.
 SAME_FACTS = ("status", "classes", "preprocessing", "data", "seed")
 
@@ -214,7 +216,13 @@ class Bench:
         self.case = folder / "case"
         self.starter = starter
         self.snapshots: dict[str, Path] = {}
+        #: ``time.monotonic()`` after which no further case is begun.
+        self.ends = math.inf
         self.fresh()
+
+    def in_time(self) -> bool:
+        """Whether a further case may be begun; with ``--minutes``, what was run is told."""
+        return time.monotonic() < self.ends
 
     def fresh(self) -> None:
         """An empty case with made data."""
@@ -286,6 +294,8 @@ def hidden_below(folder: Path) -> set[str]:
     found = set()
     for name in names_below(folder):
         last = name.rpartition("/")[2]
+        if last in SEAL:
+            continue
         if last.startswith(".") or last.endswith((".tmp", ".part")):
             found.add(re.sub(r"[0-9a-f]{6,}|\d+", "#", name))
     return found
@@ -423,7 +433,9 @@ class Campaign:
             try:
                 starter.make_weights(weights)
                 started = time.monotonic()
-                done = work(Bench(folder, starter, weights, self.deadline))
+                bench = Bench(folder, starter, weights, self.deadline)
+                bench.ends = self.deadline
+                done = work(bench)
                 spent = time.monotonic() - started
                 print(f"{name}: {dict(done.counts)} ({spent:.0f} s)", flush=True)
                 return done

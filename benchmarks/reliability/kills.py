@@ -238,7 +238,7 @@ class Attack:
         random = np.random.default_rng(seed)
         tally, done = Tally(), 0
         for attempt in range(6 * kills):
-            if done >= kills:
+            if done >= kills or not self.bench.in_time():
                 break
             self.bench.restore("before")
             times: list[float] = []
@@ -261,6 +261,8 @@ class Attack:
         """A kill before each file operation."""
         tally = Tally()
         for number in range(first, len(self.quiet.operations) + 1, every):
+            if not self.bench.in_time():
+                break
             self.bench.restore("before")
             outcome = self._start(self.command, watch=str(self.bench.case), kill_at=number)
             if outcome.code == 0:
@@ -273,6 +275,8 @@ class Attack:
         """A kill in the middle of writing a file of each length."""
         tally = Tally()
         for length in self.quiet.lengths[::every]:
+            if not self.bench.in_time():
+                break
             self.bench.restore("before")
             outcome = self._start(self.command, torn_at=length)
             if outcome.code == 0:

@@ -24,7 +24,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import stat
 import tempfile
 import time
@@ -33,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tellapart import integrity
+from tellapart import integrity, leftovers
 from tellapart.errors import TellapartError
 
 DEFAULT_LIMIT = "20GB"
@@ -41,9 +40,6 @@ DEFAULT_LIMIT = "20GB"
 #: An entry used less than this long ago is never evicted: another process may have been
 #: given its path and not opened it yet.
 GRACE_SECONDS = 60.0
-#: A temporary folder of another machine, or one whose builder cannot be asked, is given up
-#: after this long without a change.
-STALE_SECONDS = 24 * 3600.0
 
 _TEMPORARY = ".building"
 _REPLACEMENT = "tellapart-cache"
@@ -138,9 +134,11 @@ def _is_writable(folder: Path) -> bool:
 def _folder_of_this_process(wanted: Path) -> Path:
     if wanted not in _replaced:
         for path in _listed(Path(tempfile.gettempdir())):
-            if path.name.startswith(f"{_REPLACEMENT}-") and _is_stale(path, _REPLACEMENT):
-                _remove(path)
-        prefix = f"{_REPLACEMENT}-{_host()}-{os.getpid()}-"
+            if path.name.startswith(f"{_REPLACEMENT}-") and leftovers.is_left_behind(
+                path, _REPLACEMENT
+            ):
+                leftovers.remove(path)
+        prefix = f"{_REPLACEMENT}-{leftovers.owner()}-"
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _replaced[wanted] = folder
@@ -311,7 +309,7 @@ def discard(path: Path) -> None:
     doomed = path.parent.parent / f"{_temporary()}-damaged-{secrets.token_hex(4)}"
     with suppress(OSError):  # removed by another process, or the cache is read-only
         path.rename(doomed)
-        _remove(doomed)
+        leftovers.remove(doomed)
 
 
 def evict(root: Path | None = None) -> None:
@@ -328,7 +326,7 @@ def evict(root: Path | None = None) -> None:
         doomed = root / f"{_temporary()}-evicted-{secrets.token_hex(4)}"
         with suppress(OSError):  # in use on Windows, or evicted by another process
             path.rename(doomed)
-            _remove(doomed)
+            leftovers.remove(doomed)
             total -= size
 
 
@@ -412,45 +410,13 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _temporary() -> str:
     """Start of the names of this process's temporary folders."""
-    return f"{_TEMPORARY}-{_host()}-{os.getpid()}"
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40] or "host"
+    return f"{_TEMPORARY}-{leftovers.owner()}"
 
 
 def _remove_stale(root: Path) -> None:
     """Remove what builders left that were killed."""
     for path in _listed(root):
-        if path.name.startswith(_TEMPORARY) and _is_stale(path, _TEMPORARY):
-            _remove(path)
-
-
-def _is_stale(path: Path, start: str) -> bool:
-    match = re.match(rf"{re.escape(start)}-(\w+)-(\d{{1,9}})-", path.name)
-    if match and match[1] == _host() and os.name == "posix":
-        return not _is_running(int(match[2]))
-    try:
-        files = [path, *path.rglob("*")]
-        return time.time() - max(file.stat().st_mtime for file in files) > STALE_SECONDS
-    except OSError:
-        return False
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it runs, and belongs to somebody else
-        return True
-    return True
+        if path.name.startswith(_TEMPORARY) and leftovers.is_left_behind(path, _TEMPORARY):
+            leftovers.remove(path)

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import csv
 import errno
-import itertools
 import json
 import os
-import secrets
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tellapart.errors import FileError
+from tellapart.leftovers import remove_leftovers, unfinished_name
 from tellapart.wording import shown
 
-#: Before and after the process, the number of the call and the random part of an unfinished file.
-_PREFIX, _SUFFIX = ".tellapart-", ".part"
-#: Unfinished files older than this belong to a process that was killed.
-_STALE_SECONDS = 3600.0
-_calls = itertools.count()
+#: Folders from which this process has removed what killed ones left there.
+_cleared: set[Path] = set()
 
 #: What to do about each reason that a user can do something about.
 _REMEDIES: Mapping[int, str] = {
@@ -76,6 +71,7 @@ def replacing(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(path.parent)
         unfinished, mode = _new_file(path.parent)
         yield unfinished
         _finish(unfinished, mode, durable)
@@ -90,12 +86,23 @@ def replacing(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
 
 def _new_file(folder: Path) -> tuple[Path, int]:
     """An empty file of our own, whatever else runs here, and its permission bits."""
-    name = f"{_PREFIX}{os.getpid()}-{next(_calls)}-{secrets.token_hex(4)}{_SUFFIX}"
-    number = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    file = folder / unfinished_name()
+    number = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        return folder / name, stat.S_IMODE(os.fstat(number).st_mode)
+        return file, stat.S_IMODE(os.fstat(number).st_mode)
     finally:
         os.close(number)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder, at its first use by this process.
+
+    That which writes into a folder clears it: nobody else need think of it.
+    """
+    place = folder.absolute()
+    if place not in _cleared:
+        _cleared.add(place)
+        remove_leftovers(place)
 
 
 def _finish(file: Path, mode: int, durable: bool) -> None:
@@ -151,11 +158,3 @@ def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[o
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what :func:`replacing` left in and below a folder where a process was killed."""
-    for file in folder.rglob(f"{_PREFIX}*{_SUFFIX}"):
-        with suppress(OSError):
-            if time.time() - file.lstat().st_mtime > _STALE_SECONDS:
-                file.unlink()

@@ -7,26 +7,27 @@ executes nothing. Every file is written under a temporary name and renamed, and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from tellapart import result
 from tellapart.errors import FileError, RunError
-from tellapart.files import write_json, write_text
+from tellapart.files import clear_leftovers, write_json, write_text
+from tellapart.leftovers import remove, unfinished_name
+from tellapart.lock import LOCK_FILE, locked
 from tellapart.machine import Machine, resolve_device
 from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
@@ -79,6 +80,8 @@ class DataInfo:
     images: int
     #: Images of each class, by part.
     counts: Mapping[str, Mapping[str, int]]
+    #: Of the path, class and part of every image, in their order; "" in older runs.
+    assignment: str = ""
     notes: tuple[str, ...] = ()
     #: The first thousand of those left out; how many there are in all is ``num_left_out``.
     left_out: tuple[LeftOut, ...] = ()
@@ -557,42 +560,111 @@ class Run:
         )
 
 
-def create_run(folder: Path, recipe: Recipe, info: RunInfo) -> Run:
+def create_run(folder: Path, recipe: Recipe, info: RunInfo, *, numbered: bool = False) -> Run:
     """Make a run folder with its recipe and a ``run.json``: all of it, or nothing.
 
-    Of several that ask for one folder at a time, one gets it.
+    Of several that ask for one folder at a time, one gets it. A kill leaves no folder.
+
+    Args:
+        numbered: where the folder is taken, take ``folder-2`` and so on.
 
     Raises:
         RunError: the folder holds something already, or cannot be written.
     """
-    was_there = folder.is_dir()
-    if was_there and any(folder.iterdir()):
-        raise RunError(f"{folder} exists and is not empty; give --run another path.")
+
+    def fill(unfinished: Path) -> None:
+        (unfinished / "predictions").mkdir()
+        (unfinished / "figures").mkdir()
+        write_text(unfinished / "recipe.yaml", recipe_to_yaml(recipe))
+        files = Run(unfinished).digests()
+        _write_info(unfinished / "run.json", asdict(replace(info, files=files)))
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "predictions").mkdir()  # which only one can
-    except FileExistsError:
-        raise RunError(
-            f"{folder} exists already, or somebody else makes it now; give --run another path."
-        ) from None
-    except OSError as error:
-        raise RunError(
-            f"The run folder {folder} cannot be made: {error.strerror}; choose another with --runs."
-        ) from error
-    try:
-        (folder / "figures").mkdir()
-        write_text(folder / "recipe.yaml", recipe_to_yaml(recipe))
-        files = Run(folder).digests()
-        _write_info(folder / "run.json", asdict(replace(info, files=files)))
-    except BaseException as error:
-        remove_run(Run(folder))
-        if isinstance(error, OSError | FileError):
+        if numbered:
+            return Run(make_folder(folder, fill))
+        if not folder.is_dir():
+            return Run(_renamed_into_place(folder, fill, lambda path: path))
+        # It keeps its permission bits, and may be a mount point.
+        with locked(folder, f"Somebody else makes a run in {folder} now; give --run another path."):
+            _clear_half_made(folder)
+            if _content(folder):
+                raise RunError(f"{folder} exists and is not empty; give --run another path.")
+            return Run(_filled_in_place(folder, fill))
+    except (OSError, FileError) as error:
+        cause = error.__cause__ if isinstance(error, FileError) else error
+        if isinstance(cause, OSError) and cause.errno in (errno.EEXIST, errno.ENOTEMPTY):
             raise RunError(
-                f"The run folder {folder} cannot be written: {_reason(error)}; choose another "
-                "with --runs."
+                f"{folder} exists already, or somebody else makes it now; give --run another path."
             ) from error
+        raise RunError(
+            f"The run folder {folder} cannot be made: {_reason(error)}; choose another with --runs."
+        ) from error
+
+
+def _clear_half_made(folder: Path) -> None:
+    """Empty a folder in which the making of a run was killed: it has nothing else in it."""
+    clear_leftovers(folder)
+    found = {path.name: path for path in _content(folder)}
+    if "predictions" not in found or found.keys() - {"predictions", "figures", "recipe.yaml"}:
+        return
+    if not any(list(path.iterdir()) for path in found.values() if path.is_dir()):
+        _empty(folder)
+
+
+def _filled_in_place(folder: Path, fill: Callable[[Path], None]) -> Path:
+    try:
+        fill(folder)
+    except BaseException:
+        _empty(folder)
         raise
-    return Run(folder)
+    return folder
+
+
+def _empty(folder: Path) -> None:
+    for path in _content(folder):
+        remove(path)
+
+
+def _content(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
+
+
+def make_folder(wanted: Path, fill: Callable[[Path], None]) -> Path:
+    """A new folder that appears with its content: ``wanted``, or if taken ``wanted-2`` and so on.
+
+    Raises:
+        OSError, FileError: it cannot be written; nothing is left.
+    """
+
+    def next_free(path: Path) -> Path:
+        for number in count(1):
+            path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+            if not path.exists():
+                return path
+        raise AssertionError("counting ended")
+
+    return _renamed_into_place(wanted, fill, next_free)
+
+
+def _renamed_into_place(
+    wanted: Path, fill: Callable[[Path], None], place: Callable[[Path], Path]
+) -> Path:
+    """Fill a folder beside ``wanted`` and rename it to ``place(wanted)``, if need be again."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(wanted.parent)
+    unfinished = wanted.parent / unfinished_name()
+    try:
+        unfinished.mkdir()
+        fill(unfinished)
+        while True:
+            path = place(wanted)
+            try:
+                return unfinished.rename(path)
+            except OSError:  # another process was quicker
+                if place(wanted) == path:
+                    raise
+    finally:
+        remove(unfinished)
 
 
 def open_run(run: RunGiven, *, complete: bool = True) -> Run:
@@ -611,6 +683,18 @@ def open_run(run: RunGiven, *, complete: bool = True) -> Run:
             "it."
         )
     return opened
+
+
+def training_lock(run: Run) -> AbstractContextManager[None]:
+    """While inside, no other process trains this run.
+
+    Raises:
+        RunError: one does already.
+    """
+    return locked(
+        run.path,
+        f"{run.path} is being trained by another process; wait for its end, or stop it.",
+    )
 
 
 def run_name(data_name: str, recipe_name: str, now: datetime) -> str:
@@ -669,16 +753,15 @@ def write_folder(
     """
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(mkdtemp(prefix=".unfinished-", dir=wanted.parent))
+        clear_leftovers(wanted.parent)
+        unfinished = wanted.parent / unfinished_name()
         try:
-            unfinished.chmod(wanted.parent.stat().st_mode)  # mkdtemp lets only the owner read
+            unfinished.mkdir()
             write(unfinished)
             write_json(unfinished / _OF, about)
-            if replace_any:
-                shutil.rmtree(wanted, ignore_errors=True)
-            return _put_in_place(unfinished, wanted, about)
+            return _put_in_place(unfinished, wanted, about, replace_any)
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            remove(unfinished)
     except (OSError, FileError) as error:
         in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         raise RunError(
@@ -694,11 +777,13 @@ def _reason(error: OSError | FileError) -> str:
     return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
 
 
-def _put_in_place(unfinished: Path, wanted: Path, about: Mapping[str, Any]) -> Path:
+def _put_in_place(
+    unfinished: Path, wanted: Path, about: Mapping[str, Any], replace_any: bool
+) -> Path:
     for number in count(1):
         path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        if _about(path) == about:
-            shutil.rmtree(path)
+        if _about(path) == about or (replace_any and number == 1):
+            remove_whole(path)
         if not path.exists():
             try:
                 return unfinished.rename(path)
@@ -717,4 +802,14 @@ def _about(folder: Path) -> Any:
 
 def remove_run(run: Run) -> None:
     """Delete a run folder that this process made and could not finish."""
-    shutil.rmtree(run.path, ignore_errors=True)
+    remove_whole(run.path)
+
+
+def remove_whole(folder: Path) -> None:
+    """Delete a folder so that a kill leaves all of it or, under another name, what goes later."""
+    doomed = folder.with_name(unfinished_name())
+    try:
+        folder.rename(doomed)
+    except OSError:  # not there; or a mount point, which only can be emptied
+        doomed = folder
+    remove(doomed)

@@ -206,6 +206,11 @@ def test_audit_writes_lists_that_training_understands(
     found = ta.inspect(root, exclude=fix, out=tmp_path / "out")
     assert not listed & set(found.survey.table.paths)
     assert "leak" not in sentences(found)
+    # A list of ours may be written again.
+    code, _, error = run(
+        "inspect", root, "--fix", fix, "--quarantine", paths, "--out", tmp_path / "out"
+    )
+    assert code == 0, error
     # --json names every finding
     code, out, _ = run("inspect", root, "--audit", "--json", "--out", tmp_path / "out")
     audit = json.loads(out)["audit"]
@@ -375,6 +380,34 @@ def png_that_claims(width: int, height: int) -> bytes:
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     body = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
     return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("option", ["fix", "quarantine"])
+def test_a_list_replaces_nothing_but_such_a_list(
+    option: str, image_folder: ImageFolder, tmp_path: Path
+) -> None:
+    root = image_folder(per_class=2)
+    picture = next(root.rglob("*.jpg"))
+    elsewhere, link, notes = tmp_path / "a.jpg", tmp_path / "link.csv", tmp_path / "notes.txt"
+    shutil.copyfile(picture, elsewhere)
+    link.symlink_to(picture)
+    notes.write_text("a line\nanother\n")
+    for file, why in (
+        (picture, "inside the folder"), (root / "new.csv", "inside the folder"),
+        (elsewhere, "not overwritten"), (notes, "not overwritten"), (link, "inside the folder"),
+        (tmp_path, "is a folder"),
+    ):  # fmt: skip
+        before = file.read_bytes() if file.is_file() else b""
+        with pytest.raises(DataError, match=why):
+            ta.inspect(root, **{option: file}, out=tmp_path / "out")
+        assert not before or file.read_bytes() == before
+    assert not (tmp_path / "out").exists()
+    assert not (root / "new.csv").exists()
+
+
+def test_two_lists_want_two_files(image_folder: ImageFolder, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="name one file"):
+        ta.inspect(image_folder(per_class=2), fix=tmp_path / "a", quarantine=tmp_path / "a")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="such names cannot be written there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,15 @@ def test_finished_rungs_are_not_trained_again(
     place = climbed.report.parent
     before = {rung: (place / rung / "run.json").stat().st_mtime_ns for rung in RUNGS}
     open_run(place / "2-augmented").update(status=RUNNING)  # as a kill would leave it
+    shutil.rmtree(place / "1-small-cnn")
+    for name in ("predictions", "figures"):  # as a kill left it in older versions
+        (place / "1-small-cnn" / name).mkdir(parents=True)
     again = ladder(photos, runs=runs, **QUICK)
     assert again.report.parent == place
     after = {rung: (place / rung / "run.json").stat().st_mtime_ns for rung in RUNGS}
-    assert [rung for rung in RUNGS if after[rung] != before[rung]] == ["2-augmented"]
+    assert [rung for rung in RUNGS if after[rung] != before[rung]] == [
+        "1-small-cnn", "2-augmented",
+    ]
     assert open_run(place / "2-augmented").status == "complete"
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tellapart.prediction.classifier import (
     save_classifier,
 )
 from tellapart.progress import SilentProgress
-from tellapart.run import Run
+from tellapart.run import Run, training_lock
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored, score_validation
 from tellapart.training.ways import train_task
@@ -191,6 +192,38 @@ def test_a_run_of_changed_images_is_not_resumed(
     Image.new("RGB", (40, 32), "red").save(folder / "red" / "new.png")
     with pytest.raises(RunError, match="have changed"):
         resume(run.path, extend=1)
+
+
+def test_a_run_of_changed_labels_parts_or_classes_is_not_resumed(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder(per_class=20)
+    run = train(folder, runs=tmp_path, **SCRATCH)
+    one, other = run.classes[:2]
+    last = sorted((folder / one).iterdir())[-1]
+    # The same pictures in the same order, one of them under another class.
+    moved = last.rename(folder / other / f"0{last.suffix}")
+    with pytest.raises(RunError, match=r"classes, parts or names of the images .* have changed"):
+        resume(run.path, extend=1)
+    moved.rename(last)
+    (folder / one).rename(folder / "azure")
+    with pytest.raises(RunError, match=f"they were {one}, .* and are azure, .*put them back"):
+        resume(run.path, extend=1)
+    (folder / "azure").rename(folder / one)
+    recipe = run.path / "recipe.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("seed: 0", "seed: 1"))
+    with pytest.raises(RunError, match="classes, parts or names of the images"):
+        resume(run.path, extend=1)
+    recipe.write_text(text)
+    run.update(data=replace(run.info.data, assignment=""))  # as in a run of an older version
+    assert [row["epoch"] for row in resume(run.path, extend=1).history()] == [1, 2, 3, 4]
+
+
+def test_a_run_is_trained_by_one_at_a_time(copy: Run) -> None:
+    with training_lock(copy), pytest.raises(RunError, match="trained by another process"):
+        resume(copy.path, extend=1)
+    assert [row["epoch"] for row in resume(copy.path, extend=1).history()] == [1, 2, 3, 4]
 
 
 def test_a_network_can_start_from_an_earlier_run(photos: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from tellapart.progress import SILENT, Progress
 
 __all__ = ["AuditReport", "Finding", "audit"]
 
-_COLUMNS = ("path", "kind", "reason", "label", "suggested_label", "score")
+FIX_COLUMNS = ("path", "kind", "reason", "label", "suggested_label", "score")
 #: Fewer labelled images than this say nothing about labels.
 _FEWEST_FOR_LABELS = 20
 
@@ -66,7 +66,7 @@ class AuditReport:
         """
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        writer.writerow(FIX_COLUMNS)
         seen: set[str] = set()
         for found in self.findings:
             label_of = dict(zip(found.paths, found.classes, strict=True))

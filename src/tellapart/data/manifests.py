@@ -243,7 +243,7 @@ def find_column(rows: Cells, source: Path, asked: str | None, known: Sequence[st
     return None if at is None else _only_of_its_name(rows, source, at)
 
 
-def _only_of_its_name(rows: Rows, source: Path, at: int) -> int:
+def _only_of_its_name(rows: Cells, source: Path, at: int) -> int:
     name = rows.columns[at]
     if rows.columns.count(name) > 1:
         raise DataError(
@@ -356,7 +356,7 @@ def _required(
     return at
 
 
-def _yes_no_columns(rows: Rows) -> list[str]:
+def _yes_no_columns(rows: Cells) -> list[str]:
     """Columns of nothing but 0 and 1, if there are at least two."""
     columns = zip(rows.columns, zip(*rows.values, strict=True), strict=True)
     found = [name for name, values in columns if {v.strip() for v in values} == {"0", "1"}]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from tellapart.data.listing import (
 from tellapart.data.reading import read_table
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import DataError, FileError
-from tellapart.files import write_problem
+from tellapart.files import clear_leftovers, write_problem
+from tellapart.leftovers import remove, unfinished_name
 from tellapart.notebook import card
 from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import SILENT, Progress
@@ -297,11 +297,11 @@ def _write(
 ) -> None:
     """Write under a temporary name beside ``out``, then rename: all or nothing."""
     total = sum(len(images) for classes in chosen.values() for images in classes.values())
-    temporary = None
+    partial = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        partial = temporary / out.name
+        clear_leftovers(out.parent)
+        partial = out.with_name(unfinished_name())
         with progress.stage("Linking" if link else "Copying", total, "images") as stage:
             for part, classes in chosen.items():
                 for name, images in classes.items():
@@ -319,8 +319,8 @@ def _write(
     except OSError as error:
         raise FileError(write_problem(error, out)) from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        if partial is not None:
+            remove(partial)
 
 
 def _folder_name(name: str) -> str:

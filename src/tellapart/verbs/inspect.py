@@ -22,6 +22,7 @@ from tellapart.errors import DataError, RecipeError
 from tellapart.files import replacing, write_json, write_text
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
+from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 AUDIT_SIZE, AUDIT_SIZE_OF_MANY, MANY = 3 * SIDE, 2 * SIDE, 20_000
 #: Classes that the terminal lists; of more, the smallest.
 _MOST_CLASSES = 20
+#: A path is shorter than this on every system.
+_LONGEST_LINE = 40_000
+#: Of a list that is there, so many lines are looked at.
+_LINES_READ = 1000
 INSPECTION_FILE = "inspection.json"
 #: Pictures of each class, and in all, that a notebook shows.
 _OF_A_CLASS, _PICTURES = 4, 24
@@ -145,9 +150,7 @@ def inspect(
     )
     place = Path(out) if out is not None else Path("runs") / f"inspect-{source.display_name}"
     _check_out(place, source.folder)
-    for file in (fix, quarantine):
-        if file is not None:
-            _check_writable(Path(file))
+    _check_lists(fix, quarantine, source.folder)
     recipe = load_recipe(augment if augment is not None else "auto")
     if augment is not None and not recipe.augmentation:
         raise RecipeError(f"Recipe {recipe.name} augments nothing; take one that does.")
@@ -188,6 +191,50 @@ def _check_out(out: Path, source: Path) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(f"{shown(out)} is a file; choose a folder for the report with --out.")
     _check_writable(out)
+
+
+def _check_lists(
+    fix: str | Path | None, quarantine: str | Path | None, source: Path
+) -> None:
+    """Only a list that we wrote may be replaced by a list, and none is written among images."""
+    given = {
+        option: Path(file)
+        for option, file in (("--fix", fix), ("--quarantine", quarantine)) if file is not None
+    }
+    for option, file in given.items():
+        if source.is_dir() and source.resolve() in file.resolve().parents:
+            raise DataError(
+                f"{option} {shown(file)} lies inside the folder that is inspected; choose a file "
+                "elsewhere."
+            )
+        if file.is_dir():
+            raise DataError(f"{option} {shown(file)} is a folder; choose the name of a file.")
+        if file.exists() and not _is_list(file, option):
+            raise DataError(
+                f"{option} {shown(file)} exists and is no such list of 'tellapart inspect', so it "
+                "is not overwritten; choose another name, or delete it first."
+            )
+        _check_writable(file)
+    if len({file.resolve() for file in given.values()}) < len(given):
+        raise DataError("--fix and --quarantine name one file; give each its own.")
+
+
+def _is_list(file: Path, option: str) -> bool:
+    """Whether a file may be replaced: by its content one of ours, empty, or no file (a pipe)."""
+    from tellapart.audit.checks import FIX_COLUMNS
+
+    if not file.is_file():
+        return True
+    try:
+        with file.open(encoding="utf-8") as opened:
+            lines = [opened.readline(_LONGEST_LINE).rstrip("\n") for _ in range(_LINES_READ)]
+    except (OSError, UnicodeDecodeError):
+        return False
+    if not file.stat().st_size:
+        return True
+    if option == "--fix":
+        return lines[0] == ",".join(FIX_COLUMNS)
+    return all(Path(line).suffix[1:].lower() in IMAGE_EXTENSIONS for line in lines if line)
 
 
 def _check_writable(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from tellapart.comparison import ComparedRun, PairedComparison
 from tellapart.data.source import Source
 from tellapart.errors import RecipeError, RunError
-from tellapart.files import write_json, write_text
+from tellapart.files import clear_leftovers, write_json, write_text
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import (
     AugmentationStep,
@@ -26,7 +26,7 @@ from tellapart.recipe import (
     Zoom,
 )
 from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
-from tellapart.run import COMPLETE, Run, claim_folder, open_run, run_name
+from tellapart.run import COMPLETE, Run, make_folder, open_run, run_name
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
@@ -237,6 +237,7 @@ def _place(
         "recipes": {rung.folder: recipe_to_yaml(rung.recipe) for rung in rungs},
     }
     if exact is not None:
+        clear_leftovers(exact)
         if exact.exists() and any(exact.iterdir()) and _settings(exact) != wanted:
             raise RunError(
                 f"{exact} was not made with these images and settings; give --run another folder."
@@ -245,10 +246,12 @@ def _place(
     else:
         begun = [path.parent for path in sorted(runs.glob(f"*-ladder*/{_SETTINGS_FILE}"))]
         same = [path for path in begun if _settings(path) == wanted]
-        place = same[-1] if same else claim_folder(
-            runs / run_name(source.display_name, "ladder", datetime.now())
-        )
+        if same:
+            return same[-1]
+        place = runs / run_name(source.display_name, "ladder", datetime.now())
     try:
+        if exact is None:
+            return make_folder(place, lambda new: write_json(new / _SETTINGS_FILE, wanted))
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(

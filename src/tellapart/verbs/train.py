@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from tellapart.audit.brief import BriefAudit, brief_audit
+from tellapart.cache import text_digest
+from tellapart.data.listing import listed
 from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
@@ -33,11 +35,11 @@ from tellapart.run import (
     Run,
     RunGiven,
     RunInfo,
-    claim_folder,
     create_run,
     open_run,
     remove_run,
     run_name,
+    training_lock,
 )
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
@@ -139,11 +141,23 @@ def train(
     if not is_main_process():
         return _take_part(Run(Path(said_by_main(kind, ""))), prepared, start)
     info = _run_info(source, prepared, parent)
-    path = Path(run) if run is not None else claim_folder(
-        Path(runs) / run_name(source.display_name, resolved.name, datetime.now())
-    )
-    made = create_run(path, prepared.recipe, info)
+    usual = Path(runs) / run_name(source.display_name, resolved.name, datetime.now())
+    path = Path(run) if run is not None else usual
+    made = create_run(path, prepared.recipe, info, numbered=run is None)
     said_by_main(kind, str(made.path))
+    with training_lock(made):
+        return _train_new(made, prepared, watch, progress, start, tensorboard)
+
+
+def _train_new(
+    made: Run,
+    prepared: _Prepared,
+    watch: Stopwatch,
+    progress: Progress,
+    start: Mapping[str, Any] | None,
+    tensorboard: bool,
+) -> Run:
+    """Train a run that was just made; it stays only if something can go on with it."""
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
         return _train_and_publish(made, task, prepared, watch)
@@ -206,9 +220,16 @@ def resume(
     given = dict(locals())
     if devices > 1:
         return _with_companions(resume, given)
-    watch, progress = Stopwatch(), progress if is_main_process() else SILENT
+    if not is_main_process():
+        return _resume(open_run(run, complete=False), extend, device, SILENT)
     opened = open_run(run, complete=False)
-    before = opened.info
+    with training_lock(opened):
+        # Read again: whoever trained it until now may have just come to its end.
+        return _resume(open_run(run, complete=False), extend, device, progress)
+
+
+def _resume(opened: Run, extend: int, device: str, progress: Progress) -> Run:
+    watch, before = Stopwatch(), opened.info
     if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
         raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
     if extend:
@@ -224,10 +245,37 @@ def resume(
         raise RunError(
             f"The images of {opened.path} have changed since it began; train anew on them."
         )
+    _require_same_labels(opened, prepared.splits.table)
     if not is_main_process():
         return _take_part(opened, prepared, start, extend)
     task = _task(opened, prepared, progress, start_state=start, extend=extend)
     return _train_and_publish(opened, task, prepared, watch)
+
+
+def _require_same_labels(run: Run, table: ImageTable) -> None:
+    """The images must be of the classes and parts, and under the paths, that they were.
+
+    Raises:
+        RunError: they are not.
+    """
+    before = run.info
+    if table.classes != before.classes:
+        raise RunError(
+            f"The classes of {run.path} have changed since it began: they were "
+            f"{listed(before.classes)} and are {listed(table.classes)}; put them back, or train "
+            "anew."
+        )
+    if before.data.assignment and _assignment(table) != before.data.assignment:
+        raise RunError(
+            f"The classes, parts or names of the images of {run.path} have changed since it "
+            "began; put them back, or train anew."
+        )
+
+
+def _assignment(table: ImageTable) -> str:
+    """The digest of the path, class and part of every image."""
+    names = [table.classes[label] for label in table.labels]
+    return text_digest(*table.classes, *table.paths, *names, *table.parts.tolist())
 
 
 def _refuse_to_extend(run: Run) -> None:
@@ -335,6 +383,7 @@ def _run_info(source: Source, prepared: _Prepared, parent: Run | None) -> RunInf
             fingerprint=prepared.images.key,
             images=len(table),
             counts={part: _class_counts(table, part) for part in PARTS},
+            assignment=_assignment(table),
             notes=table.sentences,
             left_out=tuple(LeftOut(p.path, p.reason, p.kind) for p in table.problems[:1000]),
             num_left_out=len(table.problems),
