@@ -54,7 +54,8 @@ def parse_recipe(text: str, source: str) -> Recipe:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"The recipe {source} is not valid YAML: {error}") from error
+        problem = _yaml_problem(error)
+        raise RecipeError(f"The recipe {source} is not valid YAML: {problem}.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"The recipe {source} must be a YAML mapping of keys to values.")
     return validate_recipe(content, source)
@@ -119,6 +120,14 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, setting: str) -> Non
             raise RecipeError(f"--set {setting}: '{key}' has no keys below it.")
         data = data[key]
     data[keys[-1]] = value
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def setting_keys(section: type[Section] = Recipe) -> list[str]:

@@ -31,7 +31,7 @@ from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
-from tellapart.wording import shown
+from tellapart.wording import nearest, quoted, shown
 
 if TYPE_CHECKING:
     from tellapart.data.given import Given
@@ -467,9 +467,7 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo) -> Run:
     Raises:
         RunError: the folder holds something already, or cannot be written.
     """
-    was_there = folder.is_dir()
-    if was_there and any(folder.iterdir()):
-        raise RunError(f"{folder} exists and is not empty; give --run another path.")
+    require_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "predictions").mkdir()  # which only one can
@@ -496,6 +494,18 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo) -> Run:
     return Run(folder)
 
 
+def require_free(folder: Path) -> None:
+    """A run folder is a new one, or empty; said before any work.
+
+    Raises:
+        RunError: it holds something already, or a file is in its place.
+    """
+    if folder.is_file():
+        raise RunError(f"{shown(folder)} is a file; give --run another path.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{shown(folder)} exists and is not empty; give --run another path.")
+
+
 def open_run(run: RunGiven, *, complete: bool = True) -> Run:
     """Open a run folder; a run that is open already is read anew.
 
@@ -505,13 +515,27 @@ def open_run(run: RunGiven, *, complete: bool = True) -> Run:
     """
     opened = Run(run.path if isinstance(run, Run) else Path(run))
     if not opened.path.is_dir():
-        raise RunError(f"There is no run folder {opened.path}; 'tellapart train' makes one.")
+        raise RunError(
+            f"There is no run folder {shown(opened.path)}.{_hint(opened.path)} 'tellapart train' "
+            "makes one."
+        )
     if opened.status == RUNNING and complete:
         raise RunError(
             f"{opened.path} did not finish; 'tellapart train --resume {opened.path}' goes on with "
             "it."
         )
     return opened
+
+
+def _hint(path: Path) -> str:
+    """The run beside it that may have been meant."""
+    try:
+        runs = [file.parent.name for file in path.parent.glob("*/run.json")]
+    except OSError:
+        return ""
+    beside = {name: str(path.parent / name) for name in runs}
+    meant = [beside[name] for name in nearest(path.name, beside, cutoff=0.7)]
+    return f" Did you mean {quoted(meant)}?" if meant else ""
 
 
 def run_name(data_name: str, recipe_name: str, now: datetime) -> str:

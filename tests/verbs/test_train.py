@@ -193,6 +193,30 @@ def test_a_run_of_changed_images_is_not_resumed(
         resume(run.path, extend=1)
 
 
+def test_images_that_are_only_decoded_otherwise_are_the_same_images(
+    image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update of Pillow: the pixels' key is new, the files are not."""
+    run = train(image_folder(per_class=20), runs=tmp_path, **SCRATCH)
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    said: list[str] = []
+
+    class Notes(SilentProgress):
+        def note(self, sentence: str) -> None:
+            said.append(sentence)
+
+    longer = resume(run.path, extend=1, progress=Notes())
+    assert [row["epoch"] for row in longer.history()] == [1, 2, 3, 4]
+    assert any("are decoded by another version" in sentence for sentence in said)
+
+    # The same files in other parts would be tested on what they were trained on.
+    rows = run.images_file.read_text().replace("\ntest,", "\ntrain,", 1)
+    run.images_file.write_text(rows)
+    monkeypatch.setattr("PIL.__version__", "99.1")
+    with pytest.raises(RunError, match="divided into other parts"):
+        resume(run.path, extend=1)
+
+
 def test_a_network_can_start_from_an_earlier_run(photos: Path, tmp_path: Path) -> None:
     first = train(photos, runs=tmp_path, **SCRATCH)
     second = train(photos, runs=tmp_path, from_run=first.path, **SCRATCH)

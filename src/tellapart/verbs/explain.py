@@ -45,7 +45,7 @@ from tellapart.report.of_explanation import (
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
 from tellapart.result import DONE, SOME_FAILED
 from tellapart.run import Run, RunGiven, open_run, write_folder
-from tellapart.training.remember import load_images
+from tellapart.training.remember import load_images, same_contents
 from tellapart.wording import did_you_mean, listed, percent, shown
 
 #: Training images shown beside each explained one.
@@ -261,7 +261,9 @@ def _open_images(
                 f"shown; give images to explain. ({error})"
             ) from error
         return None, f"Nearest images and the map are left out: {error}"
-    changed = images.key != run.info.data.fingerprint
+    changed = images.key != run.info.data.fingerprint and not same_contents(
+        load_images(run.images_file), images.table.paths, images.digests
+    )
     note = "The images have changed since the run was made." if changed else ""
     return _Data(images, {path: row for row, path in enumerate(images.table.paths)}), note
 
