@@ -299,3 +299,10 @@ def test_a_model_of_another_run_is_refused(tmp_path: Path) -> None:
     shutil.copy(other.model_file, one.model_file)
     with pytest.raises(RunError, match="not the model that the run was finished with"):
         predict(one, tmp_path / "photos/dark/0.png")
+
+
+def test_a_misspelt_run_is_answered_with_the_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "animals").mkdir()
+    (tmp_path / "animals" / "run.json").write_text("{}")
+    with pytest.raises(RunError, match=r"Did you mean '.*/animals'\?"):
+        open_run(tmp_path / "animal")

@@ -139,6 +139,8 @@ def test_scratch_training_resumes_and_extends(photos: Path, tmp_path: Path) -> N
     assert [row["epoch"] for row in before] == [1, 2, 3]
     with pytest.raises(RunError, match="is finished"):
         resume(run.path)
+    with pytest.raises(RunError, match="--extend -1"):
+        resume(run.path, extend=-1)
     longer = resume(run.path, extend=2)
     assert [row["epoch"] for row in longer.history()] == [1, 2, 3, 4, 5]
     assert longer.history()[:3] == before
@@ -191,6 +193,19 @@ def test_a_run_of_changed_images_is_not_resumed(
     Image.new("RGB", (40, 32), "red").save(folder / "red" / "new.png")
     with pytest.raises(RunError, match="have changed"):
         resume(run.path, extend=1)
+
+
+def test_a_folder_that_is_taken_is_said_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("keep")
+    for place, words in ((tmp_path / "taken", "not empty"), (tmp_path / "taken/mine.txt", "file")):
+        with pytest.raises(RunError, match=words):  # the images are not even looked for
+            train(tmp_path / "no-images", run=place)
+
+
+def test_one_setting_may_be_given_as_a_text(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"data\.image_size=0"):
+        train(tmp_path, recipe="probe", settings="data.image_size=0")
 
 
 def test_images_that_are_only_decoded_otherwise_are_the_same_images(

@@ -56,6 +56,7 @@ from tellapart.training.together import (
 from tellapart.training.unused import unused_settings
 from tellapart.training.ways import check_trainable, train_task, way_of
 from tellapart.verbs.scoring import publish
+from tellapart.wording import texts
 
 
 def train(
@@ -122,7 +123,7 @@ def train(
     check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
     source = Source(
         folder=Path(folder),
-        classes=tuple(classes) or resolved.data.classes,
+        classes=texts(classes) or resolved.data.classes,
         train=resolved.data.train_folders,
         validation=resolved.data.validation_folders,
         test=resolved.data.test_folders,
@@ -213,6 +214,8 @@ def resume(
         return _with_companions(resume, given)
     watch, progress = Stopwatch(), progress if is_main_process() else SILENT
     opened = open_run(run, complete=False)
+    if extend < 0:
+        raise RunError(f"--extend {extend}: give the number of epochs to add to {opened.path}.")
     before = opened.info
     if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
         raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
@@ -340,7 +343,7 @@ def _resolve_recipe(
         "seed": seed, "data.validation": validation, "data.test": test, "data.fit": fit,
     }
     overlay = [f"{key}={value}" for key, value in given.items() if value is not None]
-    return apply_settings(load_recipe(recipe), [*settings, *overlay])
+    return apply_settings(load_recipe(recipe), [*texts(settings), *overlay])
 
 
 def _split(table: ImageTable, recipe: Recipe) -> Splits:
