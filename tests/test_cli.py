@@ -39,6 +39,11 @@ def test_help_lists_every_command() -> None:
         (("evaluate", "no-run"), "no-run"),
         (("recipes", "nothing"), "no recipe 'nothing'"),
         (("train", "--resume", "no-run"), "no-run"),
+        (("train", ""), "An argument of 'tellapart train' is empty"),
+        (("train", ".", "--run", ""), "--run is empty"),
+        (("train", ".", "--root="), "--root is empty"),
+        (("train", ".", "--seed", "4294967296"), "less than or equal to 4294967295"),
+        (("train", ".", "--classes", " ,"), "--classes ' ,' names no class"),
     ],
 )
 def test_a_mistake_is_one_sentence_with_exit_code_2(

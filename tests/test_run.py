@@ -411,3 +411,10 @@ def test_metrics_of_a_run_without_digests_that_are_damaged_are_said(
     (run.path / "metrics.json").write_bytes(content)
     with pytest.raises(RunError, match=r"metrics\.json"):
         _ = run.metrics
+
+
+def test_a_misspelt_run_is_answered_with_the_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "animals").mkdir()
+    (tmp_path / "animals" / "run.json").write_text("{}")
+    with pytest.raises(RunError, match=r"Did you mean '.*/animals'\?"):
+        open_run(tmp_path / "animal")

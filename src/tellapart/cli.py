@@ -44,7 +44,22 @@ EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyTy
 
 
 class _Command(TyperCommand):
-    """A command that refuses options without effect, before any work."""
+    """A command that refuses empty arguments and options without effect, before any work."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        # "" would be taken as the working directory; it is a variable that was not set.
+        for before, text in zip(["", *args], args, strict=False):
+            option, equals, value = text.partition("=")
+            if text.startswith("--") and equals and not value:
+                raise TellapartError(f"{option} is empty; give a value, or leave it out.")
+            if not text and before.startswith("--"):
+                raise TellapartError(f"{before} is empty; give a value, or leave it out.")
+            if not text:
+                raise TellapartError(
+                    f"An argument of 'tellapart {self.name}' is empty (\"\"); give a value, or "
+                    "leave it out."
+                )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # typer brings its own click, or the package's
         given = {
@@ -484,7 +499,10 @@ def _progress() -> Progress:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if text and not parts:
+        raise TellapartError(f"--classes '{text}' names no class; separate names by commas.")
+    return parts
 
 
 def _show(result: Result, as_json: bool) -> NoReturn:

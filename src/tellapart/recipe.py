@@ -16,6 +16,9 @@ Count = Annotated[int, Field(ge=1)]
 #: A share of the images (0 < x < 1) or, from 1 up, a number of images.
 Share = Annotated[float, Field(ge=0.0)]
 
+#: What every generator of random numbers takes, scikit-learn's being the narrowest.
+LARGEST_SEED = 2**32 - 1
+
 
 class Section(BaseModel):
     """Base of every part of a recipe: frozen, and unknown keys are mistakes."""
@@ -354,7 +357,7 @@ class Recipe(Section):
     measured: tuple[Measured, ...] = ()
 
     method: Literal["auto", "probe", "fit"] = "fit"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     #: Number of classes of the document's data; training takes it from the folder.
     num_classes: Annotated[int, Field(ge=2)] = 2
     data: DataSettings = DataSettings()

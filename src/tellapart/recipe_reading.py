@@ -93,8 +93,10 @@ def _plain_data(text: str) -> Any:
         return yaml.safe_load(text)
     except RecursionError as error:
         raise ValueError("it is too deep.") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{_short(_yaml_problem(error))}.") from error
     # A scalar with the mark of a kind that it is not (``!!timestamp x``) raises what it likes.
-    except (yaml.YAMLError, TypeError, AttributeError, LookupError, OverflowError) as error:
+    except (TypeError, AttributeError, LookupError, OverflowError) as error:
         raise ValueError(_short(str(error) or type(error).__name__)) from error
 
 
@@ -168,6 +170,14 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, setting: str) -> Non
             raise RecipeError(f"--set {setting}: '{key}' has no keys below it.")
         data = data[key]
     data[keys[-1]] = value
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def setting_keys(section: type[Section] = Recipe) -> list[str]:

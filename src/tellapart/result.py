@@ -15,6 +15,10 @@ T = TypeVar("T")
 DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 
+#: Characters of a result at Python's prompt.
+LONGEST_REPR = 120
+
+
 class Result(Protocol):
     """What a verb gives back."""
 
@@ -32,8 +36,22 @@ class Result(Protocol):
         """What a notebook shows."""
 
 
-@dataclass(frozen=True)
-class Rows(Sequence[T]):
+class ShortRepr:
+    """A result that Python's prompt and logs show by its first line, however much it holds."""
+
+    def lines(self) -> Iterable[str]:
+        """What the command prints."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        lines = [" ".join(line.split()) for line in self.lines() if line.strip()]
+        first = lines[0][:LONGEST_REPR] if lines else "nothing"
+        more = " ..." if len(lines) > 1 or len(first) < len(lines[0] if lines else "") else ""
+        return f"<{type(self).__name__}: {first}{more}>"
+
+
+@dataclass(frozen=True, repr=False)
+class Rows(ShortRepr, Sequence[T]):
     """A result that is a list of rows of one kind; the verbs say how they are shown."""
 
     rows: tuple[T, ...]

@@ -33,7 +33,7 @@ from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
-from tellapart.wording import shown
+from tellapart.wording import nearest, quoted, shown
 
 if TYPE_CHECKING:
     from tellapart.data.given import Given
@@ -604,11 +604,15 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo, *, numbered: bool = 
 def _clear_half_made(folder: Path) -> None:
     """Empty a folder in which the making of a run was killed: it has nothing else in it."""
     clear_leftovers(folder)
+    if _is_half_made(folder):
+        _empty(folder)
+
+
+def _is_half_made(folder: Path) -> bool:
     found = {path.name: path for path in _content(folder)}
     if "predictions" not in found or found.keys() - {"predictions", "figures", "recipe.yaml"}:
-        return
-    if not any(list(path.iterdir()) for path in found.values() if path.is_dir()):
-        _empty(folder)
+        return False
+    return not any(list(path.iterdir()) for path in found.values() if path.is_dir())
 
 
 def _filled_in_place(folder: Path, fill: Callable[[Path], None]) -> Path:
@@ -667,6 +671,21 @@ def _renamed_into_place(
         remove(unfinished)
 
 
+def require_free(folder: Path) -> None:
+    """A run folder is a new one, or empty but for what a killed start left; said before any work.
+
+    Raises:
+        RunError: it holds something already, or a file is in its place.
+    """
+    if folder.is_file():
+        raise RunError(f"{shown(folder)} is a file; give --run another path.")
+    if not folder.is_dir():
+        return
+    clear_leftovers(folder)
+    if _content(folder) and not _is_half_made(folder):
+        raise RunError(f"{shown(folder)} exists and is not empty; give --run another path.")
+
+
 def open_run(run: RunGiven, *, complete: bool = True) -> Run:
     """Open a run folder; a run that is open already is read anew.
 
@@ -676,7 +695,10 @@ def open_run(run: RunGiven, *, complete: bool = True) -> Run:
     """
     opened = Run(run.path if isinstance(run, Run) else Path(run))
     if not opened.path.is_dir():
-        raise RunError(f"There is no run folder {opened.path}; 'tellapart train' makes one.")
+        raise RunError(
+            f"There is no run folder {shown(opened.path)}.{_hint(opened.path)} 'tellapart train' "
+            "makes one."
+        )
     if opened.status == RUNNING and complete:
         raise RunError(
             f"{opened.path} did not finish; 'tellapart train --resume {opened.path}' goes on with "
@@ -695,6 +717,17 @@ def training_lock(run: Run) -> AbstractContextManager[None]:
         run.path,
         f"{run.path} is being trained by another process; wait for its end, or stop it.",
     )
+
+
+def _hint(path: Path) -> str:
+    """The run beside it that may have been meant."""
+    try:
+        runs = [file.parent.name for file in path.parent.glob("*/run.json")]
+    except OSError:
+        return ""
+    beside = {name: str(path.parent / name) for name in runs}
+    meant = [beside[name] for name in nearest(path.name, beside, cutoff=0.7)]
+    return f" Did you mean {quoted(meant)}?" if meant else ""
 
 
 def run_name(data_name: str, recipe_name: str, now: datetime) -> str:

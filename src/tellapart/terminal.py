@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
@@ -115,6 +116,15 @@ def _prepare_output() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _warning
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    line: str | None = None,
+) -> str:  # fmt: skip
+    """A warning as a sentence: whoever reads a terminal has no use for the line of code."""
+    return f"tellapart: {shown(str(message))}\n"
 
 
 def _listen() -> list[int]:

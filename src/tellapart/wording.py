@@ -89,6 +89,15 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1, cutoff: float =
     return f" Did you mean {quoted(near)}?" if near else ""
 
 
+def texts(values: str | Iterable[str]) -> tuple[str, ...]:
+    """Texts that are given as several, or as the only one.
+
+    >>> texts("red"), texts(["red", "blue"])
+    (('red',), ('red', 'blue'))
+    """
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
 def quoted(names: Sequence[str]) -> str:
     """Names to choose from: ``'a' or 'b'``."""
     return " or ".join(f"'{shown(name)}'" for name in names)

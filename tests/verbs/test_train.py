@@ -140,6 +140,8 @@ def test_scratch_training_resumes_and_extends(photos: Path, tmp_path: Path) -> N
     assert [row["epoch"] for row in before] == [1, 2, 3]
     with pytest.raises(RunError, match="is finished"):
         resume(run.path)
+    with pytest.raises(RunError, match="--extend -1"):
+        resume(run.path, extend=-1)
     longer = resume(run.path, extend=2)
     assert [row["epoch"] for row in longer.history()] == [1, 2, 3, 4, 5]
     assert longer.history()[:3] == before
@@ -224,6 +226,45 @@ def test_a_run_is_trained_by_one_at_a_time(copy: Run) -> None:
     with training_lock(copy), pytest.raises(RunError, match="trained by another process"):
         resume(copy.path, extend=1)
     assert [row["epoch"] for row in resume(copy.path, extend=1).history()] == [1, 2, 3, 4]
+
+
+def test_a_folder_that_is_taken_is_said_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("keep")
+    for place, words in ((tmp_path / "taken", "not empty"), (tmp_path / "taken/mine.txt", "file")):
+        with pytest.raises(RunError, match=words):  # the images are not even looked for
+            train(tmp_path / "no-images", run=place)
+
+
+def test_one_setting_may_be_given_as_a_text(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"data\.image_size=0"):
+        train(tmp_path, recipe="probe", settings="data.image_size=0")
+
+
+def test_images_that_are_only_decoded_otherwise_are_the_same_images(
+    image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update of Pillow: the pixels' key is new, the files are not."""
+    run = train(image_folder(per_class=20), runs=tmp_path, **SCRATCH)
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    said: list[str] = []
+
+    class Notes(SilentProgress):
+        def note(self, sentence: str) -> None:
+            said.append(sentence)
+
+    longer = resume(run.path, extend=1, progress=Notes())
+    assert [row["epoch"] for row in longer.history()] == [1, 2, 3, 4]
+    assert any("are decoded by another version" in sentence for sentence in said)
+
+    # The same files in other parts would be tested on what they were trained on.
+    rows = run.images_file.read_text().replace("\ntest,", "\ntrain,", 1)
+    run.images_file.write_text(rows)
+    info = longer.info  # as in a run of an older version, which has no digests
+    longer.update(files={}, data=replace(info.data, assignment=""))
+    monkeypatch.setattr("PIL.__version__", "99.1")
+    with pytest.raises(RunError, match="divided into other parts"):
+        resume(run.path, extend=1)
 
 
 def test_a_network_can_start_from_an_earlier_run(photos: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ from tellapart.data.part_names import part_of_name
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress, Work
-from tellapart.wording import did_you_mean
+from tellapart.wording import did_you_mean, texts
 
 
 def read_table(
@@ -90,7 +90,7 @@ def read_table(
         DataError: there is nothing to read, or it contradicts itself; says what to do.
     """
     place = Path(source)
-    named = PartFolders(_texts(train), _texts(validation), _texts(test))
+    named = PartFolders(texts(train), texts(validation), texts(test))
     if not place.exists():
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
     folder = place
@@ -100,11 +100,11 @@ def read_table(
         with progress.stage("Opening the archive", None, "files") as stage:
             folder = unpacked(place, stage)
     with progress.stage("Listing files", None, "images") as stage:
-        listing = _list(folder, named, path_column, label_column, root, _texts(classes), stage)
+        listing = _list(folder, named, path_column, label_column, root, texts(classes), stage)
     if exclude is not None:
         _exclude(listing, Path(exclude))
     _require_images(listing, place)
-    class_map = _class_map(listing, _texts(classes), place)
+    class_map = _class_map(listing, texts(classes), place)
     if min_images:
         class_map = _without_small(listing, class_map, min_images, place)
     if not classes:
@@ -142,10 +142,6 @@ def _told(table: ImageTable, progress: Progress) -> ImageTable:
     for sentence in table.sentences:
         progress.note(sentence)
     return table
-
-
-def _texts(values: Sequence[str]) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(values)
 
 
 # --- which layout -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tellapart.data.reading import read_table
 from tellapart.data.table import ImageTable
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
+from tellapart.wording import texts
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Source:
             if given is not None:
                 object.__setattr__(self, name, _absolute(given))
         for name in ("classes", "train", "validation", "test"):
-            object.__setattr__(self, name, _texts(getattr(self, name)))
+            object.__setattr__(self, name, texts(getattr(self, name)))
 
     @property
     def display_name(self) -> str:
@@ -135,7 +136,3 @@ def _absolute(path: str | Path) -> Path:
     """A path from the root on; links keep the names that the user gave them."""
     given = Path(path)
     return given.resolve() if ".." in given.parts else given.absolute()
-
-
-def _texts(values: str | Sequence[str]) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(values)

@@ -30,15 +30,15 @@ from tellapart.leftovers import remove, unfinished_name
 from tellapart.notebook import card
 from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import SILENT, Progress
-from tellapart.result import DONE
+from tellapart.result import DONE, ShortRepr
 from tellapart.wording import aligned
 
 #: ``cat.0.jpg``: class, number, extension.
 _NUMBERED = re.compile(r"(.+)\.([0-9]+)\.([A-Za-z]+)")
 
 
-@dataclass(frozen=True)
-class Subset:
+@dataclass(frozen=True, repr=False)
+class Subset(ShortRepr):
     """What a subset holds."""
 
     folder: Path

@@ -52,7 +52,7 @@ class Answer:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answers(Rows[Answer]):
     """One answer a file, in the order given, folders sorted by path."""
 

@@ -73,3 +73,13 @@ def load_images(file: Path) -> list[tuple[str, str, str]]:
     if not rows or rows[0] != ["part", "digest", "path"] or any(len(row) != 3 for row in rows):
         raise RunError(f"{file} is damaged: its columns must be part, digest and path.")
     return [(part, digest, path) for part, digest, path in rows[1:]]
+
+
+def same_contents(
+    stored: Sequence[tuple[str, str, str]], paths: Sequence[str], digests: Sequence[str]
+) -> bool:
+    """Whether what :func:`load_images` gave names these images with these contents.
+
+    Their pixels may still differ: another version may read the same file otherwise.
+    """
+    return {(path, digest) for _, digest, path in stored} == set(zip(paths, digests, strict=True))

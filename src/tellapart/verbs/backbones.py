@@ -10,7 +10,7 @@ from tellapart.notebook import card
 from tellapart.result import Rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backbones(Rows[dict[str, Any]]):
     """One mapping a network: name, parameters, input size, licence, where its weights are."""
 

@@ -19,15 +19,15 @@ from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.files import write_json, write_text
 from tellapart.number import MISSING, Kind, Number
 from tellapart.progress import DEFAULT, SILENT, Progress
-from tellapart.result import DONE
+from tellapart.result import DONE, ShortRepr
 from tellapart.run import COMPLETE, Run, RunGiven, claim_folder, open_run
 from tellapart.wording import percent
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(ShortRepr):
     """What comparing runs gave, and the page about it."""
 
     result: PairedComparison

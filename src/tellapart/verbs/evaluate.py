@@ -24,13 +24,13 @@ from tellapart.files import write_json
 from tellapart.machine import keep_memory
 from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
-from tellapart.result import DONE
+from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run, write_folder
 from tellapart.training.remember import load_images
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(ShortRepr):
     """How a run did on some images."""
 
     run: Path

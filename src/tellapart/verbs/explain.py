@@ -43,9 +43,9 @@ from tellapart.report.of_explanation import (
     write_explanation_report,
 )
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
-from tellapart.result import DONE, SOME_FAILED
+from tellapart.result import DONE, SOME_FAILED, ShortRepr
 from tellapart.run import Run, RunGiven, open_run, write_folder
-from tellapart.training.remember import load_images
+from tellapart.training.remember import load_images, same_contents
 from tellapart.wording import did_you_mean, listed, percent, shown
 
 #: Training images shown beside each explained one.
@@ -63,8 +63,8 @@ _METHODS = (
 )
 
 
-@dataclass(frozen=True)
-class Explained:
+@dataclass(frozen=True, repr=False)
+class Explained(ShortRepr):
     """What was found out, and the page that shows it."""
 
     run: Path
@@ -172,6 +172,8 @@ def explain(
     classifier = opened.classifier(device)
     wanted = _class_index(target, classifier.classes) if target is not None else None
     files = files_of(images, progress)
+    if not files and count < 1:
+        raise DataError(f"--count {count}: explain at least one image.")
     if max(len(files), 0 if files else count) > MAXIMUM_EXPLANATIONS:
         raise DataError(
             f"One page explains at most {MAXIMUM_EXPLANATIONS} images, not "
@@ -261,7 +263,9 @@ def _open_images(
                 f"shown; give images to explain. ({error})"
             ) from error
         return None, f"Nearest images and the map are left out: {error}"
-    changed = images.key != run.info.data.fingerprint
+    changed = images.key != run.info.data.fingerprint and not same_contents(
+        load_images(run.images_file), images.table.paths, images.digests
+    )
     note = "The images have changed since the run was made." if changed else ""
     return _Data(images, {path: row for row, path in enumerate(images.table.paths)}), note
 

@@ -68,7 +68,7 @@ class TopFive:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TopFives(Rows[TopFive]):
     """One answer a file, in the order given, folders sorted by path."""
 

@@ -27,9 +27,9 @@ from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
-from tellapart.result import DONE
+from tellapart.result import DONE, ShortRepr
 from tellapart.run import write_folder
-from tellapart.wording import aligned, percent
+from tellapart.wording import aligned, percent, texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,8 +51,8 @@ INSPECTION_FILE = "inspection.json"
 _OF_A_CLASS, _PICTURES = 4, 24
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(ShortRepr):
     """What was found, and where the report lies."""
 
     survey: Survey = field(repr=False)
@@ -139,7 +139,7 @@ def inspect(
     """
     source = Source(
         folder=Path(folder),
-        classes=tuple(classes),
+        classes=texts(classes),
         group_by=group_by,
         exclude=Path(exclude) if exclude is not None else None,
         root=Path(root) if root is not None else None,

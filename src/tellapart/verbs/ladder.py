@@ -30,6 +30,7 @@ from tellapart.run import COMPLETE, Run, make_folder, open_run, run_name
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
+from tellapart.wording import texts
 
 #: Pictures whose shorter side is at most this are small, as in CIFAR.
 SMALL_PICTURE = 48
@@ -83,7 +84,7 @@ def ladder(
     Raises:
         TellapartError: something in the arguments or in the folder is wrong.
     """
-    rungs = make_rungs(folder, epochs=epochs, settings=list(settings), seed=seed)
+    rungs = make_rungs(folder, epochs=epochs, settings=[*texts(settings)], seed=seed)
     reading: dict[str, Any] = {
         "root": str(Path(root).resolve()) if root is not None else None,
         "path_column": path_column,

@@ -12,7 +12,7 @@ from tellapart.recipe_reading import load_recipe, recipe_names, recipe_to_yaml
 from tellapart.result import Rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipes(Rows[dict[str, Any]]):
     """What is known of all recipes, or of one."""
 

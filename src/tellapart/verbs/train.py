@@ -38,12 +38,14 @@ from tellapart.run import (
     create_run,
     open_run,
     remove_run,
+    require_free,
     run_name,
     training_lock,
 )
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task
+from tellapart.training.remember import load_images, same_contents, store_images
 from tellapart.training.scoring import score_validation
 from tellapart.training.together import (
     companions,
@@ -56,6 +58,7 @@ from tellapart.training.together import (
 from tellapart.training.unused import unused_settings
 from tellapart.training.ways import check_trainable, train_task, way_of
 from tellapart.verbs.scoring import publish
+from tellapart.wording import texts
 
 
 def train(
@@ -122,7 +125,7 @@ def train(
     check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
     source = Source(
         folder=Path(folder),
-        classes=tuple(classes) or resolved.data.classes,
+        classes=texts(classes) or resolved.data.classes,
         train=resolved.data.train_folders,
         validation=resolved.data.validation_folders,
         test=resolved.data.test_folders,
@@ -134,6 +137,8 @@ def train(
         label_column=label_column,
         min_images=min_images,
     )
+    if run is not None and is_main_process():
+        require_free(Path(run))
     parent = open_run(from_run) if from_run is not None else None
     start = parent.classifier().state() if parent is not None else None
     kind = resolve_device(device)
@@ -160,6 +165,7 @@ def _train_new(
     """Train a run that was just made; it stays only if something can go on with it."""
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
+        store_images(task, prepared.splits.table.paths, made.images_file)  # resuming reads them
         return _train_and_publish(made, task, prepared, watch)
     except BaseException as error:
         # Without an epoch to go on from there is nothing to keep, and where the recipe is at
@@ -229,6 +235,8 @@ def resume(
 
 
 def _resume(opened: Run, extend: int, device: str, progress: Progress) -> Run:
+    if extend < 0:
+        raise RunError(f"--extend {extend}: give the number of epochs to add to {opened.path}.")
     watch, before = Stopwatch(), opened.info
     if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
         raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
@@ -241,10 +249,7 @@ def _resume(opened: Run, extend: int, device: str, progress: Progress) -> Run:
     kind = resolve_device(device)
     check_trainable(opened.recipe, num_processes=num_processes())
     prepared = main_first(kind, lambda: _prepare(source, opened.recipe, kind, watch, progress))
-    if prepared.images.key != before.data.fingerprint:
-        raise RunError(
-            f"The images of {opened.path} have changed since it began; train anew on them."
-        )
+    _refuse_other_images(opened, prepared, progress)
     _require_same_labels(opened, prepared.splits.table)
     if not is_main_process():
         return _take_part(opened, prepared, start, extend)
@@ -294,6 +299,37 @@ def _refuse_to_extend(run: Run) -> None:
             f"The checkpoint of {run.path} is not there ({run.checkpoint_folder / last}), so no "
             "epochs can be added; train from the beginning with that many more epochs."
         )
+
+
+def _refuse_other_images(run: Run, prepared: _Prepared, progress: Progress) -> None:
+    """What a run goes on with are the images, in the parts, that it began with.
+
+    Raises:
+        RunError: they are not.
+    """
+    if prepared.images.key == run.info.data.fingerprint:
+        return
+    stored, table = load_images(run.images_file), prepared.splits.table
+    if not stored:  # interrupted in an older version, which wrote them down only in the end
+        raise RunError(
+            f"The images of {run.path} have changed since it began, or this version reads them "
+            "otherwise; train anew on them."
+        )
+    if not same_contents(stored, table.paths, prepared.images.digests):
+        raise RunError(
+            f"The images of {run.path} have changed since it began; train anew on them."
+        )
+    if {(part, path) for part, _, path in stored} != set(
+        zip(table.parts.tolist(), table.paths, strict=True)
+    ):
+        raise RunError(
+            f"The images of {run.path} would be divided into other parts now than when it began; "
+            "train anew on them."
+        )
+    progress.note(
+        f"The images of {run.path} are the same, but are decoded by another version of tellapart "
+        "or Pillow than when it began, so that single pixels may differ."
+    )
 
 
 def _has_checkpoint(run: Run) -> bool:
@@ -355,7 +391,7 @@ def _resolve_recipe(
         "seed": seed, "data.validation": validation, "data.test": test, "data.fit": fit,
     }
     overlay = [f"{key}={value}" for key, value in given.items() if value is not None]
-    return apply_settings(load_recipe(recipe), [*settings, *overlay])
+    return apply_settings(load_recipe(recipe), [*texts(settings), *overlay])
 
 
 def _split(table: ImageTable, recipe: Recipe) -> Splits:
@@ -436,7 +472,8 @@ def _train_and_publish(run: Run, task: Task, prepared: _Prepared, watch: Stopwat
     with watch.stage("Predict"):
         scored = score_validation(task.without_test(), trained)
     # Until here a finished run that is extended stays as it was; from here its files change.
-    run = run.update(status=RUNNING, stopped="", files={})
+    data = replace(run.info.data, fingerprint=prepared.images.key)
+    run = run.update(status=RUNNING, stopped="", data=data, files={})
     run = publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
     if trained.stopped is None:  # else the other processes are not where this one is
         said_by_main(task.device, "")
