@@ -180,7 +180,7 @@ def test_class_called_dot_dot_is_only_a_name(tmp_path: Path) -> None:
         ("t.csv", "path,label\n1.jpg,a,b\n", "t.csv line 2 has 3 values under 2 columns"),
         ("t.csv", 'path,label\n"1.jpg,a\n', "is not valid CSV"),
         ("t.csv", b"path,label\n\xff\xfe,a\n", "t.csv is not UTF-8 text"),
-        ("t.csv", "path,label,split\n1.jpg,a,fold1\n", "t.csv line 2: 'fold1' is no part"),
+        ("t.csv", "path,label,split\n1.jpg,a,fold1\n", "line 2: the column 'split' holds 'fold1'"),
         ("t.json", "{", "t.json is not valid JSON"),
         ("t.json", "5", "t.json is not valid JSON"),
         ("t.json", '{"1.jpg": "a"}', "must be a list of objects"),

@@ -149,6 +149,8 @@ def test_refuses_other_images_of_the_same_names(runs: Path, tmp_path: Path) -> N
     assert part == "test"
     lines[-1] = f"{part},{digest[::-1]},{path}"
     file.write_text("\n".join(lines) + "\n", "utf-8")
+    other = open_run(tmp_path / "other")
+    other.update(files=other.digests())
     with pytest.raises(RunError, match=f"'{path}' is another image in 'other' than in 'long'"):
         compare([runs / "long", tmp_path / "other"], out=tmp_path / "out")
 
