@@ -72,8 +72,10 @@ def test_signals_end_with_a_sentence_and_their_exit_code(name: str) -> None:
         "run_command(work)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Tests that run under nohup, or behind an "&", would hand on that signals are ignored.
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "working\n"
     process.send_signal(getattr(signal, name))
     _, said = process.communicate(timeout=20)
