@@ -16,10 +16,10 @@ SOURCE = Path(tellapart.__file__).parent
 #: Each layer may import itself and those before it.
 LAYERS = (
     (
-        "errors", "files", "leftovers", "lock", "notebook", "number", "progress", "result",
-        "stopwatch", "wording",
+        "errors", "files", "folders", "leftovers", "lock", "notebook", "number", "progress",
+        "result", "stopwatch", "wording",
     ),
-    ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading"),
+    ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading", "run_info"),
     ("pixels",),
     ("data",),
     ("audit",),

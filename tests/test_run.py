@@ -18,23 +18,12 @@ import pytest
 
 from tellapart.errors import RunError
 from tellapart.files import replacing, write_json
+from tellapart.folders import claim_folder, write_folder
 from tellapart.machine import describe_machine
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe
-from tellapart.run import (
-    COMPLETE,
-    FORMAT,
-    INTERRUPTED,
-    RUNNING,
-    DataInfo,
-    Run,
-    RunInfo,
-    claim_folder,
-    create_run,
-    open_run,
-    run_name,
-    write_folder,
-)
+from tellapart.run import Run, create_run, open_run, run_name
+from tellapart.run_info import COMPLETE, FORMAT, INTERRUPTED, RUNNING, DataInfo, RunInfo
 
 INFO = RunInfo(
     format=FORMAT,
@@ -236,8 +225,8 @@ def test_a_kill_leaves_a_whole_run_or_none(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "import tellapart.run as r\n"
-        "r.write_json = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import tellapart.run as r, tellapart.run_info as i\n"
+        "i.write_json = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from tellapart.recipe_reading import load_recipe\n"
         "from test_run import INFO\n"
         "r.create_run(Path(sys.argv[1]), load_recipe('auto'), INFO)\n"

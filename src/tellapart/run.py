@@ -8,31 +8,44 @@ executes nothing. Every file is written under a temporary name and renamed, and
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import cache, cached_property
-from itertools import count
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from tellapart import result
 from tellapart.errors import FileError, RunError
-from tellapart.files import clear_leftovers, write_json, write_text
-from tellapart.leftovers import remove, unfinished_name
-from tellapart.lock import LOCK_FILE, locked
-from tellapart.machine import Machine, resolve_device
+from tellapart.files import clear_leftovers, write_text
+from tellapart.folders import (
+    content_of,
+    empty,
+    filled_in_place,
+    make_folder,
+    reason_of,
+    remove_whole,
+    renamed_into_place,
+)
+from tellapart.lock import locked
+from tellapart.machine import resolve_device
 from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
+from tellapart.run_info import (
+    INTERRUPTED,
+    RUNNING,
+    FileDigest,
+    RunInfo,
+    Status,
+    read_info,
+    read_object,
+    write_info,
+)
 from tellapart.wording import nearest, quoted, shown
 
 if TYPE_CHECKING:
@@ -41,224 +54,11 @@ if TYPE_CHECKING:
     from tellapart.prediction.answers import Answers
     from tellapart.prediction.classifier import Classifier
 
-#: Raised when the meaning of a run folder's files changes.
-FORMAT = 1
-
-Status = Literal["running", "complete", "interrupted"]
-RUNNING: Status = "running"
-COMPLETE: Status = "complete"
-INTERRUPTED: Status = "interrupted"
-
-
 #: Files whose digests ``run.json`` keeps, beside the predictions; the model has its own.
 _DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors")
 
 #: A run, or the path of its folder.
 RunGiven = str | os.PathLike[str]
-
-
-# --- run.json -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that was left out, and why."""
-
-    path: str
-    reason: str
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class DataInfo:
-    """The images that a run was made with."""
-
-    #: Where the paths of the images start from.
-    root: str
-    #: Of their contents and the resize rule; equal fingerprints mean equal pixels.
-    fingerprint: str
-    images: int
-    #: Images of each class, by part.
-    counts: Mapping[str, Mapping[str, int]]
-    #: Of the path, class and part of every image, in their order; "" in older runs.
-    assignment: str = ""
-    notes: tuple[str, ...] = ()
-    #: The first thousand of those left out; how many there are in all is ``num_left_out``.
-    left_out: tuple[LeftOut, ...] = ()
-    num_left_out: int = 0
-    #: What the audit before training found, in sentences.
-    audit: tuple[str, ...] = ()
-    #: Only in older runs, whose ``source.folder`` may be relative: its absolute path.
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """Numbers of weights; of those that were trained in the last stage."""
-
-    total: int = 0
-    trainable: int = 0
-
-
-@dataclass(frozen=True)
-class PredictionInfo:
-    """What computed the stored predictions."""
-
-    #: For people: "OpenVINO", "PyTorch (cuda)".
-    engine: str
-    #: "bf16", "f16" or "f32".
-    precision: str
-
-
-@dataclass(frozen=True)
-class TrainedStage:
-    """How far one stage of a training in epochs came."""
-
-    #: The epoch whose weights were kept, counted within the stage.
-    best_epoch: int
-    last_epoch: int
-    #: "" or why it ended early.
-    stopped: str = ""
-    #: The epoch that it was to end with; 0 in older runs, which do not say.
-    target_epochs: int = 0
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """The content of a file, or of the beginning of one that only grows."""
-
-    size: int
-    sha256: str
-
-    @classmethod
-    def of(cls, content: bytes) -> FileDigest:
-        """Of these bytes."""
-        return cls(len(content), hashlib.sha256(content).hexdigest())
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What ``run.json`` says, each fact by whoever knows it."""
-
-    format: int
-    status: Status
-    #: The version that made the run.
-    tellapart: str
-    created: str
-    command: str
-    #: In the order of every probability row.
-    classes: tuple[str, ...]
-    #: As ``Preprocessing.from_dict`` reads it.
-    preprocessing: Mapping[str, Any]
-    #: As ``Source.from_dict`` reads it; see :attr:`Run.source`.
-    source: Mapping[str, Any]
-    data: DataInfo
-    seed: int
-    device: str
-    machine: Machine
-    #: The run whose weights training started from.
-    parent: str | None = None
-    # What follows is not known before training has ended.
-    parameters: Parameters = field(default_factory=Parameters)
-    #: Logits are divided by it.
-    temperature: float = 1.0
-    #: What the way of training has to say of itself.
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    #: "" or why training ended before its time, unless the recipe itself asked for that.
-    stopped: str = ""
-    #: Of ``model.safetensors``, as it was written; "" in runs of older versions.
-    model_digest: str = ""
-    #: The other files of the run that are read again, by name; empty in runs of older versions.
-    files: Mapping[str, FileDigest] = field(default_factory=dict)
-    #: How often the test part was scored.
-    test_evaluations: int = 0
-    #: None where that was not written down: in runs of older versions.
-    prediction: PredictionInfo | None = None
-    #: By step of the last training, in the order in which they ran, and "total".
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    peak_memory_bytes: int = 0
-
-    @property
-    def stages(self) -> tuple[TrainedStage, ...]:
-        """The stages of a training in epochs; empty for any other."""
-        return _of_stages().validate_python(self.facts.get("stages", ()))
-
-
-@cache
-def _of_info() -> TypeAdapter[RunInfo]:
-    return TypeAdapter(RunInfo)
-
-
-@cache
-def _of_stages() -> TypeAdapter[tuple[TrainedStage, ...]]:
-    return TypeAdapter(tuple[TrainedStage, ...])
-
-
-def read_info(file: Path) -> RunInfo:
-    """Read and check a ``run.json``; keys that this version does not know are passed over.
-
-    Raises:
-        RunError: it is missing, damaged or changed, or comes from a newer version.
-    """
-    content = _json_of(file)
-    if "format" not in content or "classes" not in content:
-        raise RunError(f"{file} was not written by tellapart.")
-    if not isinstance(content["format"], int) or content["format"] > FORMAT:
-        raise RunError(f"{file.parent} was made by a newer tellapart; update this one to open it.")
-    try:
-        # As JSON, so that only what JSON cannot tell apart (list and tuple) is converted.
-        info = _of_info().validate_json(json.dumps(content), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        wrong = "is missing" if first["type"] in _MISSING else f"is wrong ({first['msg']})"
-        raise RunError(
-            f"{file} is damaged or was changed: its key '{key}' {wrong}; put back a copy of the "
-            "file, or train again."
-        ) from error
-    if _DIGEST in content and content[_DIGEST] != _digest_of(content):
-        raise RunError(
-            f"{file} was changed since it was written; put back a copy of the file, or train again."
-        )
-    return info
-
-
-def _write_info(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a ``run.json`` with the digest of what it says."""
-    # As it will be read: what is no valid Unicode is written as an escape.
-    plain = json.loads(json.dumps(content, allow_nan=False))
-    write_json(file, {**plain, _DIGEST: _digest_of(plain)})
-
-
-def _digest_of(content: Mapping[str, Any]) -> str:
-    """The digest of all that a ``run.json`` says but for the digest itself."""
-    said = {key: value for key, value in content.items() if key != _DIGEST}
-    return FileDigest.of(json.dumps(said, sort_keys=True).encode()).sha256
-
-
-#: The key of a ``run.json`` that holds the digest of the others; older versions wrote none.
-_DIGEST = "digest"
-
-#: What pydantic calls a key that is not there.
-_MISSING = ("missing", "missing_argument")
-
-
-def _json_of(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"{file.parent} is no run folder: it has no run.json.") from None
-    except OSError as error:
-        raise RunError(f"{file} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{file} is damaged: {error}.") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{file} was not written by tellapart.")
-    return content
-
-
-# --- the folder -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -332,7 +132,7 @@ class Run:
         file = self.intact(self.path / "metrics.json")
         if not file.is_file():
             raise RunError(f"{file} is missing; put back a copy of the file, or train again.")
-        return _json_of(file)
+        return read_object(file)
 
     def accuracy(self, part: str) -> Number:
         """The stored accuracy of one of :attr:`metrics`' parts.
@@ -534,8 +334,8 @@ class Run:
         """
         file = self.path / "run.json"
         known = asdict(info)
-        others = {k: v for k, v in _json_of(file).items() if k not in known}
-        _write_info(file, known | others)
+        others = {k: v for k, v in read_object(file).items() if k not in known}
+        write_info(file, known | others)
         return Run(self.path)
 
     def _repr_html_(self) -> str:
@@ -577,19 +377,19 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo, *, numbered: bool = 
         (unfinished / "figures").mkdir()
         write_text(unfinished / "recipe.yaml", recipe_to_yaml(recipe))
         files = Run(unfinished).digests()
-        _write_info(unfinished / "run.json", asdict(replace(info, files=files)))
+        write_info(unfinished / "run.json", asdict(replace(info, files=files)))
 
     try:
         if numbered:
             return Run(make_folder(folder, fill))
         if not folder.is_dir():
-            return Run(_renamed_into_place(folder, fill, lambda path: path))
+            return Run(renamed_into_place(folder, fill, lambda path: path))
         # It keeps its permission bits, and may be a mount point.
         with locked(folder, f"Somebody else makes a run in {folder} now; give --run another path."):
             _clear_half_made(folder)
-            if _content(folder):
+            if content_of(folder):
                 raise RunError(f"{folder} exists and is not empty; give --run another path.")
-            return Run(_filled_in_place(folder, fill))
+            return Run(filled_in_place(folder, fill))
     except (OSError, FileError) as error:
         cause = error.__cause__ if isinstance(error, FileError) else error
         if isinstance(cause, OSError) and cause.errno in (errno.EEXIST, errno.ENOTEMPTY):
@@ -597,7 +397,8 @@ def create_run(folder: Path, recipe: Recipe, info: RunInfo, *, numbered: bool = 
                 f"{folder} exists already, or somebody else makes it now; give --run another path."
             ) from error
         raise RunError(
-            f"The run folder {folder} cannot be made: {_reason(error)}; choose another with --runs."
+            f"The run folder {folder} cannot be made: {reason_of(error)}; choose another with "
+            "--runs."
         ) from error
 
 
@@ -605,70 +406,14 @@ def _clear_half_made(folder: Path) -> None:
     """Empty a folder in which the making of a run was killed: it has nothing else in it."""
     clear_leftovers(folder)
     if _is_half_made(folder):
-        _empty(folder)
+        empty(folder)
 
 
 def _is_half_made(folder: Path) -> bool:
-    found = {path.name: path for path in _content(folder)}
+    found = {path.name: path for path in content_of(folder)}
     if "predictions" not in found or found.keys() - {"predictions", "figures", "recipe.yaml"}:
         return False
     return not any(list(path.iterdir()) for path in found.values() if path.is_dir())
-
-
-def _filled_in_place(folder: Path, fill: Callable[[Path], None]) -> Path:
-    try:
-        fill(folder)
-    except BaseException:
-        _empty(folder)
-        raise
-    return folder
-
-
-def _empty(folder: Path) -> None:
-    for path in _content(folder):
-        remove(path)
-
-
-def _content(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
-
-
-def make_folder(wanted: Path, fill: Callable[[Path], None]) -> Path:
-    """A new folder that appears with its content: ``wanted``, or if taken ``wanted-2`` and so on.
-
-    Raises:
-        OSError, FileError: it cannot be written; nothing is left.
-    """
-
-    def next_free(path: Path) -> Path:
-        for number in count(1):
-            path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-            if not path.exists():
-                return path
-        raise AssertionError("counting ended")
-
-    return _renamed_into_place(wanted, fill, next_free)
-
-
-def _renamed_into_place(
-    wanted: Path, fill: Callable[[Path], None], place: Callable[[Path], Path]
-) -> Path:
-    """Fill a folder beside ``wanted`` and rename it to ``place(wanted)``, if need be again."""
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(wanted.parent)
-    unfinished = wanted.parent / unfinished_name()
-    try:
-        unfinished.mkdir()
-        fill(unfinished)
-        while True:
-            path = place(wanted)
-            try:
-                return unfinished.rename(path)
-            except OSError:  # another process was quicker
-                if place(wanted) == path:
-                    raise
-    finally:
-        remove(unfinished)
 
 
 def require_free(folder: Path) -> None:
@@ -682,7 +427,7 @@ def require_free(folder: Path) -> None:
     if not folder.is_dir():
         return
     clear_leftovers(folder)
-    if _content(folder) and not _is_half_made(folder):
+    if content_of(folder) and not _is_half_made(folder):
         raise RunError(f"{shown(folder)} exists and is not empty; give --run another path.")
 
 
@@ -736,113 +481,6 @@ def run_name(data_name: str, recipe_name: str, now: datetime) -> str:
     return f"{now:%Y-%m-%d-%H%M}-{safe}"
 
 
-def claim_folder(wanted: Path) -> Path:
-    """Make ``wanted``, or where it is taken ``wanted-2`` and so on: a folder of one's own.
-
-    Raises:
-        RunError: it cannot be made.
-    """
-    try:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
-            path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-            with suppress(FileExistsError):
-                path.mkdir()
-                return path
-    except OSError as error:
-        raise RunError(
-            f"The folder {wanted} cannot be made: {error.strerror}; choose another place."
-        ) from error
-    raise AssertionError("counting ended")
-
-
-#: The file in a folder of results that says what they are of.
-_OF = "about.json"
-
-
-def write_folder(
-    wanted: Path,
-    about: Mapping[str, Any],
-    write: Callable[[Path], None],
-    *,
-    replace_any: bool = False,
-) -> Path:
-    """Fill a folder of results inside a run: all of it, or nothing.
-
-    Results about the same thing replace those that were there; where the name is taken by
-    others, a number is put behind it.
-
-    Args:
-        wanted: the folder.
-        about: what the results are of, plain data for JSON; kept with them.
-        write: writes them into the folder that it is given, which is renamed in the end.
-        replace_any: replace what is there, whatever it is about.
-
-    Returns:
-        The folder.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    try:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(wanted.parent)
-        unfinished = wanted.parent / unfinished_name()
-        try:
-            unfinished.mkdir()
-            write(unfinished)
-            write_json(unfinished / _OF, about)
-            return _put_in_place(unfinished, wanted, about, replace_any)
-        finally:
-            remove(unfinished)
-    except (OSError, FileError) as error:
-        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
-        raise RunError(
-            f"The folder {wanted.parent} cannot be written: "
-            + ("a file is in its place; move it away." if in_the_way else
-               f"{_reason(error)}; is the run read-only, or the disk full?")
-        ) from error
-
-
-def _reason(error: OSError | FileError) -> str:
-    """Why a file could not be written, without its name: that folder is gone, or has another."""
-    cause = error.__cause__ if isinstance(error, FileError) else error
-    return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
-
-
-def _put_in_place(
-    unfinished: Path, wanted: Path, about: Mapping[str, Any], replace_any: bool
-) -> Path:
-    for number in count(1):
-        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        if _about(path) == about or (replace_any and number == 1):
-            remove_whole(path)
-        if not path.exists():
-            try:
-                return unfinished.rename(path)
-            except OSError:
-                if not path.exists():
-                    raise  # else another process was quicker
-    raise AssertionError("counting ended")
-
-
-def _about(folder: Path) -> Any:
-    try:
-        return json.loads((folder / _OF).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def remove_run(run: Run) -> None:
     """Delete a run folder that this process made and could not finish."""
     remove_whole(run.path)
-
-
-def remove_whole(folder: Path) -> None:
-    """Delete a folder so that a kill leaves all of it or, under another name, what goes later."""
-    doomed = folder.with_name(unfinished_name())
-    try:
-        folder.rename(doomed)
-    except OSError:  # not there; or a mount point, which only can be emptied
-        doomed = folder
-    remove(doomed)

@@ -16,7 +16,8 @@ from tellapart.errors import RunError
 from tellapart.machine import describe_machine
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe_reading import load_recipe
-from tellapart.run import COMPLETE, FORMAT, DataInfo, Run, RunInfo, create_run
+from tellapart.run import Run, create_run
+from tellapart.run_info import COMPLETE, FORMAT, DataInfo, RunInfo
 
 RULE = Preprocessing(64, 64)
 

@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from trained import quick_run
 
 from tellapart.errors import RunError
-from tellapart.run import INTERRUPTED, RUNNING, Run, open_run
+from tellapart.run import Run, open_run
+from tellapart.run_info import INTERRUPTED, RUNNING
 from tellapart.verbs.compare import Comparison, compare, find_runs, names_of
 
 PARTS = {"train": 16, "validation": 10, "test": 12}

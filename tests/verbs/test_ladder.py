@@ -13,7 +13,8 @@ from PIL import Image
 from tellapart.comparison import compare_predictions
 from tellapart.errors import RecipeError, RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
-from tellapart.run import RUNNING, open_run
+from tellapart.run import open_run
+from tellapart.run_info import RUNNING
 from tellapart.verbs.compare import Comparison
 from tellapart.verbs.ladder import ladder, lessons, make_rungs
 

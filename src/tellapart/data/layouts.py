@@ -21,10 +21,11 @@ from tellapart.data.listing import (
     shown,
     visible_folders,
 )
-from tellapart.data.manifests import has_path_and_label, is_manifest
+from tellapart.data.manifests import has_path_and_label
 from tellapart.data.masks import find_masks, is_folder_of_images, without_companions
 from tellapart.data.own_output import is_own_output
 from tellapart.data.part_names import PART_NAMES, paired_parts, part_of_name, stem_of
+from tellapart.data.table_files import is_manifest
 from tellapart.errors import DataError
 from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.progress import Work

@@ -36,13 +36,13 @@ from tellapart.data.listing import (
 from tellapart.data.locate import Locator
 from tellapart.data.manifests import (
     has_path_and_label,
-    is_manifest,
     list_manifest,
     one_row_an_image,
     read_path_list,
 )
 from tellapart.data.part_names import part_of_name
 from tellapart.data.table import ImageTable
+from tellapart.data.table_files import is_manifest
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress, Work
 from tellapart.wording import did_you_mean, texts

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.data.groups import NEAR_DUPLICATES, with_groups
-from tellapart.data.manifests import is_manifest
 from tellapart.data.near_duplicates import near_duplicate_groups
 from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.reading import read_table
 from tellapart.data.table import ImageTable
+from tellapart.data.table_files import is_manifest
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import texts

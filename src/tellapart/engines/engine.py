@@ -28,6 +28,11 @@ class Engine(Protocol):
 
 
 def check_pixels(pixels: NDArray[np.uint8], image_shape: tuple[int, int, int]) -> None:
+    """Refuse what is not uint8 images of the engine's size.
+
+    Raises:
+        ValueError: another type or shape.
+    """
     if pixels.dtype != np.uint8 or pixels.shape[1:] != image_shape:
         raise ValueError(
             f"an engine for uint8 images (N, {image_shape[0]}, {image_shape[1]}, 3) was given "

@@ -54,6 +54,7 @@ class TorchEngine:
 
 
 def fast_precision(device: str) -> Precision:
+    """The quickest number format that a device has in hardware."""
     import torch
 
     from tellapart.machine import has_bf16

@@ -45,7 +45,8 @@ from tellapart.report.of_evaluation import (
     tables_of,
 )
 from tellapart.report.render import render_report
-from tellapart.run import LeftOut, Run
+from tellapart.run import Run
+from tellapart.run_info import LeftOut
 from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.

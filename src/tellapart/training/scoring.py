@@ -21,7 +21,7 @@ from tellapart.prediction.classifier import (
     to_probabilities,
 )
 from tellapart.recipe import Recipe
-from tellapart.run import PredictionInfo
+from tellapart.run_info import PredictionInfo
 from tellapart.training.outcome import Task, Trained
 
 #: So many views of train images are predicted after training in epochs, but of no fewer images.

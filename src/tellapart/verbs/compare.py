@@ -17,10 +17,12 @@ from tellapart.comparison import ComparedRun, PairedComparison, columns, compare
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.files import write_json, write_text
+from tellapart.folders import claim_folder
 from tellapart.number import MISSING, Kind, Number
 from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.result import DONE, ShortRepr
-from tellapart.run import COMPLETE, Run, RunGiven, claim_folder, open_run
+from tellapart.run import Run, RunGiven, open_run
+from tellapart.run_info import COMPLETE
 from tellapart.wording import percent
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")

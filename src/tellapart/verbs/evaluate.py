@@ -21,11 +21,12 @@ from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.evaluation.unknown import load_unknown
 from tellapart.files import write_json
+from tellapart.folders import write_folder
 from tellapart.machine import keep_memory
 from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
-from tellapart.run import Run, RunGiven, open_run, write_folder
+from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import load_images
 
 

@@ -28,6 +28,7 @@ from tellapart.explanation.of_image import (
     explain_images,
 )
 from tellapart.explanation.vectors import vectors_of, vectors_of_all
+from tellapart.folders import write_folder
 from tellapart.machine import keep_memory
 from tellapart.pixels.decode import UnreadableImage, decode
 from tellapart.pixels.preprocessing import Preprocessing
@@ -44,7 +45,7 @@ from tellapart.report.of_explanation import (
 )
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
 from tellapart.result import DONE, SOME_FAILED, ShortRepr
-from tellapart.run import Run, RunGiven, open_run, write_folder
+from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import load_images, same_contents
 from tellapart.wording import did_you_mean, listed, percent, shown
 

@@ -20,6 +20,7 @@ from tellapart.data.source import Source
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError, RecipeError
 from tellapart.files import replacing, write_json, write_text
+from tellapart.folders import write_folder
 from tellapart.machine import keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.formats import IMAGE_EXTENSIONS
@@ -28,7 +29,6 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
 from tellapart.result import DONE, ShortRepr
-from tellapart.run import write_folder
 from tellapart.wording import aligned, percent, texts
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from tellapart.comparison import ComparedRun, PairedComparison
 from tellapart.data.source import Source
 from tellapart.errors import RecipeError, RunError
 from tellapart.files import clear_leftovers, write_json, write_text
+from tellapart.folders import make_folder
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import (
     AugmentationStep,
@@ -26,7 +27,8 @@ from tellapart.recipe import (
     Zoom,
 )
 from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
-from tellapart.run import COMPLETE, Run, make_folder, open_run, run_name
+from tellapart.run import Run, open_run, run_name
+from tellapart.run_info import COMPLETE
 from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train

@@ -11,7 +11,8 @@ from tellapart.files import write_json, write_text
 from tellapart.machine import describe_machine, peak_memory_bytes
 from tellapart.prediction.classifier import save_classifier
 from tellapart.recipe_reading import recipe_to_yaml
-from tellapart.run import COMPLETE, INTERRUPTED, Parameters, Run
+from tellapart.run import Run
+from tellapart.run_info import COMPLETE, INTERRUPTED, Parameters
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored, predicted_by, recipe_of, score_part

@@ -27,14 +27,8 @@ from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import apply_settings, load_recipe
 from tellapart.run import (
-    COMPLETE,
-    FORMAT,
-    RUNNING,
-    DataInfo,
-    LeftOut,
     Run,
     RunGiven,
-    RunInfo,
     create_run,
     open_run,
     remove_run,
@@ -42,6 +36,7 @@ from tellapart.run import (
     run_name,
     training_lock,
 )
+from tellapart.run_info import COMPLETE, FORMAT, RUNNING, DataInfo, LeftOut, RunInfo
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task

@@ -1,0 +1,189 @@
+"""Folders that appear with all their content or not at all, and go in the same way.
+
+A folder is filled under another name beside its place and renamed, so that a kill leaves nothing
+half made; what it leaves under the other name goes at the next use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tellapart.errors import FileError, RunError
+from tellapart.files import clear_leftovers, write_json
+from tellapart.leftovers import remove, unfinished_name
+from tellapart.lock import LOCK_FILE
+
+#: The file in a folder of results that says what they are of.
+_OF = "about.json"
+
+
+def numbered(wanted: Path) -> Iterator[Path]:
+    """``wanted``, ``wanted-2``, ``wanted-3`` and so on, without an end.
+
+    >>> names = numbered(Path("runs/cats"))
+    >>> [next(names).name for _ in range(3)]
+    ['cats', 'cats-2', 'cats-3']
+    """
+    yield wanted
+    for number in count(2):
+        yield wanted.with_name(f"{wanted.name}-{number}")
+
+
+def make_folder(wanted: Path, fill: Callable[[Path], None]) -> Path:
+    """A new folder that appears with its content: ``wanted``, or if taken ``wanted-2`` and so on.
+
+    Raises:
+        OSError, FileError: it cannot be written; nothing is left.
+    """
+
+    return renamed_into_place(
+        wanted, fill, lambda path: next(free for free in numbered(path) if not free.exists())
+    )
+
+
+def renamed_into_place(
+    wanted: Path, fill: Callable[[Path], None], place: Callable[[Path], Path]
+) -> Path:
+    """Fill a folder beside ``wanted`` and rename it to ``place(wanted)``, if need be again."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(wanted.parent)
+    unfinished = wanted.parent / unfinished_name()
+    try:
+        unfinished.mkdir()
+        fill(unfinished)
+        while True:
+            path = place(wanted)
+            try:
+                return unfinished.rename(path)
+            except OSError:  # another process was quicker
+                if place(wanted) == path:
+                    raise
+    finally:
+        remove(unfinished)
+
+
+def filled_in_place(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Fill a folder that is there already; if that fails, it is empty again."""
+    try:
+        fill(folder)
+    except BaseException:
+        empty(folder)
+        raise
+    return folder
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in a folder, but for a lock on it."""
+    for path in content_of(folder):
+        remove(path)
+
+
+def content_of(folder: Path) -> list[Path]:
+    """What is in a folder, but for a lock on it."""
+    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
+
+
+def claim_folder(wanted: Path) -> Path:
+    """Make ``wanted``, or where it is taken ``wanted-2`` and so on: a folder of one's own.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        for path in numbered(wanted):
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise RunError(
+            f"The folder {wanted} cannot be made: {error.strerror}; choose another place."
+        ) from error
+    raise AssertionError("counting ended")
+
+
+def write_folder(
+    wanted: Path,
+    about: Mapping[str, Any],
+    write: Callable[[Path], None],
+    *,
+    replace_any: bool = False,
+) -> Path:
+    """Fill a folder of results inside a run: all of it, or nothing.
+
+    Results about the same thing replace those that were there; where the name is taken by
+    others, a number is put behind it.
+
+    Args:
+        wanted: the folder.
+        about: what the results are of, plain data for JSON; kept with them.
+        write: writes them into the folder that it is given, which is renamed in the end.
+        replace_any: replace what is there, whatever it is about.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(wanted.parent)
+        unfinished = wanted.parent / unfinished_name()
+        try:
+            unfinished.mkdir()
+            write(unfinished)
+            write_json(unfinished / _OF, about)
+            return _put_in_place(unfinished, wanted, about, replace_any)
+        finally:
+            remove(unfinished)
+    except (OSError, FileError) as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        raise RunError(
+            f"The folder {wanted.parent} cannot be written: "
+            + ("a file is in its place; move it away." if in_the_way else
+               f"{reason_of(error)}; is the run read-only, or the disk full?")
+        ) from error
+
+
+def _put_in_place(
+    unfinished: Path, wanted: Path, about: Mapping[str, Any], replace_any: bool
+) -> Path:
+    for path in numbered(wanted):
+        if _about(path) == about or (replace_any and path == wanted):
+            remove_whole(path)
+        if not path.exists():
+            try:
+                return unfinished.rename(path)
+            except OSError:
+                if not path.exists():
+                    raise  # else another process was quicker
+    raise AssertionError("counting ended")
+
+
+def _about(folder: Path) -> Any:
+    try:
+        return json.loads((folder / _OF).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def remove_whole(folder: Path) -> None:
+    """Delete a folder so that a kill leaves all of it or, under another name, what goes later."""
+    doomed = folder.with_name(unfinished_name())
+    try:
+        folder.rename(doomed)
+    except OSError:  # not there; or a mount point, which only can be emptied
+        doomed = folder
+    remove(doomed)
+
+
+def reason_of(error: OSError | FileError) -> str:
+    """Why a file could not be written, without its name: that folder is gone, or has another."""
+    cause = error.__cause__ if isinstance(error, FileError) else error
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
