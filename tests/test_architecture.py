@@ -29,7 +29,7 @@ LAYERS = (
     ("prediction",),
     ("run",),
     ("training",),
-    ("comparison", "explanation"),
+    ("comparison", "explanation", "verdict"),
     ("report",),
     ("verbs",),
     ("terminal",),

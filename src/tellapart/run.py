@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tellapart import result
 from tellapart.errors import FileError, RunError
+from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.files import clear_leftovers, write_text
 from tellapart.folders import (
     content_of,
@@ -307,6 +308,14 @@ class Run:
 
     def predictions_file(self, part: str) -> Path:
         return self.path / "predictions" / f"{part}.csv"
+
+    def predictions(self, part: str) -> Predictions:
+        """What the run said of a part, with all that belongs to it.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        return load_predictions(self.intact(self.predictions_file(part)))
 
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; empty where the run was not trained by gradient descent."""

@@ -32,6 +32,8 @@ class Predictions:
         labels: int64 (N,), index into ``classes``; -1 where the truth is not known.
         probabilities: float64 (N, C), each row sums to 1. Rows that miss 1 by less than
             0.001 (float32 or bf16 softmax) are scaled to it.
+        groups: int64 (N,), equal numbers for images that belong together (a patient, a burst, near
+            copies); None where each image stands alone. Not part of the CSV file.
 
     Raises:
         ValueError: shapes disagree, a path comes twice, a label is outside the class map,
@@ -43,6 +45,7 @@ class Predictions:
     paths: tuple[str, ...]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         probabilities = np.asarray(self.probabilities, dtype=np.float64)
@@ -53,6 +56,8 @@ class Predictions:
                 f"{images} paths and {classes} classes do not go with labels of shape "
                 f"{labels.shape} and probabilities of shape {probabilities.shape}."
             )
+        if self.groups is not None and self.groups.shape != (images,):
+            raise ValueError(f"{images} paths do not go with groups of {self.groups.shape}.")
         if len(set(self.paths)) != images:
             raise ValueError(f"The path {_first_repeated(self.paths)!r} is predicted twice.")
         if images and (labels.min() < -1 or labels.max() >= classes):
@@ -110,6 +115,7 @@ class Predictions:
             paths=tuple(self.paths[i] for i in rows),
             labels=self.labels[rows],
             probabilities=self.probabilities[rows],
+            groups=None if self.groups is None else self.groups[rows],
         )
 
     def save(self, path: Path | str) -> None:

@@ -14,7 +14,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.data.table import PARTS, Problem
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_shown
-from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_text
 from tellapart.number import Number, undefined
 from tellapart.pixels.preprocessing import Preprocessing
@@ -149,8 +149,7 @@ def write_evaluation_report(
         others: metrics of further parts of the same folder, which get a row each.
     """
     labelled = metrics.images > 0
-    validation_file = run.intact(run.predictions_file("validation"))
-    validation = load_predictions(validation_file) if validation_file.is_file() else None
+    validation = run.predictions("validation") if "validation" in run.parts else None
     key_numbers = key_numbers_of(metrics) if labelled else []
     if unknown is not None:
         key_numbers.append(

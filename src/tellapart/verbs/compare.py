@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from tellapart.comparison import ComparedRun, PairedComparison, columns, compare_predictions
 from tellapart.errors import RunError
-from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_json, write_text
 from tellapart.folders import claim_folder
 from tellapart.number import MISSING, Kind, Number
@@ -137,9 +137,7 @@ def compare_runs(
         lessons_of: ``lessons_of(result)`` adds sentences on top.
     """
     part, notes = _part(runs)
-    predictions = {
-        name: load_predictions(run.intact(run.predictions_file(part))) for name, run in runs.items()
-    }
+    predictions = {name: run.predictions(part) for name, run in runs.items()}
     _refuse_other_images(runs, predictions, part)
     # What cannot be compared is said before anything is measured.
     result = compare_predictions(predictions, shared_only=shared_only, seed=seed)

@@ -18,7 +18,7 @@ from tellapart.errors import DataError
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
 from tellapart.evaluation.metrics import evaluate_predictions
-from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.unknown import load_unknown
 from tellapart.files import write_json
 from tellapart.folders import write_folder
@@ -135,10 +135,7 @@ def evaluate(
                 "--foreign, --ignore-unknown, --root, --path-column and --label-column have no "
                 "effect without a folder of new images; name one: 'tellapart evaluate RUN FOLDER'."
             )
-        predictions = {
-            part: load_predictions(opened.intact(opened.predictions_file(part)))
-            for part in opened.parts
-        }
+        predictions = {part: opened.predictions(part) for part in opened.parts}
         stored = metrics_from_json(opened.metrics)
         return Evaluation(opened.path, stored, predictions, opened.report)
     keep_memory()

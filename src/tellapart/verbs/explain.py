@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tellapart.data.given import Given, files_of
 from tellapart.data.pixels import PixelCache
 from tellapart.errors import DataError, RunError, TellapartError
-from tellapart.evaluation.predictions import Predictions, load_predictions
+from tellapart.evaluation.predictions import Predictions
 from tellapart.explanation.embedding import embed
 from tellapart.explanation.feature_maps import feature_maps
 from tellapart.explanation.kernels import first_kernels
@@ -279,7 +279,7 @@ def _given(
     labels = {
         path: int(label)
         for part in run.parts
-        for path, label in _pairs(load_predictions(run.intact(run.predictions_file(part))))
+        for path, label in _pairs(run.predictions(part))
     }
     subjects, problems = [], []
     for file in files:
@@ -303,7 +303,7 @@ def _mistakes(run: Run, data: _Data | None, count: int) -> tuple[list[Subject], 
     part = _held_out(run)
     if part is None or data is None:
         raise RunError(f"{run.path} has no predictions on held-out images; give images to explain.")
-    predictions = load_predictions(run.intact(run.predictions_file(part)))
+    predictions = run.predictions(part)
     there = np.array([path in data.rows for path in predictions.paths], dtype=bool)
     wrong = np.flatnonzero(there & predictions.labelled & ~predictions.correct)
     if len(wrong):
@@ -379,7 +379,7 @@ def _map(
     part = _held_out(run)
     if part is None:
         return []
-    predictions = load_predictions(run.intact(run.predictions_file(part)))
+    predictions = run.predictions(part)
     there = np.flatnonzero([path in data.rows for path in predictions.paths])
     if len(there) > MAXIMUM_POINTS:
         random = np.random.default_rng(run.recipe.seed)
