@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -107,3 +108,22 @@ def test_kept_memory_is_not_given_back(tmp_path: Path) -> None:
         "assert faults() - before < 1000, faults() - before\n"
     )
     subprocess.run([sys.executable, str(program)], check=True, timeout=60)
+
+
+def test_small_products_get_one_thread_each_and_then_all_again() -> None:
+    """BLAS and OpenMP of every library that fits a probe, whether it was loaded before or not."""
+    code = """
+from tellapart.machine import single_threaded
+from threadpoolctl import threadpool_info
+with single_threaded():
+    from sklearn.linear_model import LogisticRegression
+    inside = [pool["num_threads"] for pool in threadpool_info()]
+print(len(inside), set(inside), {pool["num_threads"] for pool in threadpool_info()})
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"},
+    ).stdout  # fmt: skip
+    count, inside, outside = said.split(" ", 2)
+    assert int(count) >= 2
+    assert (inside, outside.strip()) == ("{1}", "{3}")

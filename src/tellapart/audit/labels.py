@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tellapart.audit.finding import Finding, class_of, finding_of
 from tellapart.data.table import ImageTable
-from tellapart.machine import num_cores
+from tellapart.machine import num_cores, single_threaded
 from tellapart.pixels.similarity import Floats
 from tellapart.wording import percent
 
@@ -60,7 +60,6 @@ def out_of_fold_probabilities(
         float64 (N, num_classes), rows sum to 1; 0 for classes that a fold did not have.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     folds = _folds(labels, groups, seed)
     probabilities = np.zeros((len(labels), num_classes))
@@ -76,7 +75,7 @@ def out_of_fold_probabilities(
         probabilities[np.ix_(held, present)] = model.predict_proba(features[held])
 
     # The products are small: a fold a core is up to ten times faster than all cores a product.
-    with threadpool_limits(1), ThreadPoolExecutor(num_cores()) as pool:
+    with single_threaded(), ThreadPoolExecutor(num_cores()) as pool:
         list(pool.map(train_fold, range(_FOLDS)))
     return probabilities
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tellapart import cache
 from tellapart.arrays import save_array
+from tellapart.machine import single_threaded
 
 #: Below this many images t-SNE has nothing to arrange and PCA is used.
 _FEWEST = 30
@@ -42,7 +43,6 @@ def embed(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float64]
 def _arrange(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
 
     wide = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
@@ -60,6 +60,6 @@ def _arrange(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500)
     # Its threads wait for each other more than they work: 1,500 points took 18 s of two busy
     # cores with two threads, 4 s with one.
-    with threadpool_limits(1):
+    with single_threaded():
         plane: NDArray[np.float64] = tsne.fit_transform(points).astype(np.float64)
     return plane

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError
+from tellapart.machine import single_threaded
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import ProbeSettings
 
@@ -81,7 +82,10 @@ def train_probe(
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     start: NDArray[np.float64] | None = None
-    with progress.stage("Fitting the probe", len(settings.strengths), "strengths") as stage:
+    with (
+        progress.stage("Fitting the probe", len(settings.strengths), "strengths") as stage,
+        single_threaded(),
+    ):
         for strength in sorted(settings.strengths):
             weight, bias = _fit(x, y, strength, settings, num_classes, start)
             start = np.concatenate([weight, bias[:, None]], axis=1).astype(np.float64)
