@@ -33,8 +33,9 @@ NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
 EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType({
     "train": (
         ("resume", ("folder", "recipe", "settings", "runs", "run", "seed", "validation", "test",
-                    "fit", "classes", "group_by", "exclude", "root", "path_column",
-                    "label_column", "min_images", "ignore_unknown", "from_run", "tensorboard")),
+                    "fit", "positive", "cost_miss", "classes", "group_by", "exclude", "root",
+                    "path_column", "label_column", "min_images", "ignore_unknown", "from_run",
+                    "tensorboard")),
         ("run", ("runs",)),
     ),
     "compare": (("out", ("runs",)),),
@@ -170,6 +171,13 @@ def train(
         float | None, typer.Option(help="Share or number of images for the test.", min=0)
     ] = None,
     fit: Annotated[str | None, typer.Option(help="squash, crop or pad.")] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="The class that is looked for.")
+    ] = None,
+    cost_miss: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="What missing it costs; a false alarm costs 1."),
+    ] = None,
     classes: Classes = "",
     group_by: GroupBy = None,
     exclude: Exclude = None,
@@ -208,6 +216,7 @@ def train(
         made = verb.train(
             folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed,
             device=device, devices=devices, validation=validation, test=test, fit=fit,
+            positive=positive, cost_miss=cost_miss,
             classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
             path_column=path_column, label_column=label_column, min_images=min_images,
             ignore_unknown=ignore_unknown, from_run=from_run, tensorboard=tensorboard,
@@ -412,8 +421,8 @@ def predict(
         raise TellapartError("--json is --format json, which contradicts --format csv; give one.")
     answers = run_verb(run, images, device=device, unknown=unknown, progress=_progress())
     if as_json or format == "json":
-        for answer in answers:
-            say_json(answer.to_json(), indent=None)
+        for answer in answers.to_json():
+            say_json(answer, indent=None)
     else:
         say(answers.in_format(format))
     raise typer.Exit(answers.exit_code)

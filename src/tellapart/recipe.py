@@ -314,6 +314,24 @@ class ProbeSettings(Section):
     views: tuple[Literal["original", "flip"], ...] = ("original",)
 
 
+# --- the decision -------------------------------------------------------------------------
+
+
+class DecisionSettings(Section):
+    """The class that is looked for; without one, the likeliest class is said."""
+
+    #: Name of one of the classes; it is told apart from all others together.
+    positive: str | None = None
+    #: What missing it costs, where a false alarm costs 1; None: 1 as well.
+    cost_miss: Positive | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> DecisionSettings:
+        if self.cost_miss is not None and self.positive is None:
+            raise ValueError("'cost_miss' goes with 'positive', the class that may be missed")
+        return self
+
+
 # --- what is known about a recipe ---------------------------------------------------------
 
 
@@ -367,6 +385,7 @@ class Recipe(Section):
     #: A second stage that starts from the best weights of the first.
     fine_tuning: TrainingStage | None = None
     probe: ProbeSettings = ProbeSettings()
+    decision: DecisionSettings = DecisionSettings()
     #: Views averaged in prediction.
     test_time: Literal["none", "flip", "flip_and_shifts", "flips_and_turns"] = "none"
     #: For method auto: seconds that the search may take.

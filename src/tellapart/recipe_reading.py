@@ -144,10 +144,31 @@ def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
                 f"--set {_short(setting, _LONGEST_VALUE)}: '{_short(value, _LONGEST_VALUE)}' is "
                 "not a YAML value."
             ) from None
-        if isinstance(parsed, str):
+        if isinstance(parsed, str) and parsed == value.strip():  # in quotes it stays text
             parsed = _as_number(parsed)
         _put(data, key.split("."), parsed, _short(setting, _LONGEST_VALUE))
     return validate_recipe(data, "--set")
+
+
+def with_decision(recipe: Recipe, positive: str | None, cost_miss: float | None) -> Recipe:
+    """The recipe with another class to look for, and what missing it costs; None: the recipe's.
+
+    A name is taken as it stands, also one that YAML would read as a number or as true or false.
+
+    Raises:
+        RecipeError: a cost that is none, or one without a class.
+    """
+    given = {"positive": positive, "cost_miss": cost_miss}
+    changed = {key: value for key, value in given.items() if value is not None}
+    if not changed:
+        return recipe
+    data = recipe.model_dump(mode="json")
+    data["decision"] |= changed
+    if data["decision"]["positive"] is None:
+        raise RecipeError(
+            "--cost-miss says what missing one class costs; name the class by --positive CLASS."
+        )
+    return validate_recipe(data, "--positive and --cost-miss")
 
 
 def _as_number(text: str) -> str | float:

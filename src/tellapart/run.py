@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tellapart import result
 from tellapart.errors import FileError, RunError
+from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.files import clear_leftovers, write_text
 from tellapart.folders import (
@@ -99,6 +100,8 @@ class Run:
         for part in ("validation", "test"):
             if part in self.metrics:
                 yield f"{part:<10}  accuracy {self.accuracy(part).with_limits(2)}"
+        if self.decision is not None:
+            yield f"decision    {self.decision.rule}"
         if self.interruption:
             yield f"training    {self.interruption}"
         yield f"{self.report.name}, the model and the predictions are in"
@@ -107,7 +110,8 @@ class Run:
     def to_json(self) -> Mapping[str, Any]:
         """What ``tellapart train --json`` prints: metrics, where the run is, how far it came."""
         stopped = {"interrupted": self.interruption} if self.interruption else {}
-        return {"run": str(self.path), **stopped, **self.metrics}
+        rule = {"decision": self.decision.to_dict()} if self.decision is not None else {}
+        return {"run": str(self.path), **stopped, **rule, **self.metrics}
 
     @cached_property
     def info(self) -> RunInfo:
@@ -218,12 +222,36 @@ class Run:
         """Class names in the order of every probability row."""
         return self.info.classes
 
+    @cached_property
+    def decision(self) -> Decision | None:
+        """How a class is chosen from probabilities; None: the likeliest is.
+
+        Raises:
+            RunError: ``run.json`` does not say it as this version does.
+        """
+        if self.info.decision is None:
+            return None
+        try:
+            decision = Decision.from_dict(self.info.decision)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.path / 'run.json'} is damaged: its key 'decision' lacks or has wrong "
+                f"{error}; put back a copy of the file, or train again."
+            ) from error
+        if decision.positive not in self.classes:
+            raise RunError(
+                f"{self.path / 'run.json'} is damaged: its decision is about "
+                f"'{decision.positive}', which is none of its classes; put back a copy of the "
+                "file, or train again."
+            )
+        return decision
+
     @property
     def model_file(self) -> Path:
         return self.path / "model.safetensors"
 
     def classifier(self, device: str = "auto") -> Classifier:
-        """The trained classifier, held against what ``run.json`` says of it.
+        """The trained classifier with the decision in force, held against ``run.json``.
 
         Raises:
             RunError: the file is missing, damaged, or not the one that the run was finished with.
@@ -236,6 +264,7 @@ class Run:
             device=resolve_device(device),
             digest=self.info.model_digest,
             classes=self.classes,
+            decision=self.decision,
         )
 
     def intact(self, file: Path) -> Path:
@@ -310,12 +339,13 @@ class Run:
         return self.path / "predictions" / f"{part}.csv"
 
     def predictions(self, part: str) -> Predictions:
-        """What the run said of a part, with all that belongs to it.
+        """What the run said of a part, with all that belongs to it, at the decision in force.
 
         Raises:
             RunError: the file is missing or damaged.
         """
-        return load_predictions(self.intact(self.predictions_file(part)))
+        stored = load_predictions(self.intact(self.predictions_file(part)))
+        return replace(stored, decision=self.decision)
 
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; empty where the run was not trained by gradient descent."""
@@ -361,7 +391,10 @@ class Run:
         figure = self.path / "figures" / "confusion_matrix.svg"
         return card(
             f"{self.name}: {', '.join(self.classes[:5])}{' ...' if len(self.classes) > 5 else ''}",
-            sentences=[f"Training {self.interruption}."] if self.interruption else [],
+            sentences=[
+                *([f"Training {self.interruption}."] if self.interruption else []),
+                *([f"Decision: {self.decision.rule}."] if self.decision is not None else []),
+            ],
             headline=f"{accuracy} accuracy on {part} (95 %: {limits})",
             table=[("part", "images", "accuracy", "95 %"), *rows],
             figure=figure.read_text("utf-8") if figure.is_file() else "",

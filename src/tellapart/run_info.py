@@ -127,6 +127,9 @@ class RunInfo:
     parameters: Parameters = field(default_factory=Parameters)
     #: Logits are divided by it.
     temperature: float = 1.0
+    #: How a class is chosen from probabilities, as ``Decision.from_dict`` reads it; see
+    #: :attr:`Run.decision`. None: the likeliest, also in runs of older versions.
+    decision: Mapping[str, Any] | None = None
     #: What the way of training has to say of itself.
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError
+from tellapart.evaluation.choosing import least_cost_threshold
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
@@ -202,27 +203,28 @@ USUAL_WISHES = (
 )
 
 
+#: How the row of the rule in use begins.
+IN_USE = "in use"
+
+
 def choose_threshold(validation: Predictions, positive: str, wish: Wish) -> float | None:
     """The probability from which an image is called ``positive``, chosen on validation.
 
     Of all thresholds that fulfil a wished precision the one with the most recall is taken,
     and the other way round. None: no threshold fulfils it. The threshold lies halfway
-    between neighbouring scores.
+    between neighbouring scores. For costs it is that of
+    :func:`~tellapart.evaluation.choosing.least_cost_threshold`.
     """
     truth, scores = _binary(validation, positive)
+    if wish.costs is not None:
+        alarm, miss = wish.costs
+        return least_cost_threshold(truth, scores, cost_miss=miss, cost_false_alarm=alarm)
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     hits = np.cumsum(truth[order])[ends]
     called = ends + 1
-    if wish.costs is not None:
-        alarm, miss = wish.costs
-        # Calling nothing positive is a choice too: threshold above every score.
-        costs = np.append(miss * hits[-1], alarm * (called - hits) + miss * (hits[-1] - hits))
-        best = int(costs.argmin()) - 1
-        if best < 0:
-            return float(np.nextafter(ranked[0], 2.0))
-    elif wish.precision is not None:
+    if wish.precision is not None:
         fulfilled = np.flatnonzero((hits / called >= wish.precision) & (hits > 0))
         if not len(fulfilled):
             return None
@@ -260,10 +262,24 @@ def measure_threshold(
 ) -> ThresholdScores:
     """What calling images ``positive`` from this probability on gives."""
     truth, scores = _binary(predictions, positive)
-    called = scores >= threshold
+    return _measure(predictions.part, positive, truth, scores >= threshold)
+
+
+def measure_decision(predictions: Predictions, positive: str) -> ThresholdScores:
+    """The same of the rule in use: of what is called ``positive`` by it."""
+    truth, _ = _binary(predictions, positive)
+    answers = predictions.predicted[predictions.labelled]
+    return _measure(
+        predictions.part, positive, truth, answers == predictions.classes.index(positive)
+    )
+
+
+def _measure(
+    part: str, positive: str, truth: NDArray[np.bool_], called: NDArray[np.bool_]
+) -> ThresholdScores:
     hits = int((truth & called).sum())
     return ThresholdScores(
-        part=predictions.part,
+        part=part,
         called=int(called.sum()),
         false_alarms=int(called.sum()) - hits,
         misses=int(truth.sum()) - hits,
@@ -278,7 +294,7 @@ class ThresholdRow:
     """A wish, the threshold chosen for it on validation, and what it gives on each part.
 
     Where no threshold fulfils the wish, ``threshold`` is None, ``reason`` says so and
-    ``parts`` is empty.
+    ``parts`` is empty. The likeliest of more than two classes has no threshold either.
     """
 
     wish: str
@@ -296,10 +312,11 @@ def threshold_table(
 ) -> list[ThresholdRow]:
     """A row a wish: the threshold chosen on validation and what it gives on each part.
 
-    ``positive`` defaults to the second class.
+    The first row is the rule in use, that of the predictions. ``positive`` defaults to the last
+    class; with more than two it is told apart from all others together.
     """
     name = positive if positive is not None else validation.classes[-1]
-    rows = []
+    rows = [_rule_in_use(validation, others, name)]
     for wish in wishes:
         threshold = choose_threshold(validation, name, wish)
         if threshold is None:
@@ -311,13 +328,27 @@ def threshold_table(
     return rows
 
 
+def _rule_in_use(
+    validation: Predictions, others: Sequence[Predictions], positive: str
+) -> ThresholdRow:
+    decision = validation.decision
+    parts = {p.part: measure_decision(p, positive) for p in (validation, *others)}
+    if decision is None:
+        threshold = 0.5 if len(validation.classes) == 2 else None
+        return ThresholdRow(f"{IN_USE}: the likeliest class", threshold, parts)
+    threshold = decision.threshold
+    if decision.positive != positive:  # the other one of two
+        threshold = max(0.0, 1.0 - threshold)
+    return ThresholdRow(f"{IN_USE}: {decision.why}", threshold, parts)
+
+
 def _binary(
     predictions: Predictions, positive: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    if len(predictions.classes) != 2 or positive not in predictions.classes:
+    if positive not in predictions.classes:
         raise DataError(
-            f"Thresholds are for two classes of which '{positive}' is one; "
-            f"these are {', '.join(predictions.classes)}."
+            f"There is no class '{positive}' to set a threshold for; the classes are "
+            f"{', '.join(predictions.classes)}."
         )
     scored = predictions.select(predictions.labelled)
     if not len(scored):

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError, RunError
+from tellapart.evaluation.columns import class_columns, classes_of
+from tellapart.evaluation.decision import Decision, decided
 from tellapart.files import write_csv
 
 _FIXED_COLUMNS = ("path", "label", "prediction")
@@ -34,10 +36,12 @@ class Predictions:
             0.001 (float32 or bf16 softmax) are scaled to it.
         groups: int64 (N,), equal numbers for images that belong together (a patient, a burst, near
             copies); None where each image stands alone. Not part of the CSV file.
+        decision: how the class is chosen from the probabilities; None: the likeliest. Not part of
+            the CSV file, whose column ``prediction`` is what it gave.
 
     Raises:
         ValueError: shapes disagree, a path comes twice, a label is outside the class map,
-            or a row is not a probability distribution.
+            a row is not a probability distribution, or the decision is about another class.
     """
 
     part: str
@@ -46,6 +50,7 @@ class Predictions:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     groups: NDArray[np.int64] | None = None
+    decision: Decision | None = None
 
     def __post_init__(self) -> None:
         probabilities = np.asarray(self.probabilities, dtype=np.float64)
@@ -62,6 +67,10 @@ class Predictions:
             raise ValueError(f"The path {_first_repeated(self.paths)!r} is predicted twice.")
         if images and (labels.min() < -1 or labels.max() >= classes):
             raise ValueError(f"Labels must be -1 (unknown) or 0..{classes - 1}.")
+        if self.decision is not None and self.decision.positive not in self.classes:
+            raise ValueError(
+                f"The decision is about '{self.decision.positive}', which is none of the classes."
+            )
         sums = probabilities.sum(axis=1)
         wrong = ~((np.abs(sums - 1.0) < 1e-3) & (probabilities >= 0).all(axis=1))
         if wrong.any():
@@ -85,10 +94,9 @@ class Predictions:
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
-        """int64 (N,): the most probable class; of equal ones the first."""
-        if not len(self):
-            return np.zeros(0, dtype=np.int64)
-        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+        """int64 (N,): the class that the decision gives; without one the likeliest, of equally
+        likely ones the first."""
+        return decided(self.probabilities, self.classes, self.decision)
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -119,7 +127,8 @@ class Predictions:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write a CSV: path, label, prediction, then one probability column a class.
+        """Write a CSV: path, label, prediction, then one probability column a class, which has
+        its name (see :mod:`tellapart.evaluation.columns`).
 
         Labels are class names, empty where not known. Numbers are written so that they
         read back bit for bit. The file appears whole or not at all.
@@ -131,7 +140,7 @@ class Predictions:
         )
         write_csv(
             path,
-            [*_FIXED_COLUMNS, *self.classes],
+            [*_FIXED_COLUMNS, *class_columns(self.classes, _FIXED_COLUMNS)],
             (
                 [image, names[label], names[predicted], *values]
                 for image, label, predicted, values in rows
@@ -156,7 +165,7 @@ def load_predictions(path: Path | str, part: str | None = None) -> Predictions:
             f"{path} is not a table of predictions: its first line must be "
             "path,label,prediction and then the classes."
         )
-    classes = tuple(rows[0][3:])
+    classes = classes_of(rows[0][3:])
     index = {name: number for number, name in enumerate(classes)} | {"": -1}
     labels: list[int] = []
     values: list[list[float]] = []

@@ -42,20 +42,23 @@ class Neighbour:
 class ImageExplanation:
     """What speaks for the answer to one image.
 
-    ``target`` is the class that is explained; ``evidence`` Grad-CAM maps (H, W) by class,
+    ``predicted`` is the class that the decision in force gives, ``target`` the class that is
+    explained; ``evidence`` Grad-CAM maps (H, W) by class,
     the target's first, empty where the network has no layer for it.
     """
 
     subject: Subject
     probabilities: NDArray[np.float64]
+    predicted: int
     target: int
     evidence: Mapping[int, NDArray[np.float32]]
     hidden: Occlusion
     neighbours: Sequence[Neighbour] = field(default=())
 
     @property
-    def predicted(self) -> int:
-        return int(self.probabilities.argmax())
+    def confidence(self) -> float:
+        """The probability of the predicted class."""
+        return float(self.probabilities[self.predicted])
 
 
 class Inside:
@@ -91,10 +94,11 @@ def explain_images(
     if not subjects:
         return []
     probabilities = classifier.probabilities(np.stack([s.pixels for s in subjects]))
+    answers = classifier.decide(probabilities).tolist()
     found = []
     with progress.stage("Explaining", len(subjects), "images") as stage:
-        for subject, row in zip(subjects, probabilities, strict=True):
-            wanted = int(row.argmax()) if target is None else target
+        for subject, row, answer in zip(subjects, probabilities, answers, strict=True):
+            wanted = answer if target is None else target
             classes = [wanted, *([subject.label] if subject.label not in (-1, wanted) else [])]
             evidence = {}
             if inside.evidence_layer is not None:
@@ -106,6 +110,6 @@ def explain_images(
                 return log_odds(classifier.probabilities(versions), column)
 
             hidden = occlusion(score, subject.pixels)
-            found.append(ImageExplanation(subject, row, wanted, evidence, hidden))
+            found.append(ImageExplanation(subject, row, answer, wanted, evidence, hidden))
             stage.advance()
     return found

@@ -14,6 +14,8 @@ import numpy as np
 
 from tellapart.data.given import Given, files_of
 from tellapart.errors import DataError
+from tellapart.evaluation.columns import class_columns, word_for
+from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.unknown import UnknownDetector, load_unknown
 from tellapart.machine import keep_memory
 from tellapart.prediction.classifier import Classifier
@@ -21,7 +23,8 @@ from tellapart.progress import SILENT, Progress
 from tellapart.result import Rows
 from tellapart.wording import percent, shortened, shown
 
-#: The prediction for an image unlike the training ones, where that was asked for.
+#: The prediction for an image unlike the training ones, where that was asked for, unless a class
+#: is called so (see :attr:`Answers.unknown_word`).
 UNKNOWN = "unknown"
 FORMATS = ("table", "csv", "json")
 #: Characters of a line for the terminal, and the fewest of a path that are worth showing.
@@ -58,19 +61,34 @@ class Answers(Rows[Answer]):
 
     #: Class names in the order of the probabilities.
     classes: tuple[str, ...]
+    #: By which the predictions were chosen; None: the likeliest class.
+    decision: Decision | None = None
+
+    @property
+    def unknown_word(self) -> str:
+        """The prediction for images unlike the training ones: "unknown" where no class is."""
+        return word_for(UNKNOWN, self.classes)
 
     def lines(self) -> Iterator[str]:
-        """A table for people: the path, shortened where it is long, and the likeliest classes."""
+        """A table for people: the path, shortened where it is long, the answer and its
+        probability, then the likeliest other classes."""
         width = min(max((len(shown(a.path)) for a in self.rows), default=0), _WIDTH)
-        said = [_likeliest(answer) for answer in self.rows]
+        said = [_likeliest(answer, self.unknown_word) for answer in self.rows]
         longest = max(map(len, said), default=0)
         width = max(min(width, _WIDTH - 2 - longest), _LEAST_PATH)
         for answer, text in zip(self.rows, said, strict=True):
             yield f"{shortened(shown(answer.path), width):<{width}}  {text}"
 
     def to_json(self) -> list[dict[str, Any]]:
-        """All answers; the command prints them one a line."""
-        return [answer.to_json() for answer in self.rows]
+        """All answers; the command prints them one a line. Where a decision is in force each says
+        from which probability on which class is said."""
+        if self.decision is None:
+            return [answer.to_json() for answer in self.rows]
+        rule = {"positive": self.decision.positive, "threshold": self.decision.threshold}
+        return [
+            content if "error" in content else {**content, "decision": rule}
+            for content in (answer.to_json() for answer in self.rows)
+        ]
 
     def in_format(self, name: str) -> Iterator[str]:
         """Lines of a table, of CSV, or of JSON, an answer a line.
@@ -81,13 +99,16 @@ class Answers(Rows[Answer]):
         if name == "table":
             yield from self.lines()
         elif name == "csv":
-            yield _csv_line(["path", "prediction", *self.classes, "error"])
+            rule = [self.decision.rule] if self.decision is not None else []
+            last = ["error", *["decision"][: len(rule)]]
+            columns = class_columns(self.classes, ["path", "prediction", *last])
+            yield _csv_line(["path", "prediction", *columns, *last])
             for a in self.rows:
                 values = [f"{a.probabilities[c]:.6f}" if not a.error else "" for c in self.classes]
-                yield _csv_line([a.path, a.prediction, *values, a.error])
+                yield _csv_line([a.path, a.prediction, *values, a.error, *rule])
         elif name == "json":
-            for answer in self.rows:
-                yield json.dumps(answer.to_json(), ensure_ascii=False)
+            for content in self.to_json():
+                yield json.dumps(content, ensure_ascii=False)
         else:
             check_format(name)
 
@@ -97,14 +118,14 @@ class Answers(Rows[Answer]):
         failed = sum(bool(answer.error) for answer in self.rows)
         headline = f"{len(self.rows):,} images" + (f", {failed:,} not read" if failed else "")
         drawn = [
-            (thumbnail, f"{answer.prediction} {percent(max(answer.probabilities.values()))}",
-             answer.path)
+            (thumbnail, _likeliest(answer, self.unknown_word, most=1), answer.path)
             for answer in self.rows[:_PICTURES]
             if not answer.error and (thumbnail := _thumbnail(Path(answer.path)))
         ]  # fmt: skip
         rows = [(answer.path, answer.error) for answer in self.rows if answer.error]
         return card(
             "Predictions", headline=headline,
+            sentences=[f"Decision: {self.decision.rule}."] if self.decision is not None else [],
             table=[("not read", "why"), *rows[:_PICTURES]] if rows else (),
         ) + pictures(drawn)  # fmt: skip
 
@@ -141,10 +162,12 @@ def answer_files(
         found = _with_unknown(files, classifier, load_unknown(unknown_file), progress)
     else:
         found = (
-            _answer(file, row, error, classifier.classes)
+            _answer(file, row, error, classifier)
             for file, row, error in classifier.predict_files(files, progress=progress)
         )
-    return Answers(tuple(found), classifier.classes)
+    if classifier.decision is not None:
+        progress.note(f"The decision in force: {classifier.decision.rule}.")
+    return Answers(tuple(found), classifier.classes, classifier.decision)
 
 
 def _with_unknown(
@@ -159,27 +182,31 @@ def _with_unknown(
                 yield Answer(str(file), "", {}, reason)
                 continue
             row, is_unknown = next(rows)
-            answer = _answer(file, row, "", classifier.classes)
-            prediction = UNKNOWN if is_unknown else answer.prediction
+            answer = _answer(file, row, "", classifier)
+            word = word_for(UNKNOWN, classifier.classes)
+            prediction = word if is_unknown else answer.prediction
             yield replace(answer, prediction=prediction, unknown=is_unknown)
 
 
-def _answer(file: Path, row: Any, error: str, classes: tuple[str, ...]) -> Answer:
+def _answer(file: Path, row: Any, error: str, classifier: Classifier) -> Answer:
     if row is None:
         return Answer(str(file), "", {}, error)
     return Answer(
         path=str(file),
-        prediction=classes[int(np.argmax(row))],
-        probabilities={name: float(p) for name, p in zip(classes, row, strict=True)},
+        prediction=classifier.classes[int(classifier.decide(row[None])[0])],
+        probabilities={name: float(p) for name, p in zip(classifier.classes, row, strict=True)},
     )
 
 
-def _likeliest(answer: Answer) -> str:
+def _likeliest(answer: Answer, unknown_word: str, most: int = 3) -> str:
+    """What was answered, with its probability; behind it the likeliest of the others."""
     if answer.error:
         return f"cannot be read: {shown(answer.error)}"
-    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:3]
+    said = answer.prediction if not answer.unknown else ""
+    ranked = sorted(answer.probabilities.items(), key=lambda item: (item[0] != said, -item[1]))
+    ranked = ranked[:most]
     text = "  ".join(f"{shown(name)} {percent(p)}" for name, p in ranked)
-    return f"{UNKNOWN} (nearest: {text})" if answer.unknown else text
+    return f"{unknown_word} (nearest: {text})" if answer.unknown else text
 
 
 def _csv_line(cells: Iterable[object]) -> str:

@@ -26,6 +26,7 @@ from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.features import backbone_key
 from tellapart.errors import RunError, TellapartError
+from tellapart.evaluation.decision import Decision, decided
 from tellapart.models.tensors import (
     State,
     joint_digest,
@@ -123,13 +124,19 @@ def classifier_in_memory(
 
 
 def load_classifier(
-    file: Path, *, device: str = "auto", digest: str = "", classes: Sequence[str] = ()
+    file: Path,
+    *,
+    device: str = "auto",
+    digest: str = "",
+    classes: Sequence[str] = (),
+    decision: Decision | None = None,
 ) -> Classifier:
     """Open a classifier; its weights are read when they are first needed.
 
     Args:
         file: what :func:`save_classifier` wrote.
         digest, classes: what ``run.json`` says they are; empty: they are not compared.
+        decision: how a class is chosen; None: the likeliest.
 
     Raises:
         RunError: the file is missing, damaged, lacks its description, or is of another run.
@@ -155,12 +162,12 @@ def load_classifier(
             f"{file} is not the model that the run was finished with, by its digest in run.json; "
             "put that one back, or train again."
         )
-    return Classifier(file, description, device, header.digest)
+    return Classifier(file, description, device, header.digest, decision=decision)
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Images in, probabilities out."""
+    """Images in, probabilities out, and of these the class that the decision gives."""
 
     #: Where the weights are read from when they are first needed; None: they are in memory.
     file: Path | None
@@ -169,6 +176,8 @@ class Classifier:
     #: Of weights and description, as the file was written; "" in files of the first version.
     digest: str = ""
     weights: State | None = field(default=None, repr=False, compare=False)
+    #: In force when a class is chosen; None: the likeliest is.
+    decision: Decision | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -246,6 +255,10 @@ class Classifier:
             float64 (N, num_classes), rows sum to 1.
         """
         return to_probabilities(self.logits(pixels, progress=progress), self.description)
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The class of each image, int64 (N,), by the decision, from (N, num_classes)."""
+        return decided(probabilities, self.classes, self.decision)
 
     def logits(
         self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT

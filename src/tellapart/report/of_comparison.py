@@ -365,6 +365,7 @@ def _facts(comparison: PairedComparison, runs: Mapping[str, Run]) -> list[Facts]
                 ("Recipe", run.recipe.name),
                 ("Made", run.info.created),
                 ("Seed", str(run.info.seed)),
+                ("Decision", run.decision.rule if run.decision else "the likeliest class"),
                 ("Images", str(run.source.folder)),
                 ("Machine", run.info.machine.device_name),
             ],

@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.calibration import coverage_table, threshold_table, with_temperature
+from tellapart.evaluation.calibration import (
+    ThresholdScores,
+    coverage_table,
+    threshold_table,
+    with_temperature,
+)
 from tellapart.evaluation.conclusions import conclusions, describe_figures
+from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.metric_table import CLASS_METRICS, Metric, Metrics, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, save_figure
@@ -156,7 +162,10 @@ def tables_of(
     tables = []
     known = validation is not None and validation.labelled.any()
     if validation is not None and known and shown.labelled.any():
-        if len(shown.classes) == 2:
+        decision = shown.decision
+        if decision is not None:
+            tables.append(threshold_rows(validation, shown, decision.positive))
+        elif len(shown.classes) == 2:
             # Only the user knows which class is looked for; the rarer one more often is.
             by_number = np.bincount(validation.labels[validation.labelled], minlength=2).argsort(
                 kind="stable"
@@ -173,14 +182,16 @@ def threshold_rows(validation: Predictions, shown: Predictions, positive: str) -
     and what it gives on ``shown``."""
     part = shown.part if shown.part != validation.part else f"{shown.part} (new)"
     rows: list[tuple[Any, ...]] = []
+    decision = shown.decision
     for row in threshold_table(validation, [replace(shown, part=part)], positive=positive):
-        if row.threshold is None:
-            rows.append((row.wish, undefined(row.reason), *(None,) * 6))
+        if not row.parts:
+            rows.append((row.wish, undefined(row.reason), *(None,) * (7 if decision else 6)))
             continue
         chosen, found = row.parts[validation.part], row.parts[part]
         rows.append((
             row.wish, row.threshold, chosen.precision, chosen.recall,
             found.precision, found.recall, found.false_alarms, found.misses,
+            *([_cost(found, decision)] if decision else []),
         ))  # fmt: skip
     here = shown.part.capitalize()
     return Table(
@@ -194,11 +205,17 @@ def threshold_rows(validation: Predictions, shown: Predictions, positive: str) -
             Column(f"{here} recall", "share", f"of all '{positive}', how many are found"),
             Column("False alarms", "count", f"called '{positive}' and are not, in {shown.part}"),
             Column("Misses", "count", f"'{positive}' that are not found, in {shown.part}"),
+            *([Column("Cost", "score", "of all false alarms and misses here")] if decision else []),
         ),
         rows=rows,
-        reading=f"Each threshold was chosen on the validation images; what it gives on "
+        reading=f"The first row is the rule in use: the answers of this page are by it. Each threshold was chosen on the validation images; what it gives on "
         f"{_place(shown.part)} is what to expect of it.",
     )
+
+
+def _cost(found: ThresholdScores, decision: Decision) -> float:
+    alarms, misses = found.false_alarms, found.misses
+    return alarms * decision.cost_false_alarm + misses * decision.cost_miss
 
 
 def coverage_rows(validation: Predictions, shown: Predictions) -> Table:
@@ -227,8 +244,10 @@ def coverage_rows(validation: Predictions, shown: Predictions) -> Table:
 
 def temperature_rows(shown: Predictions, temperature: float) -> Table:
     """What the temperature, fitted on validation, does to the probabilities of ``shown``."""
-    before = evaluate_predictions(with_temperature(shown, 1.0 / temperature))
-    after = evaluate_predictions(shown)
+    # About probabilities, so of the likeliest class: a rule was chosen for those afterwards.
+    likeliest = replace(shown, decision=None)
+    before = evaluate_predictions(with_temperature(likeliest, 1.0 / temperature))
+    after = evaluate_predictions(likeliest)
     columns = metrics_shown("temperature")
     way = "softened: it was too sure" if temperature > 1 else "sharpened: it was not sure enough"
     reading = f"A temperature of {temperature:.3f}: its answers were {way}."
@@ -241,7 +260,9 @@ def temperature_rows(shown: Predictions, temperature: float) -> Table:
             (name, *(metric.of(metrics) for metric in columns))
             for name, metrics in (("as trained", before), ("with the temperature", after))
         ],
-        reading=f"{reading} It was fitted on the validation images and never changes an answer.",
+        reading=f"{reading} It was fitted on the validation images and never changes an answer."
+        + (" Here the answer is the likeliest class, not that of the rule in use."
+           if shown.decision is not None else ""),
     )
 
 

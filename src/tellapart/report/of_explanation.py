@@ -230,7 +230,7 @@ def _picture(image: ImageExplanation, classes: Sequence[str]) -> Picture:
         path=image.subject.path,
         true=classes[image.subject.label] if image.subject.label >= 0 else "",
         predicted=classes[image.predicted],
-        confidence=float(image.probabilities.max()),
+        confidence=image.confidence,
         probabilities=[(classes[i], float(image.probabilities[i])) for i in order],
     )
 
@@ -250,8 +250,11 @@ def _overlays(
 ) -> tuple[list[Picture], dict[str, str]]:
     """Pictures for the page, and the files that were written."""
     name = classes[image.target]
+    parts = {c: file_part(classes[c]) for c in image.evidence}
+    if len({part.casefold() for part in parts.values()}) < len(parts):  # "c++" and "c#", say
+        parts = {c: f"{part}-{c}" for c, part in parts.items()}
     rows = [
-        (f"grad-cam-{file_part(classes[c])}", f"Grad-CAM for '{classes[c]}'", heat)
+        (f"grad-cam-{parts[c]}", f"Grad-CAM for '{classes[c]}'", heat)
         for c, heat in image.evidence.items()
     ]
     rows.insert(1, ("occlusion", f"Occlusion for '{name}'", image.hidden.heat))

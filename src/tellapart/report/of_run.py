@@ -80,6 +80,7 @@ def write_run_report(
             "key_numbers": key_numbers_of(metrics),
             "callouts": [
                 *_interrupted(run),
+                *_decision(run),
                 *callouts_of(
                     metrics,
                     history=history,
@@ -162,7 +163,11 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        callouts=[*(Callout("warning", text) for text in warnings), *callouts_of(metrics)],
+        callouts=[
+            *(Callout("warning", text) for text in warnings),
+            *_decision(run),
+            *callouts_of(metrics),
+        ],
         data_facts=Facts(
             "The images",
             [
@@ -297,6 +302,7 @@ def _run_facts(run: Run) -> list[Facts]:
                 ("Parameters", f"{info.parameters.total:,}"),
                 ("Of these trained", f"{info.parameters.trainable:,}"),
                 ("Temperature", f"{info.temperature:.3f}"),
+                ("Decision", run.decision.rule if run.decision else "the likeliest class"),
                 ("Seed", str(info.seed)),
                 ("Test part read", _times(info.test_evaluations)),
                 *([("Predicted by", f"{predicted.engine} {predicted.precision}")]
@@ -322,6 +328,13 @@ def _interrupted(run: Run) -> list[Callout]:
     if not run.interruption:
         return []
     return [Callout("warning", f"Training was interrupted: it {run.interruption}.")]
+
+
+def _decision(run: Run) -> list[Callout]:
+    if run.decision is None:
+        return []
+    return [Callout("note", f"The decision in force, which every answer here is by: "
+                            f"{run.decision.rule}.")]  # fmt: skip
 
 
 def _times(number: int) -> str:

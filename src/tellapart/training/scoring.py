@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.choosing import choose_decision
+from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.predictions import Predictions
 from tellapart.pixels.views import TEST_TIME_VIEWS
 from tellapart.prediction.classifier import (
@@ -38,10 +40,16 @@ class Scored:
     description: Description
     #: None where there are no validation images.
     validation: Predictions | None
+    #: What the recipe asks for, chosen on validation; None: the likeliest class is said.
+    decision: Decision | None = None
 
 
 def score_validation(task: Task, trained: Trained) -> Scored:
-    """Calibrate on the validation part and score it; no other part is looked at."""
+    """Calibrate and decide on the validation part and score it; no other part is looked at.
+
+    Raises:
+        DataError: a decision is asked for, and validation lacks the images to choose it on.
+    """
     description = Description(
         classes=task.classes,
         preprocessing=task.preprocessing,
@@ -53,8 +61,14 @@ def score_validation(task: Task, trained: Trained) -> Scored:
     rows = task.rows["validation"]
     logits = logits_of(task, trained, classifier, rows)
     description = calibrate(logits, task.labels[rows], description)
-    return Scored(classifier, description, _predictions(task, "validation", rows, logits,
-                                                        description))  # fmt: skip
+    validation = _predictions(task, "validation", rows, logits, description)
+    wished = recipe_of(task, trained).decision
+    if wished.positive is None:
+        return Scored(classifier, description, validation)
+    decision = choose_decision(validation, wished.positive, cost_miss=wished.cost_miss or 1.0)
+    if validation is not None:
+        validation = replace(validation, decision=decision)
+    return Scored(classifier, description, validation, decision)
 
 
 def calibrate(
@@ -92,7 +106,8 @@ def score_part(task: Task, trained: Trained, scored: Scored, part: str) -> Predi
     if part == "train" and trained.logits is None:
         rows = rows[_sample(len(rows), recipe_of(task, trained))]
     logits = logits_of(task, trained, scored.classifier, rows)
-    return _predictions(task, part, rows, logits, scored.description)
+    found = _predictions(task, part, rows, logits, scored.description)
+    return replace(found, decision=scored.decision) if found is not None else None
 
 
 def logits_of(

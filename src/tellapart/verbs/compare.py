@@ -139,6 +139,7 @@ def compare_runs(
     part, notes = _part(runs)
     predictions = {name: run.predictions(part) for name, run in runs.items()}
     _refuse_other_images(runs, predictions, part)
+    notes = (*notes, *_other_rules(runs))
     # What cannot be compared is said before anything is measured.
     result = compare_predictions(predictions, shared_only=shared_only, seed=seed)
     rows = []
@@ -245,6 +246,18 @@ def _part(runs: Mapping[str, Run]) -> tuple[str, tuple[str, ...]]:
                 "trained on the same split."
             )
     raise RunError("The runs have no validation or test images, so nothing can be compared.")
+
+
+def _other_rules(runs: Mapping[str, Run]) -> list[str]:
+    """Said where the runs do not all say the likeliest class: their answers are by other rules."""
+    rules = {name: run.decision.rule if run.decision else "the likeliest class"
+             for name, run in runs.items()}  # fmt: skip
+    if all(run.decision is None for run in runs.values()):
+        return []
+    told = "; ".join(f"{name}: {rule}" for name, rule in rules.items())
+    differ = len({run.decision for run in runs.values()}) > 1
+    end = " An accuracy is not what such a rule was chosen for." if differ else ""
+    return [f"Each run's answers are by the decision that is in force in it ({told}).{end}"]
 
 
 def _refuse_other_images(

@@ -15,6 +15,8 @@ from tellapart.data.reading import read_unlabelled
 from tellapart.data.source import Source
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import DataError
+from tellapart.evaluation.columns import word_for
+from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
 from tellapart.evaluation.metrics import evaluate_predictions
@@ -28,6 +30,9 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import load_images
+
+#: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
+_BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision")
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,6 +49,8 @@ class Evaluation(ShortRepr):
     warnings: tuple[str, ...] = ()
     #: For each part the share of images called unknown, with its interval, where the run can.
     unknown: Mapping[str, Number] = field(default_factory=dict)
+    #: By which the classes were chosen; None: the likeliest.
+    decision: Decision | None = None
 
     exit_code: ClassVar[int] = DONE
 
@@ -61,6 +68,7 @@ class Evaluation(ShortRepr):
             **({"report": str(self.report)} if self.report else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
             **({"unknown": _shares_to_json(self.unknown)} if self.unknown else {}),
+            **({"decision": self.decision.to_dict()} if self.decision is not None else {}),
             **metrics_to_json(self.metrics),
         }
 
@@ -70,6 +78,8 @@ class Evaluation(ShortRepr):
             yield f"{part:<10}  {_accuracy(metrics)}"
             if part in self.unknown:
                 yield f"{'':<10}  {_unknown(self.unknown[part])}"
+        if self.decision is not None:
+            yield f"decision    {self.decision.rule}"
         for warning in self.warnings:
             yield f"warning     {warning}"
         if self.report:
@@ -87,7 +97,10 @@ class Evaluation(ShortRepr):
         return card(
             f"{self.run.name}: {part}",
             headline=_accuracy(metrics),
-            sentences=self.warnings,
+            sentences=[
+                *([f"Decision: {self.decision.rule}."] if self.decision is not None else []),
+                *self.warnings,
+            ],
             table=[("part", "images", "accuracy", "95 %"), *(
                 (name, m.images, m.accuracy.percent(2), m.accuracy.limits(2))
                 for name, m in self.metrics.items()
@@ -137,7 +150,9 @@ def evaluate(
             )
         predictions = {part: opened.predictions(part) for part in opened.parts}
         stored = metrics_from_json(opened.metrics)
-        return Evaluation(opened.path, stored, predictions, opened.report)
+        return Evaluation(
+            opened.path, stored, predictions, opened.report, decision=opened.decision
+        )
     keep_memory()
     classifier = opened.classifier(device)
     detector = None
@@ -170,6 +185,7 @@ def evaluate(
             paths=tuple(images.table.paths[row] for row in rows.tolist()),
             labels=np.full(len(rows), -1) if foreign else images.table.labels[rows],
             probabilities=answers[rows],
+            decision=opened.decision,
         )
         metrics[part] = evaluate_predictions(found[part], seed=opened.recipe.seed)
         if far is not None:
@@ -181,19 +197,24 @@ def evaluate(
         lambda folder: _write(opened, folder, found, metrics, images, warnings, unknown),
     )
     return Evaluation(
-        opened.path, metrics, found, place / "report.html", tuple(warnings), unknown
-    )
+        opened.path, metrics, found, place / "report.html", tuple(warnings), unknown,
+        opened.decision,
+    )  # fmt: skip
 
 
 def _parts_of(table: ImageTable, name: str) -> dict[str, NDArray[np.int64]]:
-    """Rows of each part of the folder, test first; all under ``name`` where it has none."""
+    """Rows of each part of the folder, test first; all under ``name`` where it has none.
+
+    The name is put in brackets where it is also that of a part, or of something else that
+    stands beside the parts in JSON.
+    """
     parts = {
         part: np.flatnonzero(table.parts == part)
         for part in ("test", "validation", "train")
         if (table.parts == part).any()
     }
     rest = np.flatnonzero(~np.isin(table.parts, PARTS))
-    return parts | ({name: rest} if len(rest) else {})
+    return parts | ({word_for(name, [*parts, *_BESIDE_PARTS]): rest} if len(rest) else {})
 
 
 def _write(

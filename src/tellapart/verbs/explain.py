@@ -111,7 +111,7 @@ class Explained(ShortRepr):
             really = f" (really {truth})" if truth not in (None, self.classes[image.predicted]) \
                 else ""
             yield (
-                f"{shown(self.classes[image.predicted])} {percent(image.probabilities.max())}"
+                f"{shown(self.classes[image.predicted])} {percent(image.confidence)}"
                 f"{shown(really)}  {shown(image.subject.path)}"
             )
         for path, reason in self.problems:
@@ -403,6 +403,7 @@ def _facts(run: Run, data: _Data | None) -> Facts:
         [
             ("Run", run.name),
             ("Recipe", run.recipe.name),
+            *([("Decision", run.decision.rule)] if run.decision is not None else []),
             ("Classes", re.sub(r"^(.{160}).+$", r"\1 …", ", ".join(run.classes))),
             ("Size for the network", f"{preprocessing.height} x {preprocessing.width}"),
             ("Images of the run", images),

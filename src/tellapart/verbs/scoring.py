@@ -77,6 +77,7 @@ def publish(
         machine=describe_machine(task.device),
         parameters=Parameters(trained.total_parameters, trained.trainable_parameters),
         temperature=scored.description.temperature,
+        decision=scored.decision.to_dict() if scored.decision is not None else None,
         facts=dict(trained.facts),
         notes=tuple(notes),
         stopped=trained.stopped.reason if trained.stopped else "",

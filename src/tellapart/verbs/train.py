@@ -14,18 +14,18 @@ import numpy as np
 
 from tellapart.audit.brief import BriefAudit, brief_audit
 from tellapart.cache import text_digest
-from tellapart.data.listing import listed
 from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import RecipeError, RunError, TrainingError
+from tellapart.evaluation.choosing import require_choosable
 from tellapart.machine import describe_machine, keep_memory, resolve_device
 from tellapart.models.inputs import preprocessing_for
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.recipe import Recipe
-from tellapart.recipe_reading import apply_settings, load_recipe
+from tellapart.recipe_reading import apply_settings, load_recipe, with_decision
 from tellapart.run import (
     Run,
     RunGiven,
@@ -53,7 +53,7 @@ from tellapart.training.together import (
 from tellapart.training.unused import unused_settings
 from tellapart.training.ways import check_trainable, train_task, way_of
 from tellapart.verbs.scoring import publish
-from tellapart.wording import texts
+from tellapart.wording import did_you_mean, listed, shown, texts
 
 
 def train(
@@ -69,6 +69,8 @@ def train(
     validation: float | None = None,
     test: float | None = None,
     fit: str | None = None,
+    positive: str | None = None,
+    cost_miss: float | None = None,
     classes: Sequence[str] = (),
     group_by: str | None = None,
     exclude: str | Path | None = None,
@@ -94,6 +96,11 @@ def train(
         validation, test: share of the images (below 1) or number of images, where the
             folder does not say; None: the recipe's.
         fit: "squash", "crop" or "pad" for pictures that are not square.
+        positive: the class that is looked for: it is said from a probability on that is chosen on
+            the validation images, so that mistakes cost least; None: the recipe's, which is
+            usually to say the likeliest class.
+        cost_miss: what missing ``positive`` costs, where a false alarm costs 1; None: the
+            recipe's, usually 1.
         classes: class order; empty: alphabetical.
         group_by: how images that belong together are found; see ``read_table``.
         exclude: a CSV whose column ``path`` names images to leave out.
@@ -117,6 +124,7 @@ def train(
         return _with_companions(train, given)
     watch, progress = Stopwatch(), progress if is_main_process() else SILENT
     resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit)
+    resolved = with_decision(resolved, positive, cost_miss)
     check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
     source = Source(
         folder=Path(folder),
@@ -359,13 +367,15 @@ def _prepare(
     keep_memory()
     with watch.stage("Find images"):
         table = source.read(progress)
-        _split(table, recipe)  # what cannot be split is said before any image is decoded
+        # What cannot be split, or decided on, is said before any image is decoded.
+        _require_decidable(_split(table, recipe).table, recipe)
     if recipe.method == "auto":
         recipe = settle_image_size(recipe, table)
     preprocessing = preprocessing_for(recipe.model, recipe.data)
     with watch.stage("Decode images"):
         images = source.pixels(table, preprocessing, progress=progress)
         splits = _split(images.table, recipe)
+    _require_decidable(splits.table, recipe)
     audit = brief_audit(splits.table, images.digests)
     unused = unused_settings(recipe)
     for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
@@ -387,6 +397,25 @@ def _resolve_recipe(
     }
     overlay = [f"{key}={value}" for key, value in given.items() if value is not None]
     return apply_settings(load_recipe(recipe), [*texts(settings), *overlay])
+
+
+def _require_decidable(table: ImageTable, recipe: Recipe) -> None:
+    """The class that is looked for must be one, and validation must have images to choose on.
+
+    Raises:
+        RecipeError: there is no such class.
+        DataError: the validation part has no images of it, or of no other class.
+    """
+    positive = recipe.decision.positive
+    if positive is None:
+        return
+    if positive not in table.classes:
+        hint = did_you_mean(positive, table.classes)
+        raise RecipeError(
+            f"--positive (decision.positive): there is no class '{shown(positive)}'.{hint} The "
+            f"classes are {listed(table.classes, 20, 'and')}."
+        )
+    require_choosable(table.labels[table.parts == "validation"], table.classes, positive)
 
 
 def _split(table: ImageTable, recipe: Recipe) -> Splits:
