@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -20,6 +22,7 @@ from tellapart.evaluation.calibration import (
     threshold_table,
     with_temperature,
 )
+from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.predictions import Predictions
 
 
@@ -91,8 +94,9 @@ def ladder() -> Predictions:
     (Wish(precision=0.8), 5),   # 4 of 5, the most recall at that precision
     (Wish(recall=0.8), 5),      # 4 of 5 found
     (Wish(recall=1.0), 7),
-    (Wish(costs=(1.0, 10.0)), 7),  # misses are dear
-    (Wish(costs=(10.0, 1.0)), 3),  # false alarms are dear
+    # The ten scores add up to the five cracks, so they do not lean: from 1 / (1 + 9) and 9 / 10.
+    (Wish(costs=(1.0, 9.0)), 9),
+    (Wish(costs=(9.0, 1.0)), 1),
 ])
 def test_thresholds_give_what_is_wished(wish: Wish, called: int) -> None:
     threshold = choose_threshold(ladder(), "crack", wish)
@@ -106,7 +110,7 @@ def test_a_wish_that_cannot_be_had_says_so() -> None:
     flipped = Predictions("validation", worst.classes, worst.paths, 1 - worst.labels,
                           worst.probabilities)
     assert choose_threshold(flipped, "crack", Wish(precision=0.99)) is None
-    row = threshold_table(flipped, positive="crack", wishes=[Wish(precision=0.99)])[0]
+    row = threshold_table(flipped, positive="crack", wishes=[Wish(precision=0.99)])[1]
     assert row.threshold is None and row.parts == {}
     assert row.reason == "no threshold has precision at least 0.99 on the validation images"
 
@@ -115,24 +119,44 @@ def test_calling_nothing_can_be_cheapest() -> None:
     threshold = choose_threshold(ladder(), "crack", Wish(costs=(1000.0, 0.001)))
     assert threshold is not None
     assert measure_threshold(ladder(), "crack", threshold).false_alarms == 0
-    flipped = Predictions("validation", ("fine", "crack"), ("1",), np.array([0]),
-                          np.array([[0.0, 1.0]]))
-    threshold = choose_threshold(flipped, "crack", Wish(costs=(1.0, 1.0)))
-    assert threshold is not None and measure_threshold(flipped, "crack", threshold).called == 0
+    assert measure_threshold(ladder(), "crack", threshold).called == 0
 
 
 def test_threshold_chosen_on_validation_is_measured_on_test(made) -> None:
     validation, test = made(500, part="validation"), made(500, seed=5)
     rows = threshold_table(validation, [test])
-    assert len(rows) == 7 and set(rows[0].parts) == {"validation", "test"}
+    assert len(rows) == 8 and set(rows[0].parts) == {"validation", "test"}
     row = next(row for row in rows if row.wish == "recall at least 0.95")
     assert row.parts["validation"].recall.value >= 0.95
     assert row.parts["test"].recall.value > 0.9
 
 
-def test_thresholds_need_two_classes(made) -> None:
-    with pytest.raises(DataError, match="Thresholds are for two classes"):
-        choose_threshold(made(20, 3), "class 1", Wish(recall=0.9))
+def test_the_first_row_is_the_rule_in_use() -> None:
+    likeliest = threshold_table(ladder(), positive="crack")[0]
+    assert (likeliest.wish, likeliest.threshold) == ("in use: the likeliest class", 0.5)
+    scores = likeliest.parts["validation"]  # five scores above one half: 1 1 1 0 1
+    assert (scores.called, scores.false_alarms, scores.misses) == (5, 1, 1)
+    ruled = replace(ladder(), decision=Decision("crack", 0.2, cost_miss=4.0))
+    row = threshold_table(ruled, positive="crack")[0]
+    assert (row.wish, row.threshold) == ("in use: a miss costs 4 times a false alarm", 0.2)
+    scores = row.parts["validation"]  # from 3/11 up: 1 1 1 0 1 0 1 0
+    assert (scores.called, scores.false_alarms, scores.misses) == (8, 3, 0)
+    other = threshold_table(ruled, positive="fine")[0]  # the same rule, seen from the other class
+    assert other.threshold == 0.8
+    scores = other.parts["validation"]
+    assert (scores.called, scores.false_alarms, scores.misses) == (2, 0, 3)
+
+
+def test_one_of_several_classes_is_told_from_all_others(made) -> None:
+    several = made(300, 3)
+    threshold = choose_threshold(several, "class 1", Wish(recall=0.9))
+    assert measure_threshold(several, "class 1", threshold).recall.value >= 0.9
+    assert threshold_table(several, positive="class 1")[0].threshold is None
+    with pytest.raises(DataError, match="no class 'class 7' to set a threshold for"):
+        choose_threshold(several, "class 7", Wish(recall=0.9))
+
+
+def test_a_wish_is_one_thing() -> None:
     with pytest.raises(ValueError, match="one of precision"):
         Wish(precision=0.9, recall=0.9)
 

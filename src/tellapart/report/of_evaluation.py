@@ -208,7 +208,8 @@ def threshold_rows(validation: Predictions, shown: Predictions, positive: str) -
             *([Column("Cost", "score", "of all false alarms and misses here")] if decision else []),
         ),
         rows=rows,
-        reading=f"The first row is the rule in use: the answers of this page are by it. Each threshold was chosen on the validation images; what it gives on "
+        reading="The first row is the rule in use: the answers of this page are by it. "
+        f"Each threshold was chosen on the validation images; what it gives on "
         f"{_place(shown.part)} is what to expect of it.",
     )
 
