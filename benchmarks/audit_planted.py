@@ -44,7 +44,7 @@ PASS_MARKS = {
     "exact_duplicate": (0.95, 0.6),
     "near_duplicate": (0.8, 0.6),
     "leak": (0.95, 0.6),
-    "wrong_label": (0.8, 0.6),
+    "doubtful_label": (0.8, 0.6),
     "truncated": (0.95, 0.6),
     "not_an_image": (0.95, 0.6),
     "blank": (0.95, 0.6),
@@ -93,7 +93,7 @@ def plant(source: Path, root: Path, seed: int) -> Planted:
         other = random.choice([c for c in classes if c != file.parent.name])
         moved = file.parent.with_name(str(other)) / f"planted-label-{number}{file.suffix}"
         file.rename(moved)
-        planted.files.setdefault("wrong_label", set()).add(name(moved))
+        planted.files.setdefault("doubtful_label", set()).add(name(moved))
     for number in range(10):
         file = take(1)[0].with_name(f"planted-truncated-{number}.jpg")
         content = take(1)[0].read_bytes()

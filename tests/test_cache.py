@@ -47,6 +47,20 @@ def test_an_entry_is_built_once(fresh_cache: Path) -> None:
     assert (first / "content").read_bytes() == b"x" * 10
 
 
+def test_what_was_there_and_what_had_to_be_made_is_written_down(fresh_cache: Path) -> None:
+    cache.entry("things", "old", _fill())
+    with cache.recorded() as record:
+        cache.entry("things", "old", _fill())
+        cache.entry("things", "new", _fill())
+        cache.entry("things", "new", _fill())
+        assert cache.find("things", "none") is None
+        with cache.recorded() as inner:
+            cache.entry("things", "new", _fill())
+    cache.entry("things", "after", _fill())
+    assert record == {("things", "old"): True, ("things", "new"): False}
+    assert inner == {("things", "new"): True}
+
+
 def test_a_failed_build_leaves_nothing(fresh_cache: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").write_text("written")

@@ -78,8 +78,10 @@ def test_a_real_difference_and_one_that_may_be_chance() -> None:
     assert any("which may be chance" in s and "finetuned alone is right on 4" in s
                for s in compared.sentences)
     assert any("p < 0.0001, corrected for 3 comparisons" in s for s in compared.sentences)
-    assert compared.sentences[1] == (
-        "It is better than small; against probe the difference may be chance."
+    assert compared.leading == (
+        "No clear winner: finetuned leads (98.20 % on the 1,000 test images), and probe (98.00 %) "
+        "may be as good.",
+        "finetuned is better than small by more than chance.",
     )
     assert compared.only_right["finetuned"] == ("0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg")
     assert compared.only_right["small"] == ()
@@ -105,14 +107,51 @@ def test_identical_runs_are_not_said_to_be_exactly_equal_for_ever() -> None:
 
 def test_no_run_is_called_the_most_accurate_beside_its_equal() -> None:
     numbers = np.arange(100)
-    first, second, third = (run((numbers + shift) % 10 > 0) for shift in (0, 1, 2))
-    two = compare_predictions({"a": first, "b": second}).sentences[0]
-    assert two.startswith("a and b are equally accurate on the 100 test images: 90.00 %")
+    first, second = (run((numbers + shift) % 10 > 0) for shift in (0, 1))
+    two = compare_predictions({"a": first, "b": second})
+    assert two.leading[0] == (
+        "No clear winner: a and b cannot be told apart on the 100 test images "
+        "(90.00 % and 90.00 %)."
+    )
     behind = run(numbers % 5 > 0)
-    four = compare_predictions({"a": first, "b": second, "c": third, "d": behind}).sentences[0]
-    assert four.startswith("a, b and c are equally accurate, and ahead of the others, on the 100")
-    alone = compare_predictions({"a": first, "d": behind}).sentences[0]
-    assert alone.startswith("a is the most accurate on the 100 test images: 90.00 %")
+    alone = compare_predictions({"a": first, "d": behind})
+    assert alone.standing.winner == "a"
+    assert alone.leading[0].startswith("a is the most accurate on the 100 test images: 90.00 %")
+    assert not any("most accurate" in sentence for sentence in two.sentences)
+
+
+def test_where_no_run_wins_the_cheapest_of_the_level_ones_is_named() -> None:
+    numbers = np.arange(1000)
+    runs = {"auto": run(numbers >= 22), "tuned": run(numbers >= 20), "small": run(numbers >= 200)}
+    sizes = {"auto": 2_562, "tuned": 3_400_000, "small": 100}
+    facts = {name: {"trainable_parameters": size} for name, size in sizes.items()}
+    three = compare_predictions(runs, facts=facts)
+    assert three.standing.level == ("auto",) and three.standing.worse == ("small",)
+    assert "Of these" not in " ".join(three.leading)
+    assert "auto trained fewer parameters: 2,562 instead of 3,400,000." in three.leading
+    equal = compare_predictions(runs, facts={key: {"trainable_parameters": 7} for key in runs})
+    assert not any("parameters" in sentence for sentence in equal.sentences)
+    only_one = compare_predictions(runs, facts={"auto": facts["auto"]})
+    assert not any("parameters" in sentence for sentence in only_one.sentences)
+
+
+def test_what_ranks_the_runs_decides_who_leads_not_the_test_images() -> None:
+    numbers = np.arange(1000)
+    runs = {"a": run(numbers >= 40), "b": run(numbers >= 30), "c": run(numbers >= 300)}
+    ranked = compare_predictions(runs, order=("a", "c", "b"), ranked_by="validation")
+    assert ranked.names == ("a", "c", "b") and ranked.standing.leader == "a"
+    assert ranked.standing.better == ("b",) and ranked.standing.worse == ("c",)
+    assert ranked.leading[0] == (
+        "No clear winner: validation puts a first (96.00 % on the 1,000 test images), but "
+        "b (97.00 %) is more accurate there by more than chance."
+    )
+    wins = compare_predictions(runs, order=("b", "a", "c"), ranked_by="validation")
+    assert wins.leading == (
+        f"b is the most accurate on the 1,000 test images: 97.00 % "
+        f"({wins.rows[0].metrics.accuracy.limits(2)}).",
+        "It is better than each of the others by more than chance.",
+        "By validation, which ranks the runs, it is first as well.",
+    )
 
 
 def test_of_many_runs_each_and_the_next_get_a_sentence() -> None:

@@ -30,6 +30,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from tellapart import integrity, leftovers
@@ -50,6 +51,11 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _in_use: set[Path] = set()
 #: Cache folder that cannot be written -> the temporary folder used in its stead.
 _replaced: dict[Path, Path] = {}
+
+#: (kind, key) of an entry -> whether it was there already when it was first asked for.
+Record = dict[tuple[str, str], bool]
+#: What the innermost :func:`recorded` of this thread writes into.
+_record: ContextVar[Record | None] = ContextVar("record", default=None)
 
 
 # --- digests ------------------------------------------------------------------------------
@@ -184,6 +190,28 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
         return _built(kind, key, build)
 
 
+@contextmanager
+def recorded() -> Iterator[Record]:
+    """While inside, what is asked for is written down: was it there, or had it to be made?
+
+    What is made inside and then asked for again counts as made. Times of two pieces of work
+    can only be compared where both found as much.
+    """
+    record: Record = {}
+    token = _record.set(record)
+    try:
+        yield record
+    finally:
+        _record.reset(token)
+
+
+def write_down(kind: str, key: str, *, found: bool) -> None:
+    """Tell the :func:`recorded` block around it, if any, of work that was saved or done."""
+    record = _record.get()
+    if record is not None:
+        record.setdefault((kind, key), found)
+
+
 class _Deleted(TellapartError):
     """Somebody emptied the cache while an entry was being made."""
 
@@ -200,6 +228,7 @@ def find(kind: str, key: str) -> Path | None:
         folder = root / _checked(kind) / _checked(key)
         if folder.is_dir() and _is_good(folder):
             _use(folder)
+            write_down(kind, key, found=True)
             return folder
     return None
 
@@ -262,6 +291,7 @@ def workspace() -> Iterator[Path]:
 def publish(folder: Path, kind: str, key: str) -> Path:
     """Seal a workspace and rename it to its entry; where another process was faster, use its."""
     integrity.seal(folder)
+    write_down(kind, key, found=False)
     target = _place(folder, folder.parent / _checked(kind) / _checked(key))
     if target is None:  # a folder of somebody else's is in the way, and cannot be used
         root = _folder_of_this_process(cache_folder())

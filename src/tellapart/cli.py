@@ -231,7 +231,7 @@ def train(
 def inspect(
     folder: Annotated[Path, typer.Argument(help="Class folders, part folders, a table, or a zip.")],
     audit: Annotated[
-        bool, typer.Option("--audit", help="Also find near duplicates, wrong labels, outliers.")
+        bool, typer.Option("--audit", help="Also find near duplicates, doubtful labels, outliers.")
     ] = False,
     augment: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Also show samples as it augments them.")

@@ -23,7 +23,7 @@ from tellapart.evaluation.metric_table import Metric, Metrics, Place, metrics_sh
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align
 from tellapart.number import Number
-from tellapart.wording import listed
+from tellapart.standing import Standing, standing_sentences
 
 #: A difference is called real below this corrected p-value.
 SIGNIFICANCE = 0.05
@@ -136,8 +136,11 @@ COSTS: tuple[Metric, ...] = (
     Metric("trainable_parameters", "Trained", "count", "parameters that training moved", "low",
            ("comparison", "terminal"), "trained"),
     Metric("training_seconds", "Training time", "seconds",
-           "as the run took it; features that were in the cache cost nothing again", "low",
+           "as the run took it; only times of work of one kind are compared", "low",
            ("comparison", "terminal"), "time"),
+    Metric("time_was", "The time was", "text",
+           "cold, or with work that the cache spared it; not comparable otherwise", "",
+           ("comparison", "terminal"), "was"),
     Metric("milliseconds_per_image", "Time an image", "milliseconds",
            "the network alone, many images at a time, measured now on this machine", "low",
            ("comparison", "terminal"), "ms/image"),
@@ -163,15 +166,17 @@ def columns(part: str, place: Place) -> tuple[Metric, ...]:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """What comparing runs gave; ``rows`` are sorted, the most accurate run first.
+    """What comparing runs gave; ``rows`` are sorted, the run that ranks first at the front.
 
     Attributes:
         part: the part that all were scored on, usually "test".
         images: how many images, the same for all.
         left_out: for each run, how many of its labelled images another run lacks.
+        standing: who leads, and whether by more than chance.
         rows: one a run.
         pairs: every two runs, in the order of the rows.
-        sentences: what it comes to.
+        leading: who leads, in words.
+        sentences: what it comes to, these first.
         only_right: for each run the images that it alone gets right, by path.
         all_wrong: the images that no run gets right.
     """
@@ -179,15 +184,17 @@ class PairedComparison:
     part: str
     images: int
     left_out: Mapping[str, int]
+    standing: Standing
     rows: tuple[ComparedRun, ...]
     pairs: tuple[Pair, ...]
+    leading: tuple[str, ...]
     sentences: tuple[str, ...]
     only_right: Mapping[str, tuple[str, ...]]
     all_wrong: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The runs, the most accurate first."""
+        """The runs in their order."""
         return tuple(row.name for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -196,6 +203,8 @@ class PairedComparison:
             "part": self.part,
             "images": self.images,
             "left_out": dict(self.left_out),
+            "ranked_by": self.standing.ranked_by,
+            "winner": self.standing.winner or None,
             "rows": [row.to_json() for row in self.rows],
             "pairs": [pair.to_json() for pair in self.pairs],
             "sentences": list(self.sentences),
@@ -212,6 +221,8 @@ def compare_predictions(
     predictions: Mapping[str, Predictions],
     *,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
+    order: Sequence[str] = (),
+    ranked_by: str = "",
     shared_only: bool = False,
     seed: int = 0,
 ) -> PairedComparison:
@@ -221,6 +232,9 @@ def compare_predictions(
         predictions: of each run, by its name; at least two.
         facts: what else is known of a run (parameters, seconds, train accuracy ...); goes
             into its row as it is.
+        order: the runs as they rank by what was there to choose by; empty: by their accuracy on
+            these images.
+        ranked_by: the part that made the order; "": these images.
         shared_only: compare on the images that all runs share, instead of refusing.
         seed: of the bootstrap.
 
@@ -234,7 +248,7 @@ def compare_predictions(
     shared = _share(scored, shared_only)
     images = len(next(iter(shared.values())))
     metrics = {name: evaluate_predictions(p, seed=seed) for name, p in shared.items()}
-    names = sorted(shared, key=lambda name: -metrics[name].accuracy.measured()[0])
+    names = list(order) or sorted(shared, key=lambda n: -metrics[n].accuracy.measured()[0])
     pairs = _pairs({name: shared[name].correct for name in names}, seed)
     rows = tuple(
         ComparedRun(name, metrics[name], (facts or {}).get(name, {})) for name in names
@@ -244,13 +258,17 @@ def compare_predictions(
     alone = correct.sum(axis=0) == 1
     part = next(iter(shared.values())).part
     left_out = {name: len(scored[name]) - images for name in names}
+    standing = _standing(names[0], pairs, ranked_by or part)
+    leading = _leading(standing, rows, part, images)
     return PairedComparison(
         part=part,
         images=images,
         left_out=left_out,
+        standing=standing,
         rows=rows,
         pairs=pairs,
-        sentences=_sentences(rows, pairs, part, images, left_out),
+        leading=leading,
+        sentences=(*leading, *_sentences(rows, pairs, images, left_out)),
         only_right={n: tuple(paths[alone & correct[i]]) for i, n in enumerate(names)},
         all_wrong=tuple(paths[~correct.any(axis=0)]),
     )
@@ -406,36 +424,40 @@ def pair_sentence(pair: Pair, images: int, num_pairs: int = 1) -> str:
     )
 
 
+def _standing(leader: str, pairs: Sequence[Pair], ranked_by: str) -> Standing:
+    """How the others stand to the run that ranks first."""
+    kinds: dict[str, list[str]] = {"worse": [], "level": [], "better": []}
+    for pair in pairs:
+        if leader in (pair.first, pair.second):
+            other = pair.second if pair.first == leader else pair.first
+            ahead = (pair.difference.value or 0.0) * (1 if pair.first == leader else -1)
+            kind = "level" if not pair.real else "worse" if ahead > 0 else "better"
+            kinds[kind].append(other)
+    return Standing(leader, ranked_by, **{kind: tuple(names) for kind, names in kinds.items()})
+
+
+def _leading(
+    standing: Standing, rows: Sequence[ComparedRun], part: str, images: int
+) -> tuple[str, ...]:
+    accuracies = {row.name: row.metrics.accuracy for row in rows}
+    return tuple(standing_sentences(
+        standing,
+        {name: (number.percent(2), number.limits(2)) for name, number in accuracies.items()},
+        {row.name: row.facts["trainable_parameters"] for row in rows
+         if "trainable_parameters" in row.facts},
+        part,
+        images,
+    ))  # fmt: skip
+
+
 def _sentences(
     rows: tuple[ComparedRun, ...],
     pairs: tuple[Pair, ...],
-    part: str,
     images: int,
     left_out: Mapping[str, int],
 ) -> tuple[str, ...]:
-    best, accuracy = rows[0].name, rows[0].metrics.accuracy
-    level = [row.name for row in rows if row.metrics.accuracy.value == accuracy.value]
-    lead = f"{best} is the most accurate"
-    if len(level) > 1:
-        lead = f"{listed(level, len(level), 'and')} are equally accurate"
-        lead += "" if len(level) == len(rows) else ", and ahead of the others,"
-    sentences = [
-        f"{lead} on the {images:,} {part} images: "
-        f"{accuracy.percent(2)} ({accuracy.limits(2)})."
-    ]
-    equal = [pair.second for pair in pairs if pair.first == best and not pair.real]
-    beaten = [pair.second for pair in pairs if pair.first == best and pair.real]
-    if len(rows) > 2 and not beaten:
-        sentences.append("Nothing here shows that it is better than any of the others.")
-    elif len(rows) > 2 and equal:
-        sentences.append(
-            f"It is better than {listed(beaten, len(beaten), 'and')}; "
-            f"against {listed(equal, len(equal), 'and')} the difference may be chance."
-        )
-    elif len(rows) > 2:
-        sentences.append("It is better than each of the others by more than chance.")
     telling = telling_pairs(rows, pairs)
-    sentences += [pair_sentence(pair, images, len(pairs)) for pair in telling]
+    sentences = [pair_sentence(pair, images, len(pairs)) for pair in telling]
     if len(telling) < len(pairs):
         sentences.append(
             f"These are each run and the next; the report has all {len(pairs)} pairs."

@@ -143,6 +143,9 @@ class RunInfo:
     test_evaluations: int = 0
     #: None where that was not written down: in runs of older versions.
     prediction: PredictionInfo | None = None
+    #: What the last training asked the cache for: "pixels", "features", "network" (converted) ->
+    #: whether any of it was there. What is not named was not needed. None: an older run.
+    from_cache: Mapping[str, bool] | None = None
     #: By step of the last training, in the order in which they ran, and "total".
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from tellapart.audit.checks import AuditReport, audit
 from tellapart.audit.finding import Finding
-from tellapart.audit.labels import _folds, out_of_fold_probabilities, wrong_labels
+from tellapart.audit.labels import _folds, doubtful_labels, out_of_fold_probabilities
 from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.reading import read_table
 from tellapart.pixels.preprocessing import Preprocessing
@@ -91,6 +91,17 @@ def test_copies_are_told_once_as_the_worst_that_they_are(root: Path) -> None:
         "(train/dog/other.jpg)."
     )
     assert set(two_labels.exclude) == set(two_labels.paths)
+
+
+def test_copies_within_train_are_taken_out_also_where_test_has_one(root: Path) -> None:
+    """Byte for byte twice in train and once in test: one of the three is to stay."""
+    content = (root / "train/cat/00.jpg").read_bytes()
+    (root / "train/cat/twice.jpg").write_bytes(content)
+    (root / "test/cat/leak.jpg").write_bytes(content)
+    report = audit(load(root))
+    assert set(report.excluded()) == {"test/cat/leak.jpg", "train/cat/twice.jpg"}
+    assert found(report, "exact_duplicate") == [("train/cat/00.jpg", "train/cat/twice.jpg")]
+    assert len(found(report, "leak")) == 1
 
 
 def test_a_changed_picture_in_another_part_is_a_leak(root: Path) -> None:
@@ -219,16 +230,17 @@ def test_confident_learning_agrees_with_cleanlab(spread: float) -> None:
     labels[:12] = (labels[:12] + 1) % 3
     probabilities = out_of_fold_probabilities(features, labels, 3)
     expected = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
-    rows, _ = wrong_labels(labels, probabilities, confident=1.0, odds=1.0)
+    rows, _ = doubtful_labels(labels, probabilities, confident=1.0, odds=1.0)
     assert sorted(rows) == np.flatnonzero(expected).tolist()
     assert len(rows) >= 6
 
 
-def test_wrong_labels_and_what_they_should_be() -> None:
+def test_doubtful_labels_and_what_they_should_be() -> None:
     features, labels = _clusters()
     right = labels.copy()
     labels[:12] = (labels[:12] + 1) % 3
-    rows, suggested = wrong_labels(labels, out_of_fold_probabilities(features, labels, 3), odds=4.0)
+    probabilities = out_of_fold_probabilities(features, labels, 3)
+    rows, suggested = doubtful_labels(labels, probabilities, odds=4.0)
     assert set(range(12)) <= set(rows.tolist())
     assert len(rows) <= 15
     of_planted = rows < 12
@@ -239,23 +251,23 @@ def test_a_hand_worked_case() -> None:
     """Class averages: of a (.9 x 5 + .2) / 6 = .783, of b .8; both under the bound of .9."""
     probabilities = np.array([[0.9, 0.1]] * 5 + [[0.2, 0.8]] + [[0.2, 0.8]] * 5)
     labels = np.array([0] * 6 + [1] * 5)
-    rows, suggested = wrong_labels(labels, probabilities, odds=4.0)
+    rows, suggested = doubtful_labels(labels, probabilities, odds=4.0)
     assert (rows.tolist(), suggested.tolist()) == ([5], [1])
-    assert wrong_labels(labels, probabilities, odds=4.1)[0].tolist() == []
+    assert doubtful_labels(labels, probabilities, odds=4.1)[0].tolist() == []
     # One error in eleven: the odds must be 200 / 11 = 18.2.
-    assert wrong_labels(labels, probabilities)[0].tolist() == []
+    assert doubtful_labels(labels, probabilities)[0].tolist() == []
     probabilities[5] = (0.05, 0.95)
-    assert wrong_labels(labels, probabilities)[0].tolist() == [5]
+    assert doubtful_labels(labels, probabilities)[0].tolist() == [5]
     # A little less sure of b than of b's own images on average: no finding.
     probabilities[5] = (0.21, 0.79)
-    assert wrong_labels(labels, probabilities, odds=1.0)[0].tolist() == []
+    assert doubtful_labels(labels, probabilities, odds=1.0)[0].tolist() == []
 
 
 def test_a_label_that_is_the_likeliest_is_not_doubted() -> None:
     """.4 is as sure of b as b's own images are, but .6 for a is more."""
     probabilities = np.array([[0.95, 0.05]] * 5 + [[0.6, 0.4]] + [[0.65, 0.35]] * 5)
     labels = np.array([0] * 6 + [1] * 5)
-    assert wrong_labels(labels, probabilities, odds=0.5)[0].tolist() == []
+    assert doubtful_labels(labels, probabilities, odds=0.5)[0].tolist() == []
 
 
 def test_copies_are_held_out_together() -> None:
@@ -282,7 +294,7 @@ def test_probabilities_are_of_models_that_never_saw_the_image() -> None:
     assert np.abs(probabilities - 0.5).max() < 0.1
 
 
-def test_the_audit_names_wrong_labels_and_outliers(root: Path) -> None:
+def test_the_audit_names_doubtful_labels_and_outliers(root: Path) -> None:
     cache = load(root)
     random = np.random.default_rng(0)
     labels = cache.table.labels
@@ -290,9 +302,9 @@ def test_the_audit_names_wrong_labels_and_outliers(root: Path) -> None:
     features[5] = np.eye(2, 16)[1 - labels[5]] * 3
     features[20] = np.eye(16)[9] * 9
     report = audit(cache, features)
-    assert found(report, "wrong_label") == [(cache.table.paths[5],)]
+    assert found(report, "doubtful_label") == [(cache.table.paths[5],)]
     assert found(report, "outlier") == [(cache.table.paths[20],)]
-    wrong = next(f for f in report.findings if f.kind == "wrong_label")
+    wrong = next(f for f in report.findings if f.kind == "doubtful_label")
     assert wrong.suggested == cache.table.classes[1 - labels[5]]
     assert f"is labelled {wrong.classes[0]} but looks like {wrong.suggested}" in wrong.sentence
 
@@ -334,7 +346,7 @@ def test_the_list_names_each_image_once() -> None:
             kind, ("a.jpg",), ("cat",), ("train",), 0.5, f"It is {kind}.", "", ("a.jpg",)
         )
 
-    report = AuditReport((one("leak"), one("wrong_label")), 1)
+    report = AuditReport((one("leak"), one("doubtful_label")), 1)
     assert report.fix_list() == (
         "path,kind,reason,label,suggested_label,score\na.jpg,leak,It is leak.,cat,,0.5000\n"
     )

@@ -6,15 +6,21 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from trained import quick_run
 
+from tellapart.differing_settings import differing_settings
 from tellapart.errors import RunError
+from tellapart.evaluation import plots
+from tellapart.evaluation.metric_table import metrics_to_json
+from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.run import Run, open_run
 from tellapart.run_info import INTERRUPTED, RUNNING
 from tellapart.verbs.compare import Comparison, compare, find_runs, names_of
@@ -52,7 +58,7 @@ def right_images(run: Path) -> set[str]:
 def test_rows_hold_what_the_runs_say(compared: Comparison, runs: Path) -> None:
     rows = {row.name: row for row in compared.result.rows}
     assert set(rows) == {"short", "long"}
-    accuracies = [row.metrics.accuracy.value for row in compared.result.rows]
+    accuracies = [row.facts["validation_accuracy"].value for row in compared.result.rows]
     assert accuracies == sorted(accuracies, reverse=True)
     for name, row in rows.items():
         run = open_run(runs / name)
@@ -114,11 +120,136 @@ def test_a_run_shows_itself_in_a_notebook(runs: Path, tmp_path: Path) -> None:
 
 
 def test_finds_folders_patterns_and_single_runs(runs: Path) -> None:
-    assert {run.name for run in find_runs([runs])} == {"short", "long"}
-    assert {run.name for run in find_runs([str(runs / "*o*")])} == {"short", "long"}
-    assert [run.name for run in find_runs([runs / "long", runs, runs / "long"])] == [
+    assert {run.name for run in find_runs([runs]).runs} == {"short", "long"}
+    assert {run.name for run in find_runs([str(runs / "*o*")]).runs} == {"short", "long"}
+    assert [run.name for run in find_runs([runs / "long", runs, runs / "long"]).runs] == [
         "long", "short",
     ]
+
+
+def test_what_a_shell_hands_over_beside_the_runs_is_left_out_and_said(
+    runs: Path, tmp_path: Path
+) -> None:
+    """``compare runs/*`` names earlier comparisons, files and unfinished runs, too."""
+    earlier = tmp_path / "comparison-2026-01-01-1200"
+    earlier.mkdir()
+    (earlier / "report.html").write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    named = [runs / "left", earlier, runs / "long", tmp_path / "notes.txt", runs / "short"]
+    found = find_runs(named)
+    assert [run.name for run in found.runs] == ["long", "short"]
+    compared = compare(named, out=tmp_path / "out")
+    said = (
+        f"Left out: {runs / 'left'} (not finished); {earlier} and {tmp_path / 'notes.txt'} "
+        "(no run)."
+    )
+    assert said in compared.lines() and said in compared.to_json()["notes"]
+    assert "not finished" in compared.report.read_text("utf-8")
+    assert find_runs([runs]).left_out == {"not finished": (str(runs / "left"),)}
+    with pytest.raises(RunError, match=r"two finished runs \(only .*long.* \(no run\)"):
+        compare([earlier, runs / "long"], out=tmp_path / "none")
+    with pytest.raises(RunError, match="left holds no finished run; 'tellapart train --resume"):
+        compare([runs / "left"], out=tmp_path / "none")
+
+
+def changed(run: Path, target: Path, **facts: object) -> Path:
+    """A copy of a run of which ``run.json`` says something else."""
+    shutil.copytree(run, target)
+    open_run(target).update(**facts)
+    return target
+
+
+def with_answers(run: Path, target: Path, part: str, wrong: int) -> Path:
+    """A copy of a run that answers so many of a part's images wrong and all others right."""
+    if not target.exists():
+        shutil.copytree(run, target)
+    copy = open_run(target)
+    told = copy.predictions(part)
+    answers = np.where(np.arange(len(told)) < wrong, 1 - told.labels, told.labels)
+    sure = np.where(answers[:, None] == np.arange(2), 0.9, 0.1)
+    told = replace(told, probabilities=sure)
+    told.save(copy.predictions_file(part))
+    metrics = {**copy.metrics, **metrics_to_json({part: evaluate_predictions(told)})}
+    (target / "metrics.json").write_text(json.dumps(metrics))
+    copy.update(files=copy.digests())
+    return target
+
+
+def test_validation_ranks_and_test_is_shown(runs: Path, tmp_path: Path) -> None:
+    """Who is better on test by luck does not go first; who is better beyond luck is said so."""
+    chosen = with_answers(runs / "long", tmp_path / "chosen", "validation", 1)
+    with_answers(chosen, chosen, "test", 3)
+    lucky = with_answers(runs / "long", tmp_path / "lucky", "validation", 5)
+    with_answers(lucky, lucky, "test", 2)
+    compared = compare([lucky, chosen], out=tmp_path / "out")
+    assert compared.result.names == ("chosen", "lucky")
+    assert compared.to_json()["ranked_by"] == "validation"
+    assert compared.to_json()["winner"] is None
+    assert compared.result.leading[0] == (
+        "No clear winner: chosen and lucky cannot be told apart on the 24 test images "
+        "(87.50 % and 91.67 %)."
+    )
+    page = compared.report.read_text("utf-8")
+    assert "headline-value" not in page.partition("<body>")[2]
+    assert "No clear winner: chosen and lucky cannot be told apart" in page
+    with_answers(chosen, chosen, "test", 20)
+    against = compare([lucky, chosen], out=tmp_path / "against")
+    assert against.result.names == ("chosen", "lucky")
+    assert against.result.leading[0] == (
+        "No clear winner: validation puts chosen first (16.67 % on the 24 test images), but lucky "
+        "(91.67 %) is more accurate there by more than chance."
+    )
+    with_answers(chosen, chosen, "test", 0)
+    with_answers(lucky, lucky, "test", 12)
+    won = compare([lucky, chosen], out=tmp_path / "won")
+    assert won.result.standing.winner == won.to_json()["winner"] == "chosen"
+    assert "Most accurate: chosen" in won.report.read_text("utf-8")
+
+
+def test_only_like_times_are_compared(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+    draw = plots.accuracy_against_seconds
+
+    def recording(names, *others):  # type: ignore[no-untyped-def]
+        drawn.append(list(names))
+        return draw(names, *others)
+
+    monkeypatch.setattr(plots, "accuracy_against_seconds", recording)
+    cold = changed(runs / "long", tmp_path / "cold", from_cache={"pixels": True})
+    other = changed(runs / "short", tmp_path / "other", from_cache={"features": False})
+    warm = changed(runs / "short", tmp_path / "warm", from_cache={"features": True})
+    old = changed(runs / "short", tmp_path / "old", from_cache=None)
+    compared = compare([cold, other, warm, old], out=tmp_path / "out")
+    facts = {row.name: row.facts for row in compared.result.rows}
+    assert {name: fact["time_was"] for name, fact in facts.items()} == {
+        "cold": "cold", "other": "cold", "warm": "features cached", "old": "not known",
+    }
+    assert {name for name, fact in facts.items() if fact["time_compared"]} == {"cold", "other"}
+    note = next(note for note in compared.notes if note.startswith("Times of training"))
+    assert "warm (features cached)" in note and "old (not known)" in note
+    assert [sorted(names) for names in drawn] == [["cold", "other"]]
+    unlike = compare([cold, warm], out=tmp_path / "unlike")
+    assert any("Times of training are not compared" in note for note in unlike.notes)
+    assert len(drawn) == 1, "two times that are not alike were drawn beside each other"
+    elsewhere = replace(open_run(other).info.machine, processor="another", device_name="another")
+    open_run(other).update(machine=elsewhere)
+    assert not any(
+        row.facts["time_compared"] for row in compare([cold, other], out=tmp_path / "m").result.rows
+    )
+
+
+def test_settings_that_differ_are_in_a_table(compared: Comparison, runs: Path) -> None:
+    content = compared.to_json()["settings"]
+    assert content["training.epochs"] == {"short": "1", "long": "8"}
+    assert "training.batch_size" not in content and "title" not in content
+    page = compared.report.read_text("utf-8")
+    assert "Settings that differ" in page and "training.epochs" in page
+    line = next(line for line in compared.lines() if line.startswith("training.epochs"))
+    assert sorted(line.split()[1:]) == ["1", "8"]
+    same = differing_settings({"a": open_run(runs / "long"), "b": open_run(runs / "long")})
+    assert same == ()
 
 
 def test_refuses_less_than_two_runs(runs: Path, tmp_path: Path) -> None:

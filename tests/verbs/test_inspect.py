@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shlex
 import shutil
 import struct
 import sys
@@ -18,6 +20,7 @@ from PIL import Image
 
 import tellapart as ta
 from tellapart import cli
+from tellapart.data.reading import read_table
 from tellapart.errors import DataError, RecipeError
 
 ImageFolder = Callable[..., Path]
@@ -218,6 +221,99 @@ def test_audit_writes_lists_that_training_understands(
     leaks = [set(finding["paths"]) for finding in audit["findings"] if finding["kind"] == "leak"]
     assert {"train/red/0001.jpg", "test/red/leak.jpg"} in leaks
     assert "Everything that the audit found" in (tmp_path / "out/report.html").read_text()
+
+
+def scenes(root: Path, counts: dict[str, int]) -> Path:
+    """So many pictures a class in each part, none like another: tiles of random colour."""
+    random = np.random.default_rng(0)
+    for part, count in counts.items():
+        for name in ("blue", "red"):
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                tiles = random.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+                picture = Image.fromarray(np.kron(tiles, np.ones((16, 16, 1), np.uint8)))
+                picture.save(root / part / name / f"{number:02d}.jpg")
+    return root
+
+
+@pytest.fixture
+def class_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features by which pictures named ``odd`` look like the other class."""
+
+    def features(model, preprocessing, pixels, **_):  # type: ignore[no-untyped-def]
+        table = pixels.table
+        looks = [label ^ ("odd" in path) for label, path in zip(table.labels, table.paths,
+                                                                strict=True)]  # fmt: skip
+        noise = np.random.default_rng(0).normal(0, 0.05, (len(table), 8))
+        return (np.eye(2, 8)[looks] + noise).astype(np.float32)[None]
+
+    monkeypatch.setattr("tellapart.engines.features.extract_features", features)
+
+
+def test_fix_never_takes_doubtful_labels_out_of_what_is_scored(
+    run: Callable[..., tuple[int, str, str]], class_numbers: None, tmp_path: Path
+) -> None:
+    root = scenes(tmp_path / "parts", {"train": 30, "validation": 12, "test": 12})
+    for part in ("train", "validation", "test"):
+        file = next((root / part / "red").iterdir())
+        file.rename(file.with_name(f"odd-{part}.jpg"))
+    fix = tmp_path / "fix it.csv"
+    code, out, error = run(
+        "inspect", root, "--fix", fix, "--out", tmp_path / "out", "--group-by", "([a-z]+)-",
+        "--min-images", 2,
+    )  # fmt: skip
+    assert code == 0, error
+    rows = list(csv.DictReader(fix.open(encoding="utf-8")))
+    assert [(row["kind"], row["path"]) for row in rows] == [
+        ("doubtful_label", "train/red/odd-train.jpg")
+    ]
+    assert "3 labels are doubtful" in out
+    said = "names 1 image to leave out: 1 with a doubtful label, all of them in train."
+    assert f"{fix} {said}" in out
+    assert "2 doubtful labels outside train are not in it" in out
+    command = next(line for line in out.splitlines() if line.startswith("Next: "))
+    assert shlex.split(command)[1:] == [
+        "tellapart", "train", str(root), "--exclude", str(fix), "--group-by", "([a-z]+)-",
+        "--min-images", "2",
+    ]  # fmt: skip
+    # Images that have no part yet may come into test, too.
+    unsplit = scenes(tmp_path / "unsplit", {"": 40})
+    file = next((unsplit / "red").iterdir())
+    file.rename(file.with_name("odd.jpg"))
+    code, out, _ = run("inspect", unsplit, "--fix", fix, "--out", tmp_path / "out2", "--json")
+    content = json.loads(out)
+    assert content["audit"]["counts"]["doubtful_label"] == 1
+    assert content["fix"]["doubtful_left_in"] == 1 and content["fix"]["images"] == 0
+    assert content["fix"]["next"] == ""
+    assert fix.read_text("utf-8").count("\n") == 1
+
+
+def test_fix_says_which_class_it_empties_and_keeps_what_was_left_out_before(
+    run: Callable[..., tuple[int, str, str]], class_numbers: None, tmp_path: Path
+) -> None:
+    root = scenes(tmp_path / "images", {"train": 15, "test": 6})
+    for number, file in enumerate(sorted((root / "test/red").iterdir())):
+        shutil.copyfile(sorted((root / "train/red").iterdir())[number], file)
+    twice = root / "train/blue/again.jpg"
+    shutil.copyfile(root / "train/blue/00.jpg", twice)
+    (tmp_path / "before.txt").write_text("train/blue/05.jpg\n")
+    fix, paths = tmp_path / "fix.csv", tmp_path / "paths.txt"
+    code, out, error = run(
+        "inspect", root, "--fix", fix, "--quarantine", paths, "--out", tmp_path / "out",
+        "--exclude", tmp_path / "before.txt",
+    )  # fmt: skip
+    assert code == 0, error
+    assert (
+        f"{fix} and {paths} name 7 images to leave out: 6 also in an earlier part and 1 there "
+        "twice, byte for byte."
+    ) in out
+    assert "Without them class 'red' has no image left in test: look at them first." in out
+    assert "class 'blue'" not in out
+    for file in (fix, paths):
+        left = read_table(root, exclude=file)
+        assert "train/blue/05.jpg" not in left.paths, "what was left out before came back"
+        assert ("train/blue/again.jpg" in left.paths) != ("train/blue/00.jpg" in left.paths)
+        assert not (left.labels[left.parts == "test"] == left.classes.index("red")).any()
 
 
 # --- samples of augmentation -------------------------------------------------------------------

@@ -87,6 +87,24 @@ def test_the_same_seed_gives_the_same_metrics(
     )
 
 
+def test_what_came_from_the_cache_is_written_down(
+    photos: Path, tmp_path: Path, fresh_cache: Path
+) -> None:
+    """So that the time of a run is not held against that of one that had more to do."""
+    cold = train(photos, runs=tmp_path, **PROBE)
+    assert cold.info.from_cache == {"pixels": False, "features": False, "network": False}
+    warm = train(photos, runs=tmp_path, **PROBE)
+    assert warm.info.from_cache == {"pixels": True, "features": True, "network": True}
+    (photos.parent / "part").mkdir()
+    shutil.copytree(photos / "red", photos.parent / "part/red")
+    shutil.copytree(photos / "blue", photos.parent / "part/blue")
+    (photos.parent / "part/blue/0001.jpg").unlink()
+    other = train(photos.parent / "part", runs=tmp_path, **PROBE)
+    assert other.info.from_cache == {"pixels": True, "features": False, "network": True}
+    scratch = train(photos, runs=tmp_path, **SCRATCH)
+    assert scratch.info.from_cache == {"pixels": False}  # of 32 x 32 pixels
+
+
 def test_the_recipe_of_a_run_repeats_it(photos: Path, probe_run: Run, tmp_path: Path) -> None:
     again = train(photos, recipe=probe_run.path / "recipe.yaml", runs=tmp_path)
     assert again.metrics == probe_run.metrics

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tellapart.audit.copies import find_copies
 from tellapart.audit.finding import Finding
 from tellapart.audit.labels import (
+    find_doubtful_labels,
     find_outliers,
-    find_wrong_labels,
     out_of_fold_probabilities,
 )
 from tellapart.audit.quality import (
@@ -59,14 +59,19 @@ class AuditReport:
         """Paths of the images to leave out, each once, in the order of the findings."""
         return tuple(dict.fromkeys(p for finding in self.findings for p in finding.exclude))
 
-    def fix_list(self) -> str:
+    def fix_list(self, earlier: Sequence[Problem] = ()) -> str:
         """CSV text that ``train --exclude`` reads: an image a row, and why.
 
         A person may delete rows from it, or move images by its column suggested_label.
+
+        Args:
+            earlier: images that a list had left out before the audit; they stay out.
         """
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(FIX_COLUMNS)
+        for problem in earlier:
+            writer.writerow((problem.path, problem.kind, problem.reason, "", "", ""))
         seen: set[str] = set()
         for found in self.findings:
             label_of = dict(zip(found.paths, found.classes, strict=True))
@@ -94,7 +99,7 @@ def audit(
 
     Args:
         images: decoded, with their table.
-        features: float32 (N, D) of a network, row i of image i. Without them wrong labels and
+        features: float32 (N, D) of a network, row i of image i. Without them doubtful labels and
             outliers are not looked for, and near duplicates only where they are hardly cropped.
         probabilities: float64 (N, num_classes), for each image by a model that was not trained
             on it; None: from a logistic regression on ``features``.
@@ -131,14 +136,14 @@ def audit(
                 groups=groups[labelled],
                 seed=seed,
             )
-    wrong: list[Finding] = []
+    doubtful: list[Finding] = []
     if probabilities is not None and len(labelled) >= _FEWEST_FOR_LABELS:
-        wrong = find_wrong_labels(table, [int(i) for i in labelled], probabilities[labelled])
+        doubtful = find_doubtful_labels(table, labelled.tolist(), probabilities[labelled])
     if principal is not None:
-        told = {path for finding in wrong for path in finding.paths}
+        told = {path for finding in doubtful for path in finding.paths}
         rows = [int(i) for i in np.flatnonzero(seen) if table.paths[i] not in told]
         findings += find_outliers(table, rows, principal[rows])
-    return AuditReport(_ordered([*findings, *wrong]), len(table))
+    return AuditReport(_ordered([*findings, *doubtful]), len(table))
 
 
 def _left_out(problems: Sequence[Problem]) -> list[Finding]:

@@ -63,7 +63,26 @@ def _one_group(
     score = 1.0 if same_file else score
     how = "byte for byte" if same_file else "slightly changed"
     found = [*_two_labels(table, rows, digests, score, how), *_leak(table, rows, score, how)]
-    return found or _duplicates(table, rows, digests, score)
+    if not found:
+        return _duplicates(table, rows, digests, score)
+    left_out = {path for finding in found for path in finding.exclude}
+    return [*found, *_copies_that_stay(table, rows, digests, left_out)]
+
+
+def _copies_that_stay(
+    table: ImageTable, rows: Sequence[int], digests: Sequence[str], left_out: set[str]
+) -> list[Finding]:
+    """Equal files of one part and class in a group that was told as something worse."""
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in rows:
+        if table.paths[row] not in left_out:
+            places[str(table.parts[row]), class_of(table, row)].append(row)
+    return [
+        finding
+        for stay in places.values()
+        for copies in _same_files(stay, digests)
+        for finding in _same_file_twice(table, copies)
+    ]
 
 
 def _same_files(rows: Sequence[int], digests: Sequence[str]) -> list[list[int]]:
@@ -151,15 +170,18 @@ def _duplicates(
 ) -> list[Finding]:
     """A group within one class and part: equal files, then what is only similar."""
     same = _same_files(rows, digests)
-    findings = []
-    for copies in same:
-        if len(copies) > 1:
-            sentence = f"{_listed(table, copies)} are the same file, byte for byte."
-            findings.append(_copies(table, copies, "exact_duplicate", 1.0, sentence))
+    findings = [finding for copies in same for finding in _same_file_twice(table, copies)]
     if len(same) > 1:
         sentence = f"{_listed(table, rows)} show the same picture (correlation {score:.3f})."
         findings.append(_copies(table, rows, "near_duplicate", score, sentence))
     return findings
+
+
+def _same_file_twice(table: ImageTable, copies: Sequence[int]) -> list[Finding]:
+    if len(copies) < 2:
+        return []
+    sentence = f"{_listed(table, copies)} are the same file, byte for byte."
+    return [_copies(table, copies, "exact_duplicate", 1.0, sentence)]
 
 
 def _copies(

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from tellapart.data.table import ImageTable
 
+#: The kind of a label that a network's answer speaks against. Most are right where the labels are
+#: good, so it is a list to look at.
+DOUBTFUL_LABEL = "doubtful_label"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -25,7 +29,7 @@ class Finding:
         sentence: what is wrong.
         advice: what to do about it.
         exclude: those of ``paths`` to leave out of training; empty where only a person can say.
-        suggested: the class that a wrongly labelled image looks like, else "".
+        suggested: the class that an image with a doubtful label looks like, else "".
     """
 
     kind: str

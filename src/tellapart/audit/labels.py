@@ -1,9 +1,10 @@
-"""Labels that are probably wrong, and images unlike their class, by a network's features.
+"""Labels that a network's answer speaks against, and images unlike their class.
 
 Confident learning (Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in
 Dataset Labels", JAIR 2021): a classifier that never saw an image's own label says what it
 looks like; where it is as sure of another class as it is, on average, of images of that
-class, the label is probably wrong.
+class, the label is doubtful. On data whose labels are good most of these are right, and the
+image is hard.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.audit.finding import Finding, class_of, finding_of
+from tellapart.audit.finding import DOUBTFUL_LABEL, Finding, class_of, finding_of
 from tellapart.data.table import ImageTable
 from tellapart.machine import num_cores, single_threaded
 from tellapart.pixels.similarity import Floats
@@ -28,6 +29,11 @@ _CONFIDENT = 0.9
 #: at random: of what these odds leave, 2 in 5 were changed (without them 1 in 12), and they keep
 #: 5 in 6 of those found. They change nothing on Dogs vs. Cats small.
 _LEAST_ODDS, _ODDS_OF_ERRORS = 9.0, 200.0
+_LOOK = (
+    "Look at it: it may be wrong, or right and the image hard. If it is wrong, move the image to "
+)
+_IN_TRAIN = "its class, or leave it out with --exclude."
+_ELSEWHERE = "its class; --fix leaves it in, as a score without hard images would be too good."
 _FOLDS = 5
 #: Inverse strength of the regularisation, for features of length 1.
 _STRENGTH = 2.0
@@ -94,14 +100,14 @@ def _folds(
     return result
 
 
-def wrong_labels(
+def doubtful_labels(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     *,
     confident: float = _CONFIDENT,
     odds: float | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows whose label is probably wrong, the clearest first, and what they look like.
+    """Rows whose label is doubtful, the clearest first, and what they look like.
 
     Args:
         labels: int64 (N,).
@@ -132,31 +138,35 @@ def wrong_labels(
     return rows, candidate[rows]
 
 
-def find_wrong_labels(
+def find_doubtful_labels(
     table: ImageTable, rows: Sequence[int], probabilities: NDArray[np.float64]
 ) -> list[Finding]:
-    """Findings of the kind wrong_label.
+    """Findings of the kind doubtful_label.
+
+    Only those of train are to be left out: a score on validation or test without the images
+    that a network finds hard would be too good, and images that have no part yet may come there.
 
     Args:
         rows: the rows of ``table`` that ``probabilities`` are of; all have a label.
     """
     numbers = np.asarray(rows, np.int64)
     labels = table.labels[numbers]
-    found, suggested = wrong_labels(labels, probabilities)
+    found, suggested = doubtful_labels(labels, probabilities)
     findings = []
     for place, label in zip(found, suggested, strict=True):
         row, likely = int(numbers[place]), float(probabilities[place, label])
         name = table.classes[int(label)]
+        in_train = str(table.parts[row]) == "train"
         findings.append(
             finding_of(
                 table,
                 [row],
-                "wrong_label",
+                DOUBTFUL_LABEL,
                 likely,
                 f"{table.paths[row]} is labelled {class_of(table, row)} but looks like {name} "
                 f"(probability {percent(likely, 0)}).",
-                "Look at it; move it to its right class, or leave it out with --exclude.",
-                exclude=[row],
+                _LOOK + (_IN_TRAIN if in_train else _ELSEWHERE),
+                exclude=[row] if in_train else [],
                 suggested=name,
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from tellapart.audit.finding import Finding
+from tellapart.audit.finding import DOUBTFUL_LABEL, Finding
 from tellapart.audit.observations import Level, Observation
 from tellapart.data.listing import shown
 from tellapart.data.problems import KINDS as PROBLEM_KINDS
@@ -14,7 +14,7 @@ from tellapart.data.problems import KINDS as PROBLEM_KINDS
 KINDS: dict[str, tuple[Level, str]] = {
     "leak": ("problem", "pictures are in two parts"),
     "two_labels": ("problem", "pictures are there under two labels"),
-    "wrong_label": ("warning", "labels are probably wrong"),
+    DOUBTFUL_LABEL: ("note", "labels are doubtful"),
     "exact_duplicate": ("warning", "pictures are there more than once, byte for byte"),
     "near_duplicate": ("warning", "pictures are there more than once, slightly changed"),
     "shortcut": ("warning", "properties could give classes away"),

@@ -131,6 +131,7 @@ def _decode_all(
     digests = list(known)
     problems: dict[int, tuple[str, str]] = {}
     remarks: dict[int, str] = {}
+    reused: list[int] = []
 
     def one(i: int) -> None:
         try:
@@ -139,6 +140,7 @@ def _decode_all(
                 digests[i] = cache.bytes_digest(content)
             if digests[i] in reuse:
                 rows[i], remark = reuse.get(digests[i])
+                reused.append(i)
             else:
                 picture = read_picture(content, preprocessing)
                 rows[i], remark = picture.pixels, picture.remark
@@ -164,6 +166,8 @@ def _decode_all(
         except BaseException:  # Ctrl-C included: do not decode the rest first
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    if reused:
+        cache.write_down(kind, "rows of earlier arrays", found=True)
     return _Work(digests, problems, remarks)
 
 

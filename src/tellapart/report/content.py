@@ -203,18 +203,21 @@ class RunReport:
 class ComparisonReport:
     """Several runs on the same test images: which is better, and is it more than chance?
 
-    ``runs`` has a row a run; ``differences`` are the paired tests as sentences and
-    ``tests`` the same in numbers; ``figures`` the charts, ``curves`` the training curves
-    over each other; ``galleries`` the images that only one run gets right.
+    Without a ``headline`` no run stands out, and ``summary`` says so. ``runs`` has a row a run,
+    ``settings`` a row for each setting that differs; ``differences`` are the paired tests as
+    sentences and ``tests`` the same in numbers; ``figures`` the charts, ``curves`` the training
+    curves over each other; ``galleries`` the images that only one run gets right.
     """
 
     title: str
     runs: Table
     headline: Headline | None = None
+    summary: str = ""
     subtitle: str = ""
     created: str = ""
     key_numbers: Sequence[KeyNumber] = ()
     callouts: Sequence[Callout] = ()
+    settings: Table | None = None
     differences: Sequence[Callout] = ()
     tests: Table | None = None
     figures: Sequence[Figure] = ()

@@ -17,6 +17,7 @@ from tellapart.comparison import (
     pair_sentence,
     telling_pairs,
 )
+from tellapart.differing_settings import DifferingSetting
 from tellapart.evaluation import plots
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_text
@@ -29,6 +30,7 @@ from tellapart.report.content import (
     Figure,
     Gallery,
     Headline,
+    KeyNumber,
     Picture,
     Reference,
     Table,
@@ -42,16 +44,42 @@ from tellapart.wording import percent
 ALONE, NOBODY = 18, 30
 #: Pairs that get a sentence; all are in the table.
 SENTENCES = 12
+#: Accuracies at the top of a page without a winner.
+KEYS = 6
 
 
 def comparison_table(comparison: PairedComparison) -> Table:
-    """A row a run, the most accurate first."""
+    """A row a run, in the order of the comparison."""
     shown = columns(comparison.part, "comparison")
+    alike = all(row.facts.get("time_compared", True) for row in comparison.rows)
+    headings = [column_of(column) for column in shown]
+    if not alike:  # the least of times of unlike work is not the best
+        headings = [
+            replace(heading, best="") if column.path == "training_seconds" else heading
+            for column, heading in zip(shown, headings, strict=True)
+        ]
+    ranked_by = comparison.standing.ranked_by
     return Table(
         title="",
-        columns=[Column("Run"), *map(column_of, shown)],
+        columns=[Column("Run"), *headings],
         rows=[(row.name, *(row.of(column) for column in shown)) for row in comparison.rows],
-        reading="Choose a heading to sort by it; the best of each column is bold.",
+        reading=f"In the order of their accuracy on {ranked_by}. Choose a heading to sort by it; "
+        "the best of each column is bold"
+        + ("." if alike else ", but for times of unlike work."),
+    )
+
+
+def settings_table(
+    settings: Sequence[DifferingSetting], names: Sequence[str]
+) -> Table | None:
+    """The settings that differ, a row each; None where the runs repeat one another."""
+    if not settings:
+        return None
+    return Table(
+        title="Settings that differ",
+        columns=[Column("Setting"), *map(Column, names)],
+        rows=[(setting.key, *(setting.values[name] for name in names)) for setting in settings],
+        reading="All other settings are the same in all runs.",
     )
 
 
@@ -64,6 +92,7 @@ def write_comparison_report(
     title: str = "",
     lessons: Sequence[str] = (),
     notes: Sequence[str] = (),
+    settings: Sequence[DifferingSetting] = (),
 ) -> None:
     """Write the page about a comparison.
 
@@ -74,15 +103,19 @@ def write_comparison_report(
         title: of the page.
         lessons: what each step of a ladder bought; they then stand first.
         notes: what else should be known.
+        settings: in what the runs were made otherwise.
     """
     figures, curves = comparison_figures(comparison, runs)
     report = ComparisonReport(
         title=title or f"{len(runs)} runs compared",
         subtitle=f"On the same {comparison.images:,} {comparison.part} images",
         headline=_headline(comparison),
+        summary="" if comparison.standing.winner else " ".join(comparison.leading),
+        key_numbers=_key_numbers(comparison),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         callouts=_callouts(comparison, lessons),
         runs=comparison_table(comparison),
+        settings=settings_table(settings, comparison.names),
         differences=_differences(comparison),
         tests=_tests(comparison),
         figures=figures,
@@ -109,7 +142,11 @@ def comparison_figures(
         ("accuracy_seconds", "Accuracy against training time", "training_seconds",
          plots.accuracy_against_seconds),
     ):  # fmt: skip
-        known = [i for i, row in enumerate(rows) if row.facts.get(key)]
+        known = [
+            i for i, row in enumerate(rows)
+            if row.facts.get(key)
+            and (key != "training_seconds" or row.facts.get("time_compared", True))
+        ]
         if len(known) > 1:
             amounts = [float(rows[i].facts[key]) for i in known]
             figure = draw(
@@ -162,24 +199,23 @@ def _figure(name: str, title: str, figure: Any, reading: str) -> Figure:
 
 
 def _cost_reading(comparison: PairedComparison, known: Sequence[int], key: str) -> str:
-    """The best run beside the cheapest of those that are not clearly worse."""
-    rows = comparison.rows
-    best = rows[0]
+    """The run that ranks first beside the cheapest of those that are not clearly worse."""
     what = "trained parameters" if key == "trainable_parameters" else "training time"
-    equal = {pair.second for pair in comparison.pairs
-             if pair.first == best.name and not pair.real} | {best.name}
-    candidates = [rows[i] for i in known if rows[i].name in equal]
-    if not candidates:
-        return f"Up is more accurate, left is less {what}."
+    standing = comparison.standing
+    names = {standing.leader, *standing.level, *standing.better}
+    rows = [comparison.rows[i] for i in known]
+    candidates = [row for row in rows if row.name in names]
+    leader = next((row for row in rows if row.name == standing.leader), None)
+    reading = f"Up is more accurate, left is less {what}."
+    if len(rows) < len(comparison.rows):
+        reading += " Runs whose value is not known, or not comparable, are left out."
+    if leader is None or len(candidates) < 2:
+        return reading
     cheapest = min(candidates, key=lambda row: float(row.facts[key]))
-    if cheapest.name == best.name:
-        others = "" if len(equal) == 1 else ", and none that may be as good needs less"
-        return f"Up is better, left is cheaper. {best.name} is the most accurate{others}."
-    factor = float(best.facts.get(key) or cheapest.facts[key]) / float(cheapest.facts[key])
-    return (
-        f"Up is better, left is cheaper. {cheapest.name} may be as good as {best.name} "
-        f"for {_times(factor)} less {what}."
-    )
+    if cheapest is leader:
+        return f"{reading} None of the runs that may be as good as {leader.name} needs less."
+    factor = float(leader.facts[key]) / float(cheapest.facts[key])
+    return f"{reading} {cheapest.name} may be as good as {leader.name} for {_times(factor)} less."
 
 
 def _times(factor: float) -> str:
@@ -205,16 +241,29 @@ def _curve_reading(histories: Mapping[str, Sequence[Mapping[str, float]]], quant
     )
 
 
-def _headline(comparison: PairedComparison) -> Headline:
+def _headline(comparison: PairedComparison) -> Headline | None:
+    """The accuracy of the winner in giant type; none where there is no clear winner."""
+    if not comparison.standing.winner:
+        return None
     best, *others = comparison.rows
     return Headline(
         label=f"Most accurate: {best.name}",
         number=best.metrics.accuracy,
-        sentence=" ".join(comparison.sentences[: 2 if len(comparison.rows) > 2 else 1]),
+        sentence=" ".join(comparison.leading),
         references=[
             Reference(row.name, row.metrics.accuracy.measured()[0]) for row in others[:4]
         ],
     )
+
+
+def _key_numbers(comparison: PairedComparison) -> list[KeyNumber]:
+    """The accuracies beside each other where none stands out."""
+    if comparison.standing.winner:
+        return []
+    return [
+        KeyNumber(row.name, row.metrics.accuracy, "share", f"on {comparison.part}")
+        for row in comparison.rows[:KEYS]
+    ]
 
 
 def _callouts(comparison: PairedComparison, lessons: Sequence[str]) -> list[Callout]:

@@ -34,7 +34,7 @@ from tellapart.wording import percent
 if TYPE_CHECKING:
     from PIL import Image
 
-NO_AUDIT = "Near duplicates and wrong labels were not looked for: --audit does."
+NO_AUDIT = "Near duplicates and doubtful labels were not looked for: --audit does."
 
 
 def write_data_report(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tellapart.comparison import ComparedRun, PairedComparison, columns, compare_predictions
+from tellapart.differing_settings import DifferingSetting, differing_settings
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_json, write_text
@@ -23,8 +24,11 @@ from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.run_info import COMPLETE
-from tellapart.wording import percent
+from tellapart.training_times import how_timed, with_like_times
+from tellapart.wording import listed, percent, shortened, shown
 
+#: Settings that the terminal lists, and characters of each value; the page has all of them.
+_MOST_SETTINGS, _LONGEST_VALUE = 20, 28
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-")
 
 
@@ -39,6 +43,8 @@ class Comparison(ShortRepr):
     notes: tuple[str, ...] = ()
     #: What each step of a ladder bought.
     lessons: tuple[str, ...] = ()
+    #: In what the runs were made otherwise.
+    settings: tuple[DifferingSetting, ...] = ()
     exit_code: ClassVar[int] = DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -48,15 +54,20 @@ class Comparison(ShortRepr):
             "runs": {name: str(run.path) for name, run in self.runs.items()},
             "notes": list(self.notes),
             "lessons": list(self.lessons),
+            "settings": {setting.key: dict(setting.values) for setting in self.settings},
             **self.result.to_json(),
         }
 
     def lines(self) -> Iterator[str]:
         """What the command prints: a table, then the sentences."""
-        yield from _table_lines(self.result)
+        yield from _as_lines(list(_cells(self.result)))
         yield ""
         yield from self.lessons or self.result.sentences
         yield from self.notes
+        if self.settings:
+            yield ""
+            yield from _setting_lines(self.result.names, self.settings)
+            yield ""
         yield f"report      {self.report}"
 
     def _repr_html_(self) -> str:
@@ -68,7 +79,7 @@ class Comparison(ShortRepr):
         drawn = to_svg(compare_accuracy_bars(self.result.names, numbers))
         return card(
             f"{len(rows)} runs on the same {self.result.images:,} {self.result.part} images",
-            headline=self.result.sentences[0],
+            headline=self.result.leading[0],
             table=list(_cells(self.result)),
             figure=drawn,
             link=self.report,
@@ -105,16 +116,20 @@ def compare(
         if isinstance(runs_to_compare, str | os.PathLike)
         else runs_to_compare
     )
-    if len(found) < 2:
-        names = f" (only {found[0].path})" if found else ""
-        raise RunError(f"A comparison needs at least two finished runs{names}; name another one.")
-    named = dict(zip(names_of(found), found, strict=True))
+    if len(found.runs) < 2:
+        names = f" (only {found.runs[0].path})" if found.runs else ""
+        left_out = f" {found.sentence}" if found.left_out else ""
+        raise RunError(
+            f"A comparison needs at least two finished runs{names}; name another one.{left_out}"
+        )
+    named = dict(zip(names_of(found.runs), found.runs, strict=True))
     return compare_runs(
         named,
         lambda: _page_path(out, Path(runs)),
         shared_only=shared_only,
         device=device,
         seed=seed,
+        notes=[found.sentence] if found.left_out else [],
         progress=progress,
     )
 
@@ -128,35 +143,52 @@ def compare_runs(
     device: str = "auto",
     seed: int = 0,
     lessons_of: Any = None,
+    notes: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Comparison:
     """Compare runs that have names already.
 
+    They are ranked by validation, and shown on the test part.
+
     Args:
         place: where the page goes; asked, and its folder made, when there is something to write.
         lessons_of: ``lessons_of(result)`` adds sentences on top.
+        notes: what is to be said beside the numbers.
     """
-    part, notes = _part(runs)
+    part, of_part = _part(runs)
     predictions = {name: run.predictions(part) for name, run in runs.items()}
     _refuse_other_images(runs, predictions, part)
-    notes = (*notes, *_other_rules(runs))
+    order = order_by_validation(runs)
     # What cannot be compared is said before anything is measured.
-    result = compare_predictions(predictions, shared_only=shared_only, seed=seed)
+    result = compare_predictions(
+        predictions,
+        facts=_stored_facts(runs),
+        order=order,
+        ranked_by="validation" if order else part,
+        shared_only=shared_only,
+        seed=seed,
+    )
     rows = []
     with progress.stage("Measuring the time an image", len(runs), "runs") as stage:
         for row in result.rows:
-            rows.append(replace(row, facts=_facts_of(runs[row.name], row, device)))
+            measured = {"milliseconds_per_image": _milliseconds_per_image(runs[row.name], device)}
+            rows.append(replace(row, facts={**row.facts, **_gap(row), **measured}))
             stage.advance()
     result = replace(result, rows=tuple(rows))
+    notes = (
+        *notes, *of_part, *_other_rules(runs), *_order_notes(runs, order), *_time_notes(result)
+    )
+    settings = differing_settings({name: runs[name] for name in result.names})
     lessons = tuple(lessons_of(result)) if lessons_of is not None else ()
     from tellapart.report.of_comparison import write_comparison_report
 
     page = place()
     with progress.stage("Writing the report", None):
         write_comparison_report(
-            result, runs, predictions, page, title=title, lessons=lessons, notes=notes
-        )
-    made = Comparison(result, dict(runs), page, tuple(notes), lessons)
+            result, runs, predictions, page,
+            title=title, lessons=lessons, notes=notes, settings=settings,
+        )  # fmt: skip
+    made = Comparison(result, dict(runs), page, notes, lessons, settings)
     write_json(page.with_suffix(".json"), made.to_json())
     write_text(page.with_suffix(".csv"), _as_csv(result))
     return made
@@ -165,37 +197,80 @@ def compare_runs(
 # --- which runs -----------------------------------------------------------------------------
 
 
-def find_runs(given: Sequence[RunGiven]) -> list[Run]:
-    """The finished runs that paths, folders of runs and patterns name, each once.
+@dataclass(frozen=True)
+class FoundRuns:
+    """The finished runs that were found, each once, and what else was named, with the reason."""
 
-    A run that is named itself must be finished; of a folder or a pattern those that are.
+    runs: tuple[Run, ...]
+    #: By the reason: "no run", "not finished".
+    left_out: Mapping[str, tuple[str, ...]]
+
+    @property
+    def sentence(self) -> str:
+        """What was left out, and why."""
+        said = [
+            f"{listed(names, 4, 'and')} ({reason})" for reason, names in self.left_out.items()
+        ]
+        return f"Left out: {'; '.join(said)}."
+
+
+def find_runs(given: Sequence[RunGiven]) -> FoundRuns:
+    """The finished runs that paths, folders of runs and patterns name.
+
+    What is there and is no finished run is left out and named, as a shell hands over all that
+    ``runs/*`` stands for.
 
     Raises:
-        RunError: a path does not exist, or nothing finished is there.
+        RunError: a path does not exist, a run is damaged, or no finished run is there.
     """
     found: dict[Path, Run] = {}
+    left_out: dict[str, list[str]] = {}
     for item in given:
         path = item.path if isinstance(item, Run) else Path(item)
-        if (path / "run.json").is_file():
-            runs = [open_run(path)]
-        elif path.is_dir():
-            runs = _finished(sorted(path.iterdir()))
-        elif any(character in str(item) for character in "*?["):
-            anchor = Path(path.anchor or ".")
-            pattern = str(path.relative_to(anchor) if path.anchor else path)
-            runs = _finished(sorted(anchor.glob(pattern)))
-        else:
-            runs = [open_run(path)]
-        if not runs:
-            raise RunError(f"{path} holds no finished run; 'tellapart train' makes one.")
+        before = len(left_out.get("not finished", ()))
+        runs = []
+        for each in _meant(path, str(item)):
+            if not (each / "run.json").is_file():
+                left_out.setdefault("no run", []).append(str(each))
+            elif (run := open_run(each, complete=False)).status != COMPLETE:
+                left_out.setdefault("not finished", []).append(str(each))
+            else:
+                runs.append(run)
+        named_alone = len(given) == 1 or not path.exists()
+        if not runs and named_alone:
+            unfinished = len(left_out.get("not finished", ())) > before
+            raise RunError(
+                f"{path} holds no finished run; "
+                + (f"'tellapart train --resume {path}' goes on with it." if unfinished
+                   else "'tellapart train' makes one.")
+            )
         for run in runs:
             found.setdefault(run.path.resolve(), run)
-    return list(found.values())
+    return FoundRuns(
+        tuple(found.values()),
+        {reason: tuple(dict.fromkeys(names)) for reason, names in left_out.items()},
+    )
 
 
-def _finished(paths: Sequence[Path]) -> list[Run]:
-    runs = [open_run(path, complete=False) for path in paths if (path / "run.json").is_file()]
-    return [run for run in runs if run.status == COMPLETE]
+def _meant(path: Path, given: str) -> list[Path]:
+    """What a path stands for: itself, what a folder of runs holds, or what a pattern finds.
+
+    Raises:
+        RunError: there is nothing.
+    """
+    if (path / "run.json").is_file():
+        return [path]
+    if path.is_dir():
+        inside = sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+        holds_runs = any((each / "run.json").is_file() for each in inside)
+        return inside if holds_runs else [path]
+    if path.exists():
+        return [path]
+    if any(character in given for character in "*?["):
+        anchor = Path(path.anchor or ".")
+        pattern = str(path.relative_to(anchor) if path.anchor else path)
+        return sorted(anchor.glob(pattern))
+    return [open_run(path).path]
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
@@ -260,6 +335,54 @@ def _other_rules(runs: Mapping[str, Run]) -> list[str]:
     return [f"Each run's answers are by the decision that is in force in it ({told}).{end}"]
 
 
+def order_by_validation(runs: Mapping[str, Run]) -> tuple[str, ...]:
+    """Runs by what was there to choose by: accuracy on validation, then log loss, then size.
+
+    Empty where a run has no validation images.
+    """
+    if any("validation" not in run.metrics for run in runs.values()):
+        return ()
+
+    def rank(name: str) -> tuple[float, float, int]:
+        run = runs[name]
+        loss = run.metrics["validation"].get("log_loss", {}).get("value")
+        return (
+            -run.accuracy("validation").measured()[0],
+            float("inf") if loss is None else float(loss),
+            run.info.parameters.trainable,
+        )
+
+    return tuple(sorted(runs, key=rank))
+
+
+def _order_notes(runs: Mapping[str, Run], order: Sequence[str]) -> Iterator[str]:
+    """Where the order is by accuracies on different images."""
+    if order and len({frozenset(run.predictions("validation").paths) for run in runs.values()}) > 1:
+        yield (
+            "The runs have different validation images, so the order, which is by their accuracy "
+            "on validation, is rough."
+        )
+
+
+def _time_notes(result: PairedComparison) -> Iterator[str]:
+    """Whose time of training is not held against the others', and why."""
+    compared = [row for row in result.rows if row.facts["time_compared"]]
+    others = [row for row in result.rows if not row.facts["time_compared"]]
+    if not others:
+        return
+    said = [f"{row.name} ({row.facts['time_was']})" for row in others]
+    if not compared:
+        yield (
+            "Times of training are not compared: no two of the runs did like work on one machine: "
+            f"{listed(said, 4, 'and')}."
+        )
+        return
+    yield (
+        f"Times of training are compared among {listed([row.name for row in compared], 4, 'and')} "
+        f"only; not comparable with them: {listed(said, 4, 'and')}."
+    )
+
+
 def _refuse_other_images(
     runs: Mapping[str, Run], predictions: Mapping[str, Predictions], part: str
 ) -> None:
@@ -286,28 +409,37 @@ def _refuse_other_images(
 # --- facts ----------------------------------------------------------------------------------
 
 
-def _facts_of(run: Run, row: ComparedRun, device: str) -> dict[str, Any]:
-    """What a row of the comparison says beside the metrics."""
-    info = run.info
-    facts: dict[str, Any] = {
-        "run": str(run.path),
-        "recipe": run.recipe.name,
-        "total_parameters": info.parameters.total,
-        "trainable_parameters": info.parameters.trainable,
-        # A run that was resumed has timed its last stretch only; the epochs know the others.
-        "training_seconds": max(
-            info.seconds["Train"], sum(epoch.get("seconds", 0.0) for epoch in run.history())
-        ),
-        "milliseconds_per_image": _milliseconds_per_image(run, device),
-        "size_bytes": run.model_file.stat().st_size,
-    }
-    for part in ("train", "validation"):
-        if part in run.metrics:
-            facts[f"{part}_accuracy"] = run.accuracy(part)
-    if "train_accuracy" in facts:
-        on_train, on_part = facts["train_accuracy"], row.metrics.accuracy
-        facts["gap"] = on_train.measured()[0] - on_part.measured()[0]
+def _stored_facts(runs: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
+    """What a row of the comparison says beside the metrics, as far as the runs have stored it."""
+    like = with_like_times({name: run.info for name, run in runs.items()})
+    facts: dict[str, dict[str, Any]] = {}
+    for name, run in runs.items():
+        info = run.info
+        facts[name] = {
+            "run": str(run.path),
+            "recipe": run.recipe.name,
+            "total_parameters": info.parameters.total,
+            "trainable_parameters": info.parameters.trainable,
+            # A run that was resumed has timed its last stretch only; the epochs know the others.
+            "training_seconds": max(
+                info.seconds["Train"], sum(epoch.get("seconds", 0.0) for epoch in run.history())
+            ),
+            "time_was": how_timed(info),
+            "time_compared": name in like,
+            "size_bytes": run.model_file.stat().st_size,
+        }
+        for part in ("train", "validation"):
+            if part in run.metrics:
+                facts[name][f"{part}_accuracy"] = run.accuracy(part)
     return facts
+
+
+def _gap(row: ComparedRun) -> dict[str, float]:
+    """How far train is ahead of the compared part, where that is known."""
+    train = row.train_accuracy
+    if train is None:
+        return {}
+    return {"gap": train.measured()[0] - row.metrics.accuracy.measured()[0]}
 
 
 def _milliseconds_per_image(run: Run, device: str) -> float:
@@ -375,8 +507,21 @@ _FORMS: Mapping[Kind, Callable[[Any], str]] = {
 }
 
 
-def _table_lines(result: PairedComparison) -> Iterator[str]:
-    table = list(_cells(result))
+def _setting_lines(
+    names: Sequence[str], settings: Sequence[DifferingSetting]
+) -> Iterator[str]:
+    """The first of the settings that differ, a row each."""
+    rows = [("settings that differ", *names)]
+    rows += [
+        (setting.key, *(shortened(shown(setting.values[name]), _LONGEST_VALUE) for name in names))
+        for setting in settings[:_MOST_SETTINGS]
+    ]
+    yield from _as_lines(rows)
+    if len(settings) > _MOST_SETTINGS:
+        yield f"and {len(settings) - _MOST_SETTINGS} more; the report has all {len(settings)}."
+
+
+def _as_lines(table: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         first, *rest = [

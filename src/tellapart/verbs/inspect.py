@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tellapart.audit.fixes import Fix, describe_fix
 from tellapart.audit.statistics import CROP_LOSS, SIDE, counted, mode_name
 from tellapart.audit.survey import Survey, class_counts, survey
 from tellapart.data.listing import listed, shown
@@ -59,6 +61,8 @@ class Inspection(ShortRepr):
     source: str
     folder: Path
     report: Path
+    #: The lists that were asked for, and what they do.
+    fix: Fix | None = None
     exit_code: ClassVar[int] = DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class Inspection(ShortRepr):
             **self.survey.to_json(),
             "folder": str(self.folder),
             "report": str(self.report),
+            **({"fix": self.fix.to_json()} if self.fix is not None else {}),
         }
 
     def lines(self) -> list[str]:
@@ -77,6 +82,7 @@ class Inspection(ShortRepr):
             "",
             *_fact_lines(self.survey),
             *_finding_lines(self.survey),
+            *(["", *self.fix.lines()] if self.fix is not None else []),
             "",
             f"{self.report.name} and {INSPECTION_FILE} are in",
             shown(self.folder),
@@ -122,9 +128,10 @@ def inspect(
 
     Args:
         folder: class folders; part folders above class folders; a table; or a zip.
-        audit: also look for near duplicates, wrong labels, outliers and shortcuts.
+        audit: also look for near duplicates, doubtful labels, outliers and shortcuts.
         augment: also write a sheet of samples as this recipe augments them.
-        fix: write a CSV of images to leave out, for ``train --exclude``; implies ``audit``.
+        fix: write a CSV of images to leave out, for ``train --exclude``; implies ``audit``. Images
+            with a doubtful label are in it only where they are in train.
         quarantine: write the same as a plain list of paths; implies ``audit``.
         classes, group_by, exclude, root, path_column, label_column, min_images,
             ignore_unknown: as for ``train``.
@@ -174,8 +181,12 @@ def inspect(
         )
     else:
         _write(found, place, source, samples, progress)
-    _write_lists(found, fix, quarantine)
-    return Inspection(found, str(folder), place, place / "report.html")
+    lists = _write_lists(found, fix, quarantine)
+    described = None
+    if found.audit is not None and lists:
+        command = _train_command(str(folder), source, lists[0])
+        described = describe_fix(found.audit, found.table, lists, command)
+    return Inspection(found, str(folder), place, place / "report.html", described)
 
 
 # --- before any work ------------------------------------------------------------------------------
@@ -320,14 +331,36 @@ def _write(
 
 def _write_lists(
     found: Survey, fix: str | Path | None, quarantine: str | Path | None
-) -> None:
-    """Write the files to leave out as ``--exclude`` takes them; no image is moved."""
+) -> list[Path]:
+    """Write the files to leave out as ``--exclude`` takes them; no image is moved.
+
+    What an earlier list left out stays out, as training takes one list.
+    """
     if found.audit is None:
-        return
+        return []
+    written = []
+    earlier = [problem for problem in found.table.problems if problem.kind == "excluded"]
     if fix is not None:
-        write_text(Path(fix), found.audit.fix_list())
+        write_text(Path(fix), found.audit.fix_list(earlier))
+        written.append(Path(fix))
     if quarantine is not None:
-        write_text(Path(quarantine), "".join(f"{path}\n" for path in found.audit.excluded()))
+        paths = [*(problem.path for problem in earlier), *found.audit.excluded()]
+        write_text(Path(quarantine), "".join(f"{path}\n" for path in paths))
+        written.append(Path(quarantine))
+    return written
+
+
+def _train_command(folder: str, source: Source, left_out: Path) -> str:
+    """What trains on the same images without those of a list, as a shell takes it."""
+    words = ["tellapart", "train", folder, "--exclude", str(left_out)]
+    given = {
+        "--classes": ",".join(source.classes), "--group-by": source.group_by,
+        "--root": source.root, "--path-column": source.path_column,
+        "--label-column": source.label_column, "--min-images": source.min_images or None,
+    }  # fmt: skip
+    for option, value in given.items():
+        words += [option, str(value)] if value else []
+    return shlex.join([*words, *(["--ignore-unknown"] if source.ignore_unknown else [])])
 
 
 def _samples(table: ImageTable) -> list[tuple[bytes, str, str]]:
@@ -407,5 +440,5 @@ def _finding_lines(found: Survey) -> list[str]:
         if one.advice:
             lines.append(f"{'':<10}  {one.advice}")
     if found.audit is None:
-        lines += ["", "Near duplicates and wrong labels were not looked for: --audit does."]
+        lines += ["", "Near duplicates and doubtful labels were not looked for: --audit does."]
     return lines

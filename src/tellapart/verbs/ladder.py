@@ -321,15 +321,20 @@ def _lesson(
     low, high = sorted(100 * sign * limit for limit in interval)
     limits = f"({low:+.1f} to {high:+.1f}, 95 %)".replace("-", "\N{MINUS SIGN}")
     accuracy = now.metrics.accuracy.percent()
-    cost = (
-        f"Training took {_time(now.facts['training_seconds'])} instead of "
-        f"{_time(before.facts['training_seconds'])}."
-    )
+    cost = _cost(before.facts, now.facts)
     if points == 0:
         return f"{rung.adds} changed nothing: {accuracy} as before {limits}. {cost}"
     verb = "bought" if points > 0 else "cost"
     chance = "more than chance" if pair.real else "which may be chance"
     return f"{rung.adds} {verb} {abs(points):.1f} points {limits}, {chance}: {accuracy}. {cost}"
+
+
+def _cost(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The time of training beside that of the rung before, where the two can be compared."""
+    took = _time(now["training_seconds"])
+    if before.get("time_compared", True) and now.get("time_compared", True):
+        return f"Training took {took} instead of {_time(before['training_seconds'])}."
+    return f"Training took {took} ({now['time_was']}; before: {before['time_was']})."
 
 
 def _time(seconds: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.audit.brief import BriefAudit, brief_audit
-from tellapart.cache import text_digest
+from tellapart.cache import Record, recorded, text_digest
 from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
@@ -41,6 +41,7 @@ from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task
 from tellapart.training.remember import load_images, same_contents, store_images
+from tellapart.training.saved_work import found_in_cache
 from tellapart.training.scoring import score_validation
 from tellapart.training.together import (
     companions,
@@ -145,22 +146,24 @@ def train(
     parent = open_run(from_run) if from_run is not None else None
     start = parent.classifier().state() if parent is not None else None
     kind = resolve_device(device)
-    prepared = main_first(kind, lambda: _prepare(source, resolved, kind, watch, progress))
-    if not is_main_process():
-        return _take_part(Run(Path(said_by_main(kind, ""))), prepared, start)
-    info = _run_info(source, prepared, parent)
-    usual = Path(runs) / run_name(source.display_name, resolved.name, datetime.now())
-    path = Path(run) if run is not None else usual
-    made = create_run(path, prepared.recipe, info, numbered=run is None)
-    said_by_main(kind, str(made.path))
-    with training_lock(made):
-        return _train_new(made, prepared, watch, progress, start, tensorboard)
+    with recorded() as record:
+        prepared = main_first(kind, lambda: _prepare(source, resolved, kind, watch, progress))
+        if not is_main_process():
+            return _take_part(Run(Path(said_by_main(kind, ""))), prepared, start)
+        info = _run_info(source, prepared, parent)
+        usual = Path(runs) / run_name(source.display_name, resolved.name, datetime.now())
+        path = Path(run) if run is not None else usual
+        made = create_run(path, prepared.recipe, info, numbered=run is None)
+        said_by_main(kind, str(made.path))
+        with training_lock(made):
+            return _train_new(made, prepared, watch, record, progress, start, tensorboard)
 
 
 def _train_new(
     made: Run,
     prepared: _Prepared,
     watch: Stopwatch,
+    record: Record,
     progress: Progress,
     start: Mapping[str, Any] | None,
     tensorboard: bool,
@@ -169,7 +172,7 @@ def _train_new(
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
         store_images(task, prepared.splits.table.paths, made.images_file)  # resuming reads them
-        return _train_and_publish(made, task, prepared, watch)
+        return _train_and_publish(made, task, prepared, watch, record)
     except BaseException as error:
         # Without an epoch to go on from there is nothing to keep, and where the recipe is at
         # fault (a loss that is no number) going on would end the same way. Ctrl-C, a full disk
@@ -230,14 +233,16 @@ def resume(
     if devices > 1:
         return _with_companions(resume, given)
     if not is_main_process():
-        return _resume(open_run(run, complete=False), extend, device, SILENT)
+        return _resume(open_run(run, complete=False), extend, device, SILENT, {})
     opened = open_run(run, complete=False)
-    with training_lock(opened):
+    with training_lock(opened), recorded() as record:
         # Read again: whoever trained it until now may have just come to its end.
-        return _resume(open_run(run, complete=False), extend, device, progress)
+        return _resume(open_run(run, complete=False), extend, device, progress, record)
 
 
-def _resume(opened: Run, extend: int, device: str, progress: Progress) -> Run:
+def _resume(
+    opened: Run, extend: int, device: str, progress: Progress, record: Record
+) -> Run:
     if extend < 0:
         raise RunError(f"--extend {extend}: give the number of epochs to add to {opened.path}.")
     watch, before = Stopwatch(), opened.info
@@ -257,7 +262,7 @@ def _resume(opened: Run, extend: int, device: str, progress: Progress) -> Run:
     if not is_main_process():
         return _take_part(opened, prepared, start, extend)
     task = _task(opened, prepared, progress, start_state=start, extend=extend)
-    return _train_and_publish(opened, task, prepared, watch)
+    return _train_and_publish(opened, task, prepared, watch, record)
 
 
 def _require_same_labels(run: Run, table: ImageTable) -> None:
@@ -489,15 +494,20 @@ def _task(
     )
 
 
-def _train_and_publish(run: Run, task: Task, prepared: _Prepared, watch: Stopwatch) -> Run:
+def _train_and_publish(
+    run: Run, task: Task, prepared: _Prepared, watch: Stopwatch, record: Record
+) -> Run:
     """Train and choose without a look at the test part, which only the last step reads."""
     with watch.stage("Train"):
         trained = train_task(task.without_test())
+    from_cache = found_in_cache(record)
     with watch.stage("Predict"):
         scored = score_validation(task.without_test(), trained)
     # Until here a finished run that is extended stays as it was; from here its files change.
     data = replace(run.info.data, fingerprint=prepared.images.key)
-    run = run.update(status=RUNNING, stopped="", data=data, files={})
+    run = run.update(
+        status=RUNNING, stopped="", data=data, files={}, from_cache=from_cache
+    )
     run = publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
     if trained.stopped is None:  # else the other processes are not where this one is
         said_by_main(task.device, "")
