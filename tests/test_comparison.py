@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from tellapart.comparison import compare_predictions, holm, mcnemar_exact, paired_bootstrap
+from tellapart.comparison.paired import compare_predictions, holm, mcnemar_exact, paired_bootstrap
 from tellapart.errors import DataError, RunError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number

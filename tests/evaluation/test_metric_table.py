@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tellapart.comparison import columns, compare_predictions
+from tellapart.comparison.paired import columns, compare_predictions
 from tellapart.evaluation import metric_table
 from tellapart.evaluation.metric_table import CLASS_METRICS, METRICS, Metric, Metrics
 from tellapart.evaluation.metrics import evaluate_predictions

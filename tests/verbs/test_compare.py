@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from trained import quick_run
 
-from tellapart.differing_settings import differing_settings
+from tellapart.comparison.settings import differing_settings
 from tellapart.errors import RunError
 from tellapart.evaluation import plots
 from tellapart.evaluation.metric_table import metrics_to_json

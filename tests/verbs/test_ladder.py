@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart.comparison import compare_predictions
+from tellapart.comparison.paired import compare_predictions
 from tellapart.errors import RecipeError, RunError
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.run import open_run

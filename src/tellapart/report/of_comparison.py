@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.comparison import (
+from tellapart.comparison.paired import (
     Pair,
     PairedComparison,
     columns,
     pair_sentence,
     telling_pairs,
 )
-from tellapart.differing_settings import DifferingSetting
+from tellapart.comparison.settings import DifferingSetting
 from tellapart.evaluation import plots
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_text

@@ -13,8 +13,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tellapart.comparison import ComparedRun, PairedComparison, columns, compare_predictions
-from tellapart.differing_settings import DifferingSetting, differing_settings
+from tellapart.comparison.paired import ComparedRun, PairedComparison, columns, compare_predictions
+from tellapart.comparison.settings import DifferingSetting, differing_settings
+from tellapart.comparison.times import how_timed, with_like_times
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_json, write_text
@@ -24,7 +25,6 @@ from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.run_info import COMPLETE
-from tellapart.training_times import how_timed, with_like_times
 from tellapart.wording import listed, percent, shortened, shown
 
 #: Settings that the terminal lists, and characters of each value; the page has all of them.

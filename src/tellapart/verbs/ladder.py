@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tellapart.comparison import ComparedRun, PairedComparison
+from tellapart.comparison.paired import ComparedRun, PairedComparison
 from tellapart.data.source import Source
 from tellapart.errors import RecipeError, RunError
 from tellapart.files import clear_leftovers, write_json, write_text

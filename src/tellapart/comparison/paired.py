@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.comparison.standing import Standing, standing_sentences
 from tellapart.errors import DataError, RunError
 from tellapart.evaluation.intervals import RESAMPLES, percentile_limits, wilson
 from tellapart.evaluation.metric_table import Metric, Metrics, Place, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align
 from tellapart.number import Number
-from tellapart.standing import Standing, standing_sentences
 
 #: A difference is called real below this corrected p-value.
 SIGNIFICANCE = 0.05
