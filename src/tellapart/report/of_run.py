@@ -321,11 +321,13 @@ def _run_facts(run: Run) -> list[Facts]:
     ]
 
 
-        callouts=[
-            *(Callout("warning", text) for text in warnings),
-            *_decision(run),
-            *callouts_of(reach_verdict(evidence_of_new_images(run, metrics, predictions))),
-        ],
+def _decision(run: Run) -> list[Callout]:
+    if run.decision is None:
+        return []
+    return [Callout("note", f"The decision in force, which every answer here is by: "
+                            f"{run.decision.rule}.")]  # fmt: skip
+
+
 def _times(number: int) -> str:
     return {0: "never", 1: "once"}.get(number, f"{number} times")
 

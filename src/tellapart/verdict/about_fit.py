@@ -42,10 +42,10 @@ def fitting(evidence: Evidence) -> Found | None:
     if evidence.train is None or not evidence.train.images or other is None:
         return None
     gap = difference(evidence.train.accuracy, other.accuracy)
-    value, low, high = gap.measured()
+    _, low, high = gap.measured()
     numbers = (
-        f"{_of_train(evidence)} are right and {share_of(other.accuracy)} of "
-        f"{images_of(other.part, other.images)}{_less(value)} ({_points_between(gap)})"
+        f"{_of_train(evidence)} and {share_of(other.accuracy)} of "
+        f"{images_of(other.part, other.images)} are right, {_apart(gap)}"
     )
     apart = (
         "" if other.part == "validation" else
@@ -66,11 +66,10 @@ def shift(evidence: Evidence) -> Found | None:
     if before is None or not before.images or not shown.images:
         return None
     gap = difference(before.accuracy, shown.accuracy)
-    value, low, high = gap.measured()
+    _, low, high = gap.measured()
     numbers = (
-        f"{share_of(before.accuracy)} of {_own(evidence, before)} are right and "
-        f"{share_of(shown.accuracy)} of {images_of(shown.part, shown.images)}, "
-        f"{points(abs(value))} {'less' if value >= 0 else 'more'} ({_points_between(gap)})"
+        f"{share_of(before.accuracy)} of {_own(evidence, before)} and {share_of(shown.accuracy)} "
+        f"of {images_of(shown.part, shown.images)} are right, {_apart(gap)}"
     )
     here = images_of(shown.part)
     if low > SMALL_SHIFT:
@@ -135,18 +134,12 @@ def _and_held_out(evidence: Evidence) -> str:
     return f", and {share_of(other.accuracy)} of {images_of(other.part, other.images)}"
 
 
-def _less(value: float) -> str:
-    if abs(value) < 0.0005:
-        return ", no difference"
-    return f", {points(abs(value))} {'less' if value > 0 else 'more'}"
-
-
-def _points_between(gap: Number) -> str:
-    """The interval of a difference, turned the way in which it is told."""
+def _apart(gap: Number) -> str:
+    """Without its sign: ``a difference of 7.9 points (5.2 to 10.7)``."""
     value, low, high = gap.measured()
     if value < 0:
         low, high = -high, -low
-    return f"{_signed(low)} to {_signed(high)}"
+    return f"a difference of {points(abs(value))} ({_signed(low)} to {_signed(high)})"
 
 
 def _signed(value: float) -> str:

@@ -12,6 +12,7 @@ from tellapart.verdict.words import (
     images_of,
     limits_of,
     one_of,
+    points,
     share_of,
     was,
 )
@@ -24,6 +25,8 @@ LEAKED_SHARE, LEAKED_LIFT = 0.10, 0.05
 COUNTED_SHARE, COUNTED_LIFT = 0.05, 0.02
 #: A leaked share below this is told, and no reason to doubt a number without the leaked ones.
 HARMLESS_SHARE = 0.01
+#: Classes are uneven where the largest has this many times its even share.
+UNEVEN = 1.5
 #: Fewer groups than this are few.
 FEW_GROUPS = 30
 #: Share of images unlike the training ones that is above the usual 5 % beyond chance.
@@ -58,7 +61,12 @@ def leak(evidence: Evidence) -> Found | None:
         f"training{_kinds(found)}"
     )
     if found.without_them is None or not found.without_them.images:
-        return Found("bad", RED + 7, f"{what}, so nothing is known about other images.")
+        what = f"All {images_of(part, found.of)}" if found.of > 1 else f"The only {one_of(part)}"
+        return Found(
+            "bad", RED + 7,
+            f"{what} {was(found.of)} also used in training{_kinds(found)}, so nothing is known "
+            "about other images.",
+        )
     if found.counted:
         heavy = found.share >= COUNTED_SHARE or found.lift >= COUNTED_LIFT
         return Found(
@@ -139,7 +147,8 @@ def learned(evidence: Evidence) -> Found | None:
         return Found("too_few", RED + 4, f"Too few images to tell it from guessing: {numbers}.")
     return Found(
         "bad", RED + 5,
-        f"Nothing was learned that holds for other images: {numbers}.{_what_train_says(evidence)}",
+        f"Nothing was learned, as far as these images show: {numbers}."
+        f"{_what_train_says(evidence)}",
     )
 
 
@@ -150,9 +159,9 @@ def _what_train_says(evidence: Evidence) -> str:
     value, low, _ = evidence.train.balanced_accuracy.measured()
     middle = evidence.chance + 0.25 * (1.0 - evidence.chance)
     if low > middle:
-        return f" Its training images it knows by heart: {share_of(value)} of them are right."
+        return f" Its training images it knows by heart ({share_of(value)} averaged over classes)."
     if value < middle:
-        return f" Not even its training images were learned: {share_of(value)} of them are right."
+        return f" Nor were its training images ({share_of(value)} averaged over classes)."
     return ""
 
 
@@ -164,21 +173,22 @@ def few_images(evidence: Evidence) -> Found | None:
     value, low, high = shown.accuracy.measured()
     right = round(value * shown.images)
     sentence = (
-        f"{right:,} of {images_of(shown.part, shown.images)} {are(right)} right, "
-        f"{share_of(value)}; the true accuracy on such images lies between "
-        f"{limits_of(shown.accuracy).replace(' to ', ' and ')} (95 %)"
+        f"{right:,} of {images_of(shown.part, shown.images)} {are(right)} right, {share_of(value)}"
     )
     if high - low <= WIDE:
-        return Found("good", 26, f"{sentence}.")
+        within = points(max(high - value, value - low))
+        return Found("good", 26, f"{sentence}: so many images tell it to within {within}.")
     groups = evidence.groups
     grouped = groups is not None and groups < shown.images
     few = f"{shown.images:,} image{'' if shown.images == 1 else 's'}" + (
         f" in {groups:,} group{'' if groups == 1 else 's'}" if grouped else ""
     )
+    leave = "leaves" if shown.images == 1 else "leave"
     return Found(
         "too_few", RED + 1 if high - low > FAR_TOO_WIDE else YELLOW + 4,
-        f"{sentence}, a wide range because {few} {are(shown.images)} few: with four times as many "
-        "it would be about half as wide.",
+        f"{sentence}: {few} {are(shown.images)} few, and {leave} the true accuracy anywhere "
+        f"between {limits_of(shown.accuracy).replace(' to ', ' and ')} (95 %); four times as many "
+        "would halve that range.",
     )
 
 
@@ -217,7 +227,7 @@ def majority(evidence: Evidence) -> Found | None:
             f"Too few images to tell the accuracy from that of one answer for all: {always}, and "
             f"it reaches {share_of(value)} ({limits_of(shown.accuracy)}).",
         )
-    if share <= 1.5 * evidence.chance:
+    if share <= UNEVEN * evidence.chance:
         return None
     return Found(
         "good", 14, f"The classes are uneven: {always}; it reaches {share_of(value)}, and "

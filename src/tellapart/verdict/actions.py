@@ -14,7 +14,7 @@ from tellapart.verdict.commands import go_on, inspect_images, train_again
 from tellapart.verdict.evidence import Evidence, Origin
 from tellapart.verdict.rule import RED
 from tellapart.verdict.verdict import Action, Conclusion
-from tellapart.verdict.words import class_named, images_of, share_of
+from tellapart.verdict.words import class_named, classes_named, images_of, share_of
 from tellapart.wording import duration, plural
 
 #: At most so many are told.
@@ -225,22 +225,21 @@ def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action |
 def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     if not _doubted(found, "few_images", "few_groups", "missing_classes", "one_class"):
         return None
-    images = evidence.shown.images
-    part = evidence.shown.part
+    images, part = evidence.shown.images, evidence.shown.part
+    if evidence.absent:
+        return Action(
+            "larger_test", f"Collect {images_of(part)} of {classes_named(evidence.absent, 'and')}."
+        )
     all_images = sum(sum(counts.values()) for counts in evidence.counts.values())
     splits_test = evidence.own and part == "test" and "test" not in origin.given_parts
     if splits_test and 0 < images < 0.8 * LARGER_TEST * all_images:
         return Action(
             "larger_test",
-            "Keep more images for the test, or better, collect more: "
-            f"{images_of(part, images)} say too little.",
+            f"Keep more images for the test, or better, collect more: {images_of(part, images)} "
+            f"{'says' if images == 1 else 'say'} too little.",
             train_again(origin, "--test", f"{LARGER_TEST:g}"),
         )
-    return Action(
-        "larger_test",
-        f"Collect more {images_of(part)}"
-        + (f", above all of {class_named(evidence.absent[0])}." if evidence.absent else "."),
-    )
+    return Action("larger_test", f"Collect more {images_of(part)}.")
 
 
 def _make_test(evidence: Evidence, origin: Origin, found: Found) -> Action | None:

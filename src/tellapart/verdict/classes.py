@@ -66,10 +66,8 @@ def _when_called(row: ClassMetrics, called: str) -> str:
     if row.predicted < FEWEST:
         if row.predicted == 1:
             return f"; the one image that it calls {called} is {'right' if right else 'wrong'}"
-        return (
-            f"; of the {row.predicted} that it calls {called} {right or 'none'} {are(right or 1)} "
-            "right"
-        )
+        rights = "all" if right == row.predicted else f"{right}" if right else "none"
+        return f"; of the {row.predicted} that it calls {called} {rights} {are(right or 1)} right"
     return f"; of 100 that it calls {called} {_of_100(row.precision)} are right"
 
 

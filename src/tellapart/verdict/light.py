@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tellapart.evaluation.metric_table import Metrics
+from tellapart.verdict.about_number import UNEVEN
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import RED, YELLOW
 from tellapart.verdict.rules import RULES
 from tellapart.verdict.verdict import Conclusion, Light
-from tellapart.verdict.words import are, images_of, limits_of, share_of
+from tellapart.verdict.words import are, class_named, images_of, limits_of, share_of
 
 _ABOUT_NUMBER = frozenset(rule.key for rule in RULES if rule.about_number)
 
 #: What takes the ground from the number, in the words of the answer.
 _RED: dict[str, str] = {
-    "no_labels": "there is no number: no image has a label",
+    "no_labels": "no image has a label, so there is no number",
     "leak": "too many of its images were also used in training",
     "one_class": "its images are all of one class",
     "single_prediction": "the classifier gives the same answer to every image",
@@ -53,7 +54,7 @@ def answer_of(light: Light, evidence: Evidence, conclusions: Sequence[Conclusion
         f"the true accuracy on such images lies between "
         f"{limits_of(evidence.shown.accuracy).replace(' to ', ' and ')} (95 %)"
     )
-    return f"Yes: {lies}." if light == "green" else f"With care: {lies}, but see why."
+    return f"Yes: {lies}." if light == "green" else f"With care: {lies}, but there are doubts."
 
 
 def remains_of(light: Light, evidence: Evidence) -> str:
@@ -82,5 +83,10 @@ def _rest(metrics: Metrics) -> str:
     present = sum(row.support > 0 for row in metrics.per_class.values())
     value = metrics.accuracy.measured()[0]
     right = round(value * metrics.images)
-    guess = f"; guessing gives {share_of(1.0 / present)}" if present > 1 else ""
+    guess, share = "", metrics.majority_share or 0.0
+    if present > 1 and share > UNEVEN / present:
+        name = class_named(metrics.majority_class or "")
+        guess = f"; always answering {name} gives {share_of(share)}"
+    elif present > 1:
+        guess = f"; guessing gives {share_of(1.0 / present)}"
     return f"{share_of(value)} {are(right)} right ({limits_of(metrics.accuracy)}){guess}."
