@@ -11,6 +11,16 @@ def percent(share: float, decimals: int = 1) -> str:
     return f"{100 * share:.{decimals}f} %"
 
 
+def exact_percent(share: float) -> str:
+    """A share with as few decimals as still tell it from 0 and 1.
+
+    >>> exact_percent(0.965), exact_percent(0.9996), exact_percent(1.0)
+    ('96.5 %', '99.96 %', '100.0 %')
+    """
+    text = percent(share)
+    return percent(share, 2) if text in ("100.0 %", "0.0 %") and 0 < share < 1 else text
+
+
 def duration(seconds: float, space: str = " ") -> str:
     """Seconds in at most two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)

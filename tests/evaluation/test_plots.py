@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tellapart.evaluation import plots
-from tellapart.evaluation.conclusions import describe_figures
+from tellapart.evaluation.figure_readings import describe_figures
 from tellapart.evaluation.metric_table import ClassMetrics
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots.style import line_styles, shorten, thin

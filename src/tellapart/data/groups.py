@@ -203,3 +203,18 @@ def _suggest(paths: Sequence[str], labels: NDArray[np.int64]) -> str:
         if np.unique(pairs[0], return_counts=True)[1].min() >= 3:
             return name
     return NEAR_DUPLICATES
+
+
+_FRAMES_NOTE = re.compile(
+    r"(?s)^([\d,]+) of ([\d,]+) images? look by their names like frames .* --group-by (.+)\.$"
+)
+
+
+def frames_of_note(notes: Sequence[str]) -> tuple[int, int, str] | None:
+    """What :func:`frames_note` said, found among notes: images, of how many, the grouping."""
+    for note in notes:
+        match = _FRAMES_NOTE.match(note)
+        if match:
+            images, of = (int(match[i].replace(",", "")) for i in (1, 2))
+            return images, of, match[3].strip("'")
+    return None

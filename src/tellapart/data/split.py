@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -441,3 +441,13 @@ def _how(
         f"Split off from {source} ({plural(len(parts), 'image')}): {counts}; "
         f"by class{groups}, seed {seed}."
     )
+
+
+def parts_split_off(notes: Sequence[str]) -> tuple[str, ...]:
+    """Which parts were split off, by the notes of a table that :func:`split` gave.
+
+    >>> parts_split_off(["Split off from all images (9 images): 3 for test; by class, seed 0."])
+    ('test',)
+    """
+    told = " ".join(note for note in notes if note.startswith("Split off from "))
+    return tuple(part for part in PARTS if f" for {part}" in told)

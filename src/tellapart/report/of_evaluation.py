@@ -19,8 +19,8 @@ from tellapart.evaluation.calibration import (
     threshold_table,
     with_temperature,
 )
-from tellapart.evaluation.conclusions import conclusions, describe_figures
 from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.figure_readings import describe_figures
 from tellapart.evaluation.metric_table import CLASS_METRICS, Metric, Metrics, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, save_figure
@@ -36,14 +36,19 @@ from tellapart.report.content import (
     Gallery,
     Headline,
     KeyNumber,
+    Level,
     Picture,
     Reference,
     Table,
 )
+from tellapart.verdict.verdict import Conclusion, Verdict
 from tellapart.wording import percent
 
 #: Pictures shown in each gallery of a report.
 GALLERY_SIZE = 60
+
+#: What is found wrong with at least this weight is a warning, of less a note.
+WARNED = 40
 
 FileOf = Callable[[str], Path]
 
@@ -105,9 +110,16 @@ def per_class_table(metrics: Metrics, part: str) -> Table:
     )
 
 
-def callouts_of(metrics: Metrics, **more: Any) -> list[Callout]:
-    """What the numbers say, in the form of a report."""
-    return [Callout(found.level, found.sentence) for found in conclusions(metrics, **more)]
+def callouts_of(verdict: Verdict) -> list[Callout]:
+    """What the verdict says, in the form of a report: reasons first, then what was found."""
+    found = [*verdict.reasons, *(c for c in verdict.findings if c.weight)]
+    return [Callout(_level(conclusion), conclusion.sentence) for conclusion in found]
+
+
+def _level(conclusion: Conclusion) -> Level:
+    if conclusion.judgement == "good":
+        return "good"
+    return "warning" if conclusion.weight >= WARNED else "note"
 
 
 def confusion_of(metrics: Metrics) -> Confusion | None:

@@ -47,6 +47,8 @@ from tellapart.report.of_evaluation import (
 from tellapart.report.render import render_report
 from tellapart.run import Run
 from tellapart.run_info import LeftOut
+from tellapart.verdict.of_run import evidence_of, evidence_of_new_images
+from tellapart.verdict.reach import reach_verdict
 from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
@@ -73,20 +75,15 @@ def write_run_report(
         stored = metrics_from_json(run.metrics)
         metrics = stored[part]
         shown = predictions[part]
+        evidence = evidence_of(run, stored, predictions)
         figures = figures_of(
             shown, metrics, run.path / "figures", history=history, best_epoch=run.kept_epoch
         )
         content = {
             "key_numbers": key_numbers_of(metrics),
             "callouts": [
-                *_interrupted(run),
                 *_decision(run),
-                *callouts_of(
-                    metrics,
-                    history=history,
-                    best_epoch=run.kept_epoch,
-                    train_metrics=stored.get("train"),
-                ),
+                *(callouts_of(reach_verdict(evidence)) if evidence is not None else ()),
             ],
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
@@ -166,7 +163,7 @@ def write_evaluation_report(
         callouts=[
             *(Callout("warning", text) for text in warnings),
             *_decision(run),
-            *callouts_of(metrics),
+            *callouts_of(reach_verdict(evidence_of_new_images(run, metrics, predictions))),
         ],
         data_facts=Facts(
             "The images",
@@ -322,12 +319,6 @@ def _run_facts(run: Run) -> list[Facts]:
             ],
         ),
     ]
-
-
-def _interrupted(run: Run) -> list[Callout]:
-    if not run.interruption:
-        return []
-    return [Callout("warning", f"Training was interrupted: it {run.interruption}.")]
 
 
 def _decision(run: Run) -> list[Callout]:

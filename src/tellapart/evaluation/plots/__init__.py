@@ -59,7 +59,7 @@ def evaluation_figures(
     """All figures of one evaluated part by name, in the order of a report.
 
     ``metrics`` are those of ``evaluate_predictions(predictions)``. Names are the keys of
-    :func:`tellapart.evaluation.conclusions.describe_figures`. Empty without labelled images.
+    :func:`tellapart.evaluation.figure_readings.describe_figures`. Empty without labelled images.
     """
     from tellapart.evaluation.calibration import coverage_curve as coverage
 

@@ -1,0 +1,311 @@
+"""Rules about the number itself: what it was measured on, and whether that is enough."""
+
+from __future__ import annotations
+
+from tellapart.evaluation.metric_table import Metrics
+from tellapart.verdict.evidence import Evidence, Leak
+from tellapart.verdict.rule import RED, YELLOW, Found
+from tellapart.verdict.words import (
+    are,
+    class_named,
+    classes_named,
+    images_of,
+    limits_of,
+    one_of,
+    points,
+    share_of,
+    was,
+)
+
+#: Width of the accuracy's interval from which images are called few, and far too few.
+WIDE, FAR_TOO_WIDE = 0.10, 0.30
+#: Share of leaked images, or what they add to the accuracy, that is too much.
+LEAKED_SHARE, LEAKED_LIFT = 0.10, 0.05
+#: The same where the leaked images count.
+COUNTED_SHARE, COUNTED_LIFT = 0.05, 0.02
+#: A leaked share below this is told, and no reason to doubt a number without the leaked ones.
+HARMLESS_SHARE = 0.01
+#: Classes are uneven where the largest has this many times its even share.
+UNEVEN = 1.5
+#: Fewer groups than this are few.
+FEW_GROUPS = 30
+#: Share of images unlike the training ones that is above the usual 5 % beyond chance.
+MANY_UNLIKE = 0.10
+
+
+def no_labels(evidence: Evidence) -> Found | None:
+    """There is no labelled image, and none that was taken out as leaked."""
+    shown = evidence.shown
+    if shown.images or evidence.leak is not None:
+        return None
+    return Found(
+        "too_few", RED + 9,
+        f"No {one_of(shown.part)} has a label, so nothing can be said about how good the answers "
+        "are.",
+    )
+
+
+def leak(evidence: Evidence) -> Found | None:
+    """Images of the shown part that were used in training."""
+    found, part = evidence.leak, evidence.shown.part
+    if found is None:
+        if not (evidence.leaks_sought and evidence.shown.images):
+            return None
+        return Found(
+            "good", 20,
+            f"No {one_of(part)} was also used in training, as far as equal files and near copies "
+            "show.",
+        )
+    what = (
+        f"{found.images:,} of {images_of(part, found.of)} {was(found.images)} also used in "
+        f"training{_kinds(found)}"
+    )
+    if found.without_them is None or not found.without_them.images:
+        what = f"All {images_of(part, found.of)}" if found.of > 1 else f"The only {one_of(part)}"
+        return Found(
+            "bad", RED + 7,
+            f"{what} {was(found.of)} also used in training{_kinds(found)}, so nothing is known "
+            "about other images.",
+        )
+    if found.counted:
+        heavy = found.share >= COUNTED_SHARE or found.lift >= COUNTED_LIFT
+        return Found(
+            "bad", RED + 7 if heavy else YELLOW + 15,
+            f"{what}, and {'it counts' if found.images == 1 else 'they count'} here. "
+            f"Without {_them(found)} the accuracy is {_accuracy(found.without_them)}.",
+        )
+    heavy = found.share >= LEAKED_SHARE or found.lift >= LEAKED_LIFT
+    weight = RED + 6 if heavy else YELLOW + 10 if found.share >= HARMLESS_SHARE else 30
+    with_them = found.with_them.accuracy if found.with_them is not None else None
+    compared = (
+        f" With {_them(found)} the accuracy would be {share_of(with_them)}."
+        if with_them is not None and with_them.known else ""
+    )
+    return Found(
+        "bad", weight,
+        f"{what}; {'it is' if found.images == 1 else 'they are'} left out of the numbers here."
+        f"{compared}",
+    )
+
+
+def _them(found: Leak) -> str:
+    return "it" if found.images == 1 else "them"
+
+
+def _kinds(found: Leak) -> str:
+    if not (found.copies or found.near):
+        return ""
+    if not found.near:
+        return " (as equal files)"
+    if not found.copies:
+        return " (as near copies)"
+    return f" ({found.copies:,} as equal files, {found.near:,} as near copies)"
+
+
+def _accuracy(metrics: Metrics) -> str:
+    return f"{share_of(metrics.accuracy)} ({limits_of(metrics.accuracy)})"
+
+
+def one_class(evidence: Evidence) -> Found | None:
+    """Only one class has images."""
+    if len(evidence.present) != 1:
+        return None
+    part, name = evidence.shown.part, class_named(evidence.present[0])
+    return Found(
+        "too_few", RED + 8,
+        f"All {images_of(part)} are labelled {name}, so nothing shows whether the classes are told "
+        "apart.",
+    )
+
+
+def single_prediction(evidence: Evidence) -> Found | None:
+    """Every image gets the same answer."""
+    shown = evidence.shown
+    if len(evidence.present) < 2 or shown.predicted_classes != 1:
+        return None
+    only = next(name for name in shown.classes if shown.per_class[name].predicted)
+    return Found(
+        "bad", RED + 8,
+        f"Every {one_of(shown.part)} is called {class_named(only)}: the classifier tells nothing "
+        "apart.",
+    )
+
+
+def learned(evidence: Evidence) -> Found | None:
+    """Balanced accuracy against guessing."""
+    if len(evidence.present) < 2:
+        return None
+    chance, balanced = evidence.chance, evidence.shown.balanced_accuracy
+    value, low, high = balanced.measured()
+    numbers = (
+        f"averaged over classes {share_of(value)} are right ({limits_of(balanced)}), and guessing "
+        f"gives {share_of(chance)}"
+    )
+    if low > chance:
+        return Found("good", 24, f"It is better than guessing: {numbers}.")
+    if high >= (1.0 + chance) / 2:
+        return Found("too_few", RED + 4, f"Too few images to tell it from guessing: {numbers}.")
+    return Found(
+        "bad", RED + 5,
+        f"Nothing was learned, as far as these images show: {numbers}."
+        f"{_what_train_says(evidence)}",
+    )
+
+
+def _what_train_says(evidence: Evidence) -> str:
+    """Learned by heart, or not even that."""
+    if evidence.train is None or not evidence.train.balanced_accuracy.known:
+        return ""
+    value, low, _ = evidence.train.balanced_accuracy.measured()
+    middle = evidence.chance + 0.25 * (1.0 - evidence.chance)
+    if low > middle:
+        return f" Its training images it knows by heart ({share_of(value)} averaged over classes)."
+    if value < middle:
+        return f" Nor were its training images ({share_of(value)} averaged over classes)."
+    return ""
+
+
+def few_images(evidence: Evidence) -> Found | None:
+    """How well the accuracy is known."""
+    shown = evidence.shown
+    if not shown.images:
+        return None
+    value, low, high = shown.accuracy.measured()
+    right = round(value * shown.images)
+    sentence = (
+        f"{right:,} of {images_of(shown.part, shown.images)} {are(right)} right, {share_of(value)}"
+    )
+    if high - low <= WIDE:
+        within = points(max(high - value, value - low))
+        return Found("good", 26, f"{sentence}: so many images tell it to within {within}.")
+    groups = evidence.groups
+    grouped = groups is not None and groups < shown.images
+    few = f"{shown.images:,} image{'' if shown.images == 1 else 's'}" + (
+        f" in {groups:,} group{'' if groups == 1 else 's'}" if grouped else ""
+    )
+    leave = "leaves" if shown.images == 1 else "leave"
+    return Found(
+        "too_few", RED + 1 if high - low > FAR_TOO_WIDE else YELLOW + 4,
+        f"{sentence}: {few} {are(shown.images)} few, and {leave} the true accuracy anywhere "
+        f"between {limits_of(shown.accuracy).replace(' to ', ' and ')} (95 %); four times as many "
+        "would halve that range.",
+    )
+
+
+def few_groups(evidence: Evidence) -> Found | None:
+    """Images that belong together count little more than one."""
+    groups, shown = evidence.groups, evidence.shown
+    if groups is None or groups >= min(FEW_GROUPS, shown.images) or not shown.images:
+        return None
+    return Found(
+        "too_few", YELLOW + 2,
+        f"{images_of(shown.part, shown.images)} "
+        + ("all belong together" if groups == 1 else f"belong to only {groups:,} groups")
+        + ", and images that belong together say little more than one of them does.",
+    )
+
+
+def majority(evidence: Evidence) -> Found | None:
+    """The accuracy against always answering the largest class."""
+    shown = evidence.shown
+    if len(evidence.present) < 2 or shown.majority_class is None or shown.majority_share is None:
+        return None
+    share, name = shown.majority_share, class_named(shown.majority_class)
+    value, low, high = shown.accuracy.measured()
+    always = f"always answering {name} would be right on {share_of(share)} of the images"
+    balanced = f"averaged over classes {share_of(shown.balanced_accuracy)} are right"
+    if low <= share:
+        middle = share + 0.5 * (1.0 - share)
+        if share == 1.0 or high <= middle:
+            return Found(
+                "bad", YELLOW + 13,
+                f"The accuracy alone says little: {always}, and {share_of(value)} "
+                f"({limits_of(shown.accuracy)}) is not beyond chance more than that; {balanced}.",
+            )
+        return Found(
+            "too_few", YELLOW + 3,
+            f"Too few images to tell the accuracy from that of one answer for all: {always}, and "
+            f"it reaches {share_of(value)} ({limits_of(shown.accuracy)}).",
+        )
+    if share <= UNEVEN * evidence.chance:
+        return None
+    return Found(
+        "good", 14, f"The classes are uneven: {always}; it reaches {share_of(value)}, and "
+        f"{balanced}.",
+    )
+
+
+def missing_classes(evidence: Evidence) -> Found | None:
+    """Classes that nothing was measured on."""
+    names = evidence.absent
+    if not names or len(evidence.present) < 2:
+        return None
+    return Found(
+        "bad", YELLOW + 12,
+        f"There is no {one_of(evidence.shown.part)} of {classes_named(names, 'or')}, so the number "
+        f"says nothing about {'it' if len(names) == 1 else 'them'}.",
+    )
+
+
+def no_test(evidence: Evidence) -> Found | None:
+    """The validation part stands in for a test."""
+    if not (evidence.own and evidence.shown.part == "validation"):
+        return None
+    return Found(
+        "bad", YELLOW + 5,
+        "There is no test part: the number is that of the validation images, which also chose "
+        "what was kept, so it is a little too good.",
+    )
+
+
+def frames(evidence: Evidence) -> Found | None:
+    """Names that look like a series, in a folder that was divided image by image."""
+    found = evidence.frames
+    if found is None or not evidence.own:
+        return None
+    return Found(
+        "too_few", YELLOW + 6,
+        f"{found.images:,} of {found.of:,} images look by their names like frames of a video, a "
+        "burst or one series; where neighbours are in different parts, the number is too good.",
+    )
+
+
+def unlike(evidence: Evidence) -> Found | None:
+    """Images unlike those that it was trained on."""
+    share = evidence.unlike
+    if share is None or not share.known or not evidence.shown.images:
+        return None
+    value, low, high = share.measured()
+    what = f"{share_of(value)} of the {images_of(evidence.shown.part)}"
+    if low > MANY_UNLIKE:
+        return Found(
+            "bad", YELLOW + 7,
+            f"{what} are unlike any that it was trained on (5 % would be usual).",
+        )
+    if high <= 2 * MANY_UNLIKE:
+        return Found("good", 16, f"{what} are unlike those that it was trained on, which is usual.")
+    return None
+
+
+def interrupted(evidence: Evidence) -> Found | None:
+    """Training did not come to its end."""
+    where = evidence.training.interruption
+    if not where:
+        return None
+    return Found(
+        "bad", YELLOW + 11,
+        f"Training did not come to its end: it {where}. The numbers are of what it had learned by "
+        "then.",
+    )
+
+
+def borderline(evidence: Evidence) -> Found | None:
+    """Pairs across parts that may be copies."""
+    pairs = evidence.borderline
+    if not pairs:
+        return None
+    return Found(
+        "too_few", 13,
+        f"{pairs:,} pair{'' if pairs == 1 else 's'} of images in different parts "
+        f"look{'s' if pairs == 1 else ''} alike, though not enough to be taken for copies.",
+    )

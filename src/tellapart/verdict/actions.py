@@ -1,0 +1,282 @@
+"""What to do next: the few actions that promise most, each with the command that does it.
+
+A table, ranked: the first that the evidence asks for come first. None advises what the run
+already does, and none names a command that cannot be run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tellapart.evaluation.curve_shape import shape_of
+from tellapart.verdict.about_fit import is_harder
+from tellapart.verdict.commands import go_on, inspect_images, train_again
+from tellapart.verdict.evidence import Evidence, Origin
+from tellapart.verdict.rule import RED
+from tellapart.verdict.verdict import Action, Conclusion
+from tellapart.verdict.words import class_named, classes_named, images_of, share_of
+from tellapart.wording import duration, plural
+
+#: At most so many are told.
+MOST = 4
+#: Fine-tuning wants so many images, and promises little beyond this accuracy.
+ENOUGH_TO_FINE_TUNE, HARD_TO_BETTER = 200, 0.97
+#: Below so many training images a pretrained network beats one from scratch by far.
+FEW_FOR_SCRATCH = 20_000
+#: Share of the images for the test where it was too small: twice the usual one.
+LARGER_TEST = 0.3
+
+Found = Mapping[str, Conclusion]
+
+#: One action, where the evidence asks for it.
+_Advice = Callable[[Evidence, Origin, Found], Action | None]
+
+
+def actions_of(evidence: Evidence, conclusions: tuple[Conclusion, ...]) -> tuple[Action, ...]:
+    """At most :data:`MOST`, the most promising first, no command twice."""
+    origin = evidence.origin
+    if origin is None:
+        return ()
+    found = {c.kind: c for c in conclusions}
+    made: list[Action] = []
+    for advice in _ADVICE:
+        action = advice(evidence, origin, found)
+        repeats = action is not None and action.command and any(
+            action.command == other.command for other in made
+        )
+        if action is not None and not repeats:
+            made.append(action)
+    return tuple(made[:MOST])
+
+
+def _bad(found: Found, *keys: str) -> bool:
+    return any(key in found and found[key].judgement == "bad" for key in keys)
+
+
+def _doubted(found: Found, *keys: str) -> bool:
+    """Not good: bad, or too few images to tell."""
+    return any(key in found and found[key].judgement != "good" for key in keys)
+
+
+def _finish(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    if not evidence.own or not evidence.training.interruption:
+        return None
+    return Action("finish", "Let training come to its end.", go_on(origin))
+
+
+def _leave_out_leaks(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    leak = evidence.leak
+    if leak is None or not evidence.own or not _bad(found, "leak"):
+        return None
+    if leak.counted:
+        return Action(
+            "no_leaks", "Train without --keep-leaks, so that only clean images count.",
+            train_again(origin, "--set", "data.keep_leaks=false"),
+        )
+    if found["leak"].weight < RED:
+        return None
+    return Action(
+        "see_leaks",
+        f"Look at the {plural(leak.images, 'image')} that {'is' if leak.images == 1 else 'are'} in "
+        "training as well, and put new ones in their place: what is left may not be of the kind "
+        "that you mean to test.",
+        inspect_images(origin),
+    )
+
+
+def _group(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    frames = evidence.frames
+    if frames is None or not evidence.own or origin.group_by or origin.given_parts:
+        return None
+    return Action(
+        "group",
+        f"If these {frames.images:,} images are series, keep each series in one part.",
+        train_again(origin, "--group-by", frames.group_by),
+    )
+
+
+def _look_at_labels(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    if not evidence.own:
+        return None
+    if _bad(found, "learned"):
+        return Action(
+            "labels", "Look at the labels and the pictures: nothing in them was learned.",
+            inspect_images(origin),
+        )
+    if "sure_mistakes" in found:
+        return Action(
+            "labels",
+            "Look at the mistakes that it was sure of (they come first in the gallery), and for "
+            "wrong labels in all images.",
+            inspect_images(origin),
+        )
+    return None
+
+
+def _could_be_better(evidence: Evidence) -> bool:
+    """The accuracy is not surely as high as another way of training is likely to bring it."""
+    value = evidence.shown.accuracy.value
+    return value is not None and value < HARD_TO_BETTER
+
+
+def _use_pretrained(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    training = evidence.training
+    if training.pretrained or not evidence.own or not _could_be_better(evidence):
+        return None
+    if not 0 < evidence.train_images < FEW_FOR_SCRATCH:
+        return None
+    return Action(
+        "pretrained",
+        f"Start from a network that was trained on millions of photographs: with "
+        f"{images_of('train', evidence.train_images)} it usually wins by far.",
+        train_again(origin, recipe="auto"),
+    )
+
+
+def _fine_tune(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    training = evidence.training
+    if not (training.pretrained and training.frozen and evidence.own):
+        return None
+    if evidence.train_images < ENOUGH_TO_FINE_TUNE or not _could_be_better(evidence):
+        return None
+    return Action(
+        "fine_tune",
+        "Fine-tune: let the pretrained network itself learn from your images, of which only its "
+        f"last layer has learned so far; {share_of(evidence.shown.accuracy)} leaves room for it.",
+        train_again(origin, recipe="finetune"),
+    )
+
+
+def _augment(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    training = evidence.training
+    if not _bad(found, "fitting") or not evidence.own or training.augmented:
+        return None
+    if not training.pretrained:
+        return None  # the pretrained network promises more
+    return Action(
+        "augment",
+        "Augment: train on changed copies of each image, so that less is learned by heart.",
+        train_again(origin, recipe="frozen-augmented" if training.frozen else "finetune"),
+    )
+
+
+def _freeze(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    training = evidence.training
+    if not _bad(found, "fitting") or not evidence.own or training.frozen:
+        return None
+    if not (training.pretrained and training.augmented):
+        return None
+    return Action(
+        "freeze",
+        "Leave the pretrained network as it is: fewer weights learn less by heart.",
+        train_again(origin, recipe="frozen-augmented"),
+    )
+
+
+def _more_epochs(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    training = evidence.training
+    if not (evidence.own and _bad(found, "epochs") and training.in_epochs):
+        return None
+    shape = shape_of(training.history)
+    if shape is None or shape.kind != "falling":
+        return None
+    number = max(5, len(training.history) // 2)
+    seconds = training.seconds_an_epoch
+    time = f", about {duration(number * seconds)} on the same machine" if seconds else ""
+    return Action(
+        "more_epochs", f"Train {number} epochs more{time}.",
+        go_on(origin, "--extend", str(number)),
+    )
+
+
+def _balance(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    """Rare classes that are missed count more."""
+    training = evidence.training
+    if not evidence.own or training.balanced:
+        return None
+    if not _bad(found, "weak_class", "never_predicted", "single_prediction", "majority"):
+        return None
+    counts = {name: n for name, n in evidence.counts.get("train", {}).items() if n}
+    if len(counts) < 2 or max(counts.values()) < 2 * min(counts.values()):
+        return None
+    rare = min(counts, key=counts.__getitem__)
+    section = "training" if training.in_epochs else "probe"
+    return Action(
+        "balance",
+        f"Let rare classes count more: {class_named(rare)} has only {counts[rare]:,} of "
+        f"{images_of('train', sum(counts.values()))}.",
+        train_again(origin, "--set", f"{section}.class_weight=balanced"),
+    )
+
+
+def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    if not evidence.own or not _bad(found, "weak_class", "confusion", "never_predicted"):
+        return None
+    rows = evidence.shown.per_class
+    worst = min(evidence.present, key=lambda name: rows[name].recall.measured()[2])
+    has = evidence.counts.get("train", {}).get(worst)
+    now = f", which has {has:,} to train on" if has else ""
+    return Action(
+        "more_images", f"Collect more images of {class_named(worst)}{now}, such as those that it "
+        "gets wrong.",
+    )
+
+
+def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    if not _doubted(found, "few_images", "few_groups", "missing_classes", "one_class"):
+        return None
+    images, part = evidence.shown.images, evidence.shown.part
+    if evidence.absent:
+        return Action(
+            "larger_test", f"Collect {images_of(part)} of {classes_named(evidence.absent, 'and')}."
+        )
+    all_images = sum(sum(counts.values()) for counts in evidence.counts.values())
+    splits_test = evidence.own and part == "test" and "test" not in origin.given_parts
+    if splits_test and 0 < images < 0.8 * LARGER_TEST * all_images:
+        return Action(
+            "larger_test",
+            f"Keep more images for the test, or better, collect more: {images_of(part, images)} "
+            f"{'says' if images == 1 else 'say'} too little.",
+            train_again(origin, "--test", f"{LARGER_TEST:g}"),
+        )
+    return Action("larger_test", f"Collect more {images_of(part)}.")
+
+
+def _make_test(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    if not _bad(found, "no_test"):
+        return None
+    return Action(
+        "make_test",
+        "Keep images for a test that nothing is chosen by.",
+        train_again(origin, "--test", "0.15"),
+    )
+
+
+def _images_like_these(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    harder = _bad(found, "shift") and is_harder(evidence)
+    if not (harder or _bad(found, "unlike")):
+        return None
+    return Action(
+        "like_these",
+        f"Train on images like the {images_of(evidence.shown.part)} too: from the same places, "
+        "cameras and days.",
+    )
+
+
+#: The most promising first.
+_ADVICE: tuple[_Advice, ...] = (
+    _finish,
+    _leave_out_leaks,
+    _make_test,
+    _group,
+    _use_pretrained,
+    _look_at_labels,
+    _fine_tune,
+    _balance,
+    _more_epochs,
+    _augment,
+    _freeze,
+    _images_like_these,
+    _more_of_class,
+    _more_test_images,
+)

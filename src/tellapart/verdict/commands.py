@@ -1,0 +1,38 @@
+"""The commands of actions: built from how the run was made, quoted for a shell."""
+
+from __future__ import annotations
+
+import shlex
+
+from tellapart.verdict.evidence import Origin
+
+
+def train_again(origin: Origin, *more: str, recipe: str | None = None) -> str:
+    """``tellapart train`` on the same images, divided in the same way.
+
+    Args:
+        more: further words; they come last, so that they win over earlier ones.
+        recipe: another one than the run's own.
+    """
+    used = recipe if recipe is not None else origin.recipe
+    words = [] if used == "auto" else ["--recipe", used]
+    return _command("train", _path(origin.folder), *words, *origin.reading, *origin.dividing, *more)
+
+
+def go_on(origin: Origin, *more: str) -> str:
+    """``tellapart train --resume`` of the run."""
+    return _command("train", "--resume", _path(origin.run), *more)
+
+
+def inspect_images(origin: Origin) -> str:
+    """``tellapart inspect --audit`` of the images, read as the run read them."""
+    return _command("inspect", _path(origin.folder), *origin.reading, "--audit")
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["tellapart", *words])
+
+
+def _path(path: str) -> str:
+    """A path that is not taken for an option."""
+    return f"./{path}" if path.startswith("-") else path

@@ -1,0 +1,292 @@
+"""What a run's folder says, as evidence: the only place where the verdict reads a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.data.groups import frames_of_note
+from tellapart.data.split import parts_split_off
+from tellapart.data.table import PARTS
+from tellapart.evaluation.calibration import with_temperature
+from tellapart.evaluation.intervals import Z
+from tellapart.evaluation.metric_table import Metrics, metrics_from_json
+from tellapart.evaluation.metrics import image_losses
+from tellapart.evaluation.predictions import Predictions
+from tellapart.number import Number
+from tellapart.recipe import BackboneModel, DataSettings, Recipe
+from tellapart.recipe_reading import load_recipe, recipe_names
+from tellapart.run import Run
+from tellapart.verdict.evidence import Evidence, Frames, Leak, Origin, Training
+
+#: Temperatures this near to 1 change nothing.
+_NO_TEMPERATURE = 0.0005
+
+
+def evidence_of(
+    run: Run,
+    metrics: Mapping[str, Metrics] | None = None,
+    predictions: Mapping[str, Predictions] | None = None,
+) -> Evidence | None:
+    """The evidence about a run's own result; None where no image was held out.
+
+    Args:
+        metrics: of its parts, as ``metrics.json`` holds them; None: read from there.
+        predictions: of its parts where they are at hand; None: read from the run.
+
+    Raises:
+        RunError: a file of the run is missing or damaged.
+    """
+    stored = metrics if metrics is not None else metrics_from_json(run.metrics)
+    part = next((name for name in ("test", "validation") if name in stored), None)
+    if part is None:
+        return None
+    if predictions is not None:
+        shown = predictions.get(part)
+    else:
+        shown = run.predictions(part) if part in run.parts else None
+    info = run.info
+    kinds = _leaked_images(run)
+    leak = _leak(stored, part, kinds)
+    validation_leak = 0
+    if leak is None or not leak.counted:
+        # Of the validation part only what was not taken out of its numbers.
+        counted = _leak(stored, "validation", kinds)
+        validation_leak = counted.images if counted is not None and counted.counted else 0
+    return Evidence(
+        shown=stored[part],
+        train=stored.get("train"),
+        validation=stored.get("validation"),
+        test=stored.get("test"),
+        counts=info.data.counts,
+        leak=leak,
+        leaks_sought=kinds is not None,
+        validation_leak=validation_leak,
+        groups=_num_groups(shown, stored[part]),
+        frames=_frames(run),
+        temperature=info.temperature,
+        temperature_gain=temperature_gain(shown, info.temperature),
+        training=training_of(run),
+        origin=origin_of(run),
+    )
+
+
+def evidence_of_new_images(
+    run: Run,
+    metrics: Metrics,
+    predictions: Predictions,
+    *,
+    seen: int = 0,
+    without_seen: Metrics | None = None,
+    unlike: Number | None = None,
+) -> Evidence:
+    """The evidence about a run on images that it was not made with.
+
+    Args:
+        metrics, predictions: of these images.
+        seen: how many of them the run was made with, found by content.
+        without_seen: metrics of the others, where some were seen.
+        unlike: share of them that is called unknown.
+    """
+    stored = metrics_from_json(run.metrics)
+    leak = None
+    if seen and metrics.images:
+        leak = Leak(images=min(seen, metrics.images), of=metrics.images, with_them=metrics,
+                    without_them=without_seen, counted=True)  # fmt: skip
+    return Evidence(
+        shown=metrics,
+        own=False,
+        train=stored.get("train"),
+        validation=stored.get("validation"),
+        test=stored.get("test"),
+        counts=run.info.data.counts,
+        leak=leak,
+        groups=_num_groups(predictions, metrics),
+        unlike=unlike,
+        temperature=run.info.temperature,
+        temperature_gain=temperature_gain(predictions, run.info.temperature),
+        training=training_of(run),
+        origin=origin_of(run),
+    )
+
+
+def temperature_gain(predictions: Predictions | None, temperature: float) -> Number | None:
+    """By how much the temperature lowered the log loss, in nats an image, with its interval.
+
+    A paired difference on the same images, by the normal distribution; where the images have
+    groups, of the sums over groups. None where there are too few images, or the temperature is 1.
+    """
+    if predictions is None or abs(temperature - 1.0) < _NO_TEMPERATURE:
+        return None
+    scored = predictions.select(predictions.labelled)
+    if len(scored) < 2:
+        return None
+    before, _ = image_losses(with_temperature(scored, 1.0 / temperature))
+    after, _ = image_losses(scored)
+    gains = before - after
+    mean = float(gains.mean())
+    deviations: NDArray[np.float64] = gains - mean
+    if scored.groups is not None:
+        member = np.unique(scored.groups, return_inverse=True)[1]
+        deviations = np.bincount(member, deviations).astype(np.float64)
+    units = len(deviations)
+    if units < 2:
+        return None
+    spread = float((deviations**2).sum()) * units / (units - 1)
+    half = Z * spread**0.5 / len(gains)
+    return Number(mean, mean - half, mean + half, "normal")
+
+
+def training_of(run: Run) -> Training:
+    """How a run was trained."""
+    recipe, info = run.recipe, run.info
+    stages = recipe.stages
+    in_epochs = recipe.method == "fit"
+    pretrained = (
+        isinstance(recipe.model, BackboneModel) and recipe.model.weights != "none"
+    ) or info.parent is not None
+    moved = in_epochs and any(stage.trainable.backbone != "none" for stage in stages)
+    history = run.history() if in_epochs else []
+    weights = [recipe.probe.class_weight] if not in_epochs else [s.class_weight for s in stages]
+    trained = info.stages
+    seconds = [row["seconds"] for row in history if row.get("seconds")]
+    return Training(
+        pretrained=pretrained,
+        frozen=pretrained and not moved,
+        augmented=in_epochs and bool(recipe.augmentation),
+        balanced="balanced" in weights,
+        in_epochs=in_epochs,
+        history=tuple(history),
+        kept_epoch=run.kept_epoch,
+        ended_by=info.stopped or (trained[-1].stopped if trained else ""),
+        interruption=run.interruption.partition("; go on")[0],
+        seconds_an_epoch=seconds[-1] if seconds else None,
+    )
+
+
+def origin_of(run: Run) -> Origin:
+    """What commands about a run are built from."""
+    source, recipe, info = run.source, run.recipe, run.info
+    reading = [
+        *(["--group-by", source.group_by] if source.group_by else []),
+        *(["--exclude", str(source.exclude)] if source.exclude else []),
+        *(["--root", str(source.root)] if source.root else []),
+        *(["--path-column", source.path_column] if source.path_column else []),
+        *(["--label-column", source.label_column] if source.label_column else []),
+        *(["--min-images", str(source.min_images)] if source.min_images else []),
+        *(["--ignore-unknown"] if source.ignore_unknown else []),
+    ]
+    usual, data = DataSettings(), recipe.data
+    settings: dict[str, Any] = {
+        f"data.{part}_folders": list(getattr(source, part))
+        for part in PARTS if getattr(source, part)
+    }  # fmt: skip
+    if source.classes:
+        settings["data.classes"] = list(source.classes)
+    for name in ("validation", "test", "fit"):
+        if getattr(data, name) != getattr(usual, name):
+            settings[f"data.{name}"] = getattr(data, name)
+    # Keys that not every version knows: the class that is looked for.
+    decision = recipe.model_dump(mode="json").get("decision") or {}
+    settings |= {f"decision.{key}": value for key, value in decision.items() if value is not None}
+    if recipe.seed:
+        settings["seed"] = recipe.seed
+    dividing = [
+        word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")
+    ]
+    split_off = parts_split_off(info.data.notes)
+    there = {part for part in PARTS if sum(info.data.counts.get(part, {}).values())}
+    given = there - {*split_off, *(["train"] if split_off else [])}
+    return Origin(
+        run=str(run.path),
+        folder=str(source.folder),
+        reading=tuple(reading),
+        dividing=tuple(dividing),
+        recipe=_recipe_named(run, recipe),
+        given_parts=frozenset(given),
+        group_by=source.group_by or "",
+    )
+
+
+def _recipe_named(run: Run, recipe: Recipe) -> str:
+    """The name of the recipe where it is one that comes with tellapart, else the run's file."""
+    if recipe.name in recipe_names():
+        known = load_recipe(recipe.name)
+        size = recipe.data.image_size if recipe.method != "auto" else known.data.image_size
+        same = {
+            "data": known.data, "seed": known.seed, "num_classes": known.num_classes,
+            "test_time": known.test_time if recipe.method != "fit" else recipe.test_time,
+        }  # fmt: skip
+        decision = getattr(known, "decision", None)
+        if decision is not None:
+            same["decision"] = decision
+        if recipe.model_copy(update=same) == known and size == known.data.image_size:
+            return recipe.name
+    return str(run.path / "recipe.yaml")
+
+
+def _num_groups(predictions: Predictions | None, metrics: Metrics) -> int | None:
+    """Groups among the images that the metrics are of; None where each stands alone."""
+    if predictions is None or predictions.groups is None:
+        return None
+    scored = predictions.select(predictions.labelled)
+    if len(scored) != metrics.images or scored.groups is None:
+        return None
+    return len(np.unique(scored.groups))
+
+
+def _frames(run: Run) -> Frames | None:
+    if run.source.group_by:
+        return None
+    found = frames_of_note([*run.info.data.notes, *run.info.data.audit])
+    return None if found is None else Frames(images=found[0], of=found[1], group_by=found[2])
+
+
+def _leak(
+    stored: Mapping[str, Metrics], part: str, kinds: Mapping[str, tuple[int, int]] | None
+) -> Leak | None:
+    """The leak of a part, as its metrics with and without the leaked images say."""
+    shown = stored.get(part)
+    if shown is None:
+        return None
+    copies, near = (kinds or {}).get(part, (0, 0))
+    everything, clean = stored.get(f"{part}_with_leaked"), stored.get(f"{part}_without_leaked")
+    if everything is not None:
+        leaked = everything.images - shown.images
+        return None if leaked <= 0 else Leak(
+            images=leaked, of=everything.images, copies=copies, near=near,
+            with_them=everything, without_them=shown,
+        )  # fmt: skip
+    if clean is not None:
+        leaked = shown.images - clean.images
+        return None if leaked <= 0 else Leak(
+            images=leaked, of=shown.images, copies=copies, near=near,
+            with_them=shown, without_them=clean, counted=True,
+        )  # fmt: skip
+    leaked = min(copies + near, shown.images)
+    if leaked and leaked == shown.images:  # all of them, so that no clean part is left
+        return Leak(images=leaked, of=leaked, copies=copies, near=near, counted=True)
+    return None
+
+
+def _leaked_images(run: Run) -> dict[str, tuple[int, int]] | None:
+    """Leaked images of each part, (equal files, near copies); None where nobody looked."""
+    file: Path = run.images_file
+    if not run.intact(file).is_file():
+        return None
+    counts: dict[str, tuple[int, int]] = {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = csv.DictReader(lines)
+        if "leaked" not in (rows.fieldnames or ()):
+            return None
+        for row in rows:
+            copies, near = counts.get(row["part"], (0, 0))
+            kind = row["leaked"]
+            counts[row["part"]] = (copies + (kind == "copy"), near + (kind == "near"))
+    return counts
