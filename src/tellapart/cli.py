@@ -34,8 +34,8 @@ EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyTy
     "train": (
         ("resume", ("folder", "recipe", "settings", "runs", "run", "seed", "validation", "test",
                     "fit", "positive", "cost_miss", "classes", "group_by", "exclude", "root",
-                    "path_column", "label_column", "min_images", "ignore_unknown", "from_run",
-                    "tensorboard")),
+                    "path_column", "label_column", "min_images", "ignore_unknown", "keep_leaks",
+                    "from_run", "tensorboard")),
         ("run", ("runs",)),
     ),
     "compare": (("out", ("runs",)),),
@@ -188,6 +188,9 @@ def train(
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Skip classes that train does not have.")
     ] = False,
+    keep_leaks: Annotated[
+        bool, typer.Option("--keep-leaks", help="Score copies of training images, too.")
+    ] = False,
     from_run: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Start from this run's weights.")
     ] = None,
@@ -219,8 +222,8 @@ def train(
             positive=positive, cost_miss=cost_miss,
             classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
             path_column=path_column, label_column=label_column, min_images=min_images,
-            ignore_unknown=ignore_unknown, from_run=from_run, tensorboard=tensorboard,
-            progress=_progress(),
+            ignore_unknown=ignore_unknown, keep_leaks=keep_leaks, from_run=from_run,
+            tensorboard=tensorboard, progress=_progress(),
         )
     if not is_main_process():
         return  # of several, one speaks

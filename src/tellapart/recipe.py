@@ -40,6 +40,8 @@ class DataSettings(Section):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     validation: Share = 0.15
     test: Share = 0.15
+    #: Keep images that an earlier part has in the headline, to compare with a published number.
+    keep_leaks: bool = False
     #: Folders that together are a part, relative to the data folder; empty: found by name.
     train_folders: tuple[str, ...] = ()
     validation_folders: tuple[str, ...] = ()

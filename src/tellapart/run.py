@@ -18,6 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tellapart import result
 from tellapart.errors import FileError, RunError
 from tellapart.evaluation.decision import Decision
@@ -38,6 +40,7 @@ from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe, recipe_to_yaml
+from tellapart.run_images import StoredImage, groups_of, leaked_paths, load_images
 from tellapart.run_info import (
     INTERRUPTED,
     RUNNING,
@@ -99,13 +102,25 @@ class Run:
         """What ``tellapart train`` prints; the last line is the run's folder."""
         for part in ("validation", "test"):
             if part in self.metrics:
-                yield f"{part:<10}  accuracy {self.accuracy(part).with_limits(2)}"
+                yield f"{part:<10}  {self._accuracy_line(part)}"
         if self.decision is not None:
             yield f"decision    {self.decision.rule}"
         if self.interruption:
             yield f"training    {self.interruption}"
         yield f"{self.report.name}, the model and the predictions are in"
         yield shown(self.path)
+
+    def _accuracy_line(self, part: str) -> str:
+        accuracy = self.accuracy(part)
+        text = (
+            f"accuracy {accuracy.with_limits(2)}" if accuracy.known
+            else f"no accuracy: {accuracy.reason}"
+        )
+        for kind in ("with", "without"):
+            if f"{part}_{kind}_leaked" in self.metrics:
+                other, leaked = self.accuracy(f"{part}_{kind}_leaked"), len(self.leaked(part))
+                text += f"; {kind} the {leaked:,} leaked: {other.percent(2)}"
+        return text
 
     def to_json(self) -> Mapping[str, Any]:
         """What ``tellapart train --json`` prints: metrics, where the run is, how far it came."""
@@ -312,7 +327,7 @@ class Run:
 
     @property
     def images_file(self) -> Path:
-        """Part, content digest and path of every image of the run."""
+        """Every image of the run; see :mod:`tellapart.run_images`."""
         return self.path / "images.csv"
 
     @property
@@ -339,13 +354,48 @@ class Run:
         return self.path / "predictions" / f"{part}.csv"
 
     def predictions(self, part: str) -> Predictions:
-        """What the run said of a part, with all that belongs to it, at the decision in force.
+        """What the run said of all images of a part, with their groups, at the decision in force.
 
         Raises:
             RunError: the file is missing or damaged.
         """
-        stored = load_predictions(self.intact(self.predictions_file(part)))
-        return replace(stored, decision=self.decision)
+        predictions = load_predictions(self.intact(self.predictions_file(part)))
+        return replace(
+            predictions,
+            groups=groups_of(self.images, predictions.paths),
+            decision=self.decision,
+        )
+
+    def scored_predictions(self, part: str) -> Predictions:
+        """What the entry ``part`` of :attr:`metrics` is about: all images but the leaked ones.
+
+        With ``data.keep_leaks`` of the recipe, and in runs of older versions, these are all.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        predictions = self.predictions(part)
+        if f"{part}_with_leaked" not in self.metrics:
+            return predictions
+        leaked = self.leaked(part)
+        return predictions.select(np.array([path not in leaked for path in predictions.paths]))
+
+    @cached_property
+    def images(self) -> list[StoredImage]:
+        """Every image that the run was made with; empty where it did not keep them.
+
+        Raises:
+            RunError: the file is damaged or changed.
+        """
+        return load_images(self.intact(self.images_file))
+
+    def leaked(self, part: str) -> dict[str, str]:
+        """Images of a part that an earlier part has too, by path: "copy" or "near".
+
+        Raises:
+            RunError: the file is damaged or changed.
+        """
+        return leaked_paths(self.images, part)
 
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; empty where the run was not trained by gradient descent."""

@@ -35,6 +35,36 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class BorderlinePair:
+    """Two images of different parts that may be copies and are not counted as such."""
+
+    first: str
+    second: str
+    #: Correlation of the two pictures when aligned.
+    score: float
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """Images of one part that an earlier part has too: train before validation before test."""
+
+    #: Of the part in all.
+    images: int
+    #: Byte for byte.
+    copies: int = 0
+    #: Slightly changed: resized, recompressed, cropped a little, brightened.
+    near: int = 0
+    #: The most alike pairs that were left in, at most 20; how many there are is ``num_borderline``.
+    borderline: tuple[BorderlinePair, ...] = ()
+    num_borderline: int = 0
+
+    @property
+    def leaked(self) -> int:
+        """Images that an earlier part has, in either way."""
+        return self.copies + self.near
+
+
+@dataclass(frozen=True)
 class DataInfo:
     """The images that a run was made with."""
 
@@ -53,6 +83,10 @@ class DataInfo:
     num_left_out: int = 0
     #: What the audit before training found, in sentences.
     audit: tuple[str, ...] = ()
+    #: For validation and test what an earlier part has of them; empty in older runs.
+    leaks: Mapping[str, Leaks] = field(default_factory=dict)
+    #: Groups of two images and more that belong together: copies, or by ``--group-by``.
+    groups: int = 0
     #: Only in older runs, whose ``source.folder`` may be relative: its absolute path.
     source: str = ""
 

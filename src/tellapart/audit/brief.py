@@ -1,4 +1,4 @@
-"""The audit that costs nothing: what the digests and the names of the files give away.
+"""The audit that costs next to nothing: what copies and the names of the files give away.
 
 Run before every training. The digests are those of the pixel cache, so no file is read.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.audit.observations import Observation
+from tellapart.data.copies import CLEAN, COPY, NO_PAIRS, Copies, copies_of
 from tellapart.data.groups import frames_note
 from tellapart.data.listing import plural, shown
 from tellapart.data.table import PARTS, ImageTable
@@ -40,12 +41,20 @@ class BriefAudit:
         return tuple(f"{found.sentence} {found.advice}".strip() for found in self.observations)
 
 
-def brief_audit(table: ImageTable, digests: Sequence[str]) -> BriefAudit:
+def brief_audit(
+    table: ImageTable,
+    digests: Sequence[str],
+    copies: Copies | None = None,
+    *,
+    left_out: bool = False,
+) -> BriefAudit:
     """Look for the same picture in two parts, under two labels, or simply twice.
 
     Args:
         table: the images, with their parts where they are known.
         digests: content digest of each file, in the order of ``table``.
+        copies: what ``find_copies`` gave; None: only equal files are known.
+        left_out: whether the scores will be without the leaked images.
 
     Raises:
         ValueError: there is not one digest for each image.
@@ -53,13 +62,22 @@ def brief_audit(table: ImageTable, digests: Sequence[str]) -> BriefAudit:
     if len(digests) != len(table):
         raise ValueError(f"{len(digests)} digests for {len(table)} images")
     groups = _equal_files(digests)
-    leaked = _leaks(table, groups)
+    if copies is None:
+        copies = copies_of(digests, table.labels, NO_PAIRS)
+    leaked = copies.leaked(table.parts)
     contradictions = [rows for rows in groups if len({int(table.labels[i]) for i in rows}) > 1]
     found = [
-        *_leak_observations(table, leaked),
+        *_leak_observations(table, leaked, left_out),
         *_contradiction(table, contradictions),
         *_copies(table, groups),
+        *_borderline(table, copies),
     ]
+    if not copies.complete:
+        found.append(Observation(
+            "warning", "not_compared",
+            f"{len(table):,} images are too many to compare every two of them, so only copies "
+            "byte for byte are known.",
+        ))  # fmt: skip
     if table.groups is None:
         note = frames_note(table.paths, table.labels, table.classes)
         if note and note not in table.notes:
@@ -70,33 +88,13 @@ def brief_audit(table: ImageTable, digests: Sequence[str]) -> BriefAudit:
 
     return BriefAudit(
         observations=tuple(found),
-        leaked={part: paths(rows) for part, rows in leaked.items()},
+        leaked={
+            part: paths(rows)
+            for part in PARTS[1:]
+            if (rows := np.flatnonzero((table.parts == part) & (leaked != CLEAN)).tolist())
+        },
         copies=tuple(paths(rows) for rows in groups),
         contradictions=tuple(paths(rows) for rows in contradictions),
-    )
-
-
-def without_leaks(
-    paths: Sequence[str], correct: NDArray[np.bool_], leaked: Sequence[str]
-) -> str | None:
-    """How a score changes without the leaked images, as a sentence; None without any.
-
-    Args:
-        paths: the scored images.
-        correct: bool (N,), which of them the classifier got right.
-        leaked: those of ``BriefAudit.leaked`` of the same part.
-    """
-    out = set(leaked)
-    clean = np.array([path not in out for path in paths], dtype=np.bool_)
-    num_leaked = int((~clean).sum())
-    if not num_leaked:
-        return None
-    if not clean.any():
-        return "Every scored image is also in training, so the score says nothing about new ones."
-    return (
-        f"Without the {plural(num_leaked, 'image')} that {'is' if num_leaked == 1 else 'are'} "
-        f"also in training, {percent(float(correct[clean].mean()), 2)} of the other "
-        f"{int(clean.sum()):,} are right, instead of {percent(float(np.mean(correct)), 2)} of all."
     )
 
 
@@ -107,35 +105,73 @@ def _equal_files(digests: Sequence[str]) -> list[tuple[int, ...]]:
     return [tuple(same) for same in rows.values() if len(same) > 1]
 
 
-def _leaks(table: ImageTable, groups: Sequence[tuple[int, ...]]) -> dict[str, list[int]]:
-    """Rows of validation and test whose content an earlier part has."""
-    order = {part: number for number, part in enumerate(PARTS)}
-    leaked: dict[str, list[int]] = {part: [] for part in PARTS[1:]}
-    for rows in groups:
-        parts = [str(table.parts[i]) for i in rows]
-        for row, part in zip(rows, parts, strict=True):
-            if part in leaked and any(order.get(p, len(order)) < order[part] for p in parts):
-                leaked[part].append(row)
-    return {part: sorted(rows) for part, rows in leaked.items() if rows}
-
-
-def _leak_observations(table: ImageTable, leaked: Mapping[str, Sequence[int]]) -> list[Observation]:
+def _leak_observations(
+    table: ImageTable, leaked: NDArray[np.str_], left_out: bool
+) -> list[Observation]:
     found = []
-    for part, rows in leaked.items():
-        size = int((table.parts == part).sum())
+    for part in ("test", "validation"):
+        of_part = table.parts == part
+        rows = np.flatnonzero(of_part & (leaked != CLEAN)).tolist()
+        if not rows:
+            continue
+        size, equal = int(of_part.sum()), int((leaked[rows] == COPY).sum())
         earlier = "train" if part == "validation" else "train or validation"
+        them = "it" if len(rows) == 1 else "them"
+        advice = (
+            f"Every number of {part} is without {them}."
+            if left_out
+            else f"The {part} score is too good by that; leave {them} out with --exclude."
+        )
         found.append(
             Observation(
                 "problem",
                 "leak",
-                f"{len(rows):,} of {plural(size, f'{part} image')} {_are(rows)} also in "
-                f"{earlier}, for example {shown(table.paths[rows[0]])}.",
-                f"The {part} score is too good by that; leave "
-                f"{'it' if len(rows) == 1 else 'them'} out with --exclude.",
+                f"{len(rows):,} of {plural(size, f'{part} image')} ({percent(len(rows) / size)}) "
+                f"{_are(rows)} also in {earlier}, {how_copied(equal, len(rows) - equal)}, for "
+                f"example {shown(table.paths[rows[0]])}.",
+                advice,
                 tuple(table.paths[i] for i in rows),
             )
         )
     return found
+
+
+def how_copied(equal: int, changed: int) -> str:
+    """Of so many copies, which are equal files.
+
+    >>> how_copied(2, 0), how_copied(0, 1), how_copied(88, 184)
+    ('byte for byte', 'slightly changed', '88 byte for byte and 184 slightly changed')
+    """
+    if equal and changed:
+        return f"{equal:,} byte for byte and {changed:,} slightly changed"
+    return "byte for byte" if equal else "slightly changed"
+
+
+def _borderline(table: ImageTable, copies: Copies) -> list[Observation]:
+    """Pairs that only a person can judge: told, and left in every number."""
+    pairs = copies.borderline_across(table.parts)
+    if not len(pairs.first):
+        return []
+    first, second = (shown(table.paths[int(rows[0])]) for rows in (pairs.first, pairs.second))
+    return [
+        Observation(
+            "note",
+            "borderline",
+            f"{plural(len(pairs.first), 'pair')} of images in two parts may show the same picture "
+            f"and {_count_as(pairs.first)} different, for example {first} and {second} "
+            f"(correlation {float(pairs.scores[0]):.3f}).",
+            "Look at some; leave out with --exclude what is a copy.",
+            tuple(dict.fromkeys(
+                table.paths[int(row)]
+                for pair in zip(pairs.first, pairs.second, strict=True)
+                for row in pair
+            )),
+        )
+    ]  # fmt: skip
+
+
+def _count_as(items: Sequence[object] | NDArray[np.int64]) -> str:
+    return "counts as" if len(items) == 1 else "count as"
 
 
 def _contradiction(table: ImageTable, groups: Sequence[tuple[int, ...]]) -> list[Observation]:

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tellapart.audit.finding import Finding, class_of, finding_of
+from tellapart.data.copies import MOST_COPIES, content_numbers, joined_by
 from tellapart.data.table import PARTS, ImageTable
-from tellapart.pixels.similarity import SimilarPairs, group_pairs
+from tellapart.pixels.similarity import SimilarPairs
 from tellapart.wording import listed
-
-#: More different files than this in one group are not copies of one picture but pictures of
-#: things that look alike: of 2,624 solar cells, one group had 447.
-_MOST_COPIES = 20
 
 _ADVICE = {
     "leak": "A classifier may have learnt it by heart, so the score is too good; leave it out "
@@ -45,7 +42,7 @@ def find_copies(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -
     findings: list[Finding] = []
     for rows in _groups(table, digests, near):
         same = _same_files(rows, digests)
-        if len(same) > _MOST_COPIES:
+        if len(same) > MOST_COPIES:
             findings.append(_look_alikes(table, rows))
             told = [copies for copies in same if len(copies) > 1]
         else:
@@ -109,18 +106,7 @@ def _look_alikes(table: ImageTable, rows: Sequence[int]) -> Finding:
 
 def _groups(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -> list[list[int]]:
     """Groups of two rows and more, each in order."""
-    equal_first, equal_second = [], []
-    first_row: dict[str, int] = {}
-    for row, digest in enumerate(digests):
-        if digest in first_row:
-            equal_first.append(first_row[digest])
-            equal_second.append(row)
-        first_row.setdefault(digest, row)
-    numbers = group_pairs(
-        len(table),
-        np.concatenate([near.first, np.array(equal_first, np.int64)]),
-        np.concatenate([near.second, np.array(equal_second, np.int64)]),
-    )
+    numbers = joined_by(content_numbers(digests), near.first, near.second)
     groups: dict[int, list[int]] = defaultdict(list)
     repeated = np.bincount(numbers, minlength=1)[numbers] > 1
     for member in np.flatnonzero(repeated):

@@ -76,6 +76,33 @@ def measure(pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> Measur
     return Measures(thumbnails, sharpness, borders)
 
 
+def grey_thumbnails(
+    pixels: NDArray[np.uint8], *, progress: Progress = SILENT
+) -> NDArray[np.uint8]:
+    """Small grey pictures, means of areas, of a pixel array: uint8 (N, 32, 32).
+
+    A tenth of the time of :func:`measure`, for what is asked before every training.
+    """
+    count = len(pixels)
+    thumbnails = np.zeros((count, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+
+    def block(start: int) -> int:
+        rows = slice(start, min(start + _BLOCK, count))
+        for row, picture in enumerate(np.asarray(pixels[rows]), start=start):
+            grey = Image.fromarray(picture).convert("L")
+            thumbnails[row] = np.asarray(grey.resize(size, Image.Resampling.BOX))
+        return int(rows.stop - start)
+
+    with (
+        progress.stage("Making thumbnails", count, "images") as stage,
+        ThreadPoolExecutor(num_cores()) as pool,
+    ):
+        for done in pool.map(block, range(0, count, _BLOCK)):
+            stage.advance(done)
+    return thumbnails
+
+
 def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Means of 64 x 64 areas: uint8 (H, W, 3) to float32 (64, 64, 3)."""
     size = (_SHARPNESS_SIDE, _SHARPNESS_SIDE)

@@ -62,6 +62,11 @@ GLANCE_CLASSES, MAXIMUM_CONFUSIONS = 20, 40
 def headline_of(metrics: Metrics, part: str) -> Headline:
     """The accuracy with its interval, beside what guessing the largest class would give."""
     accuracy, share = metrics.accuracy, metrics.majority_share
+    if not metrics.images and not metrics.unlabelled:
+        return Headline(
+            f"Accuracy on {_place(part)}", accuracy,
+            "No image is left that a number for new images could come from.",
+        )
     if accuracy.value is None or share is None:
         return Headline(
             f"Accuracy on {_place(part)}", undefined("no image has a label"),

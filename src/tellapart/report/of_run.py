@@ -79,6 +79,12 @@ def write_run_report(
         figures = figures_of(
             shown, metrics, run.path / "figures", history=history, best_epoch=run.kept_epoch
         )
+        headline = headline_of(metrics, part)
+    else:
+        headline = Headline("Accuracy", undefined("no image was held out"))
+    if part is not None and not metrics.images:  # all of them were seen in training
+        content = {"callouts": callouts_of(reach_verdict(evidence)) if evidence is not None else ()}
+    elif part is not None:
         content = {
             "key_numbers": key_numbers_of(metrics),
             "callouts": [
@@ -99,9 +105,6 @@ def write_run_report(
                 f"All predictions are in predictions/{part}.csv.",
             ),
         }
-        headline = headline_of(metrics, part)
-    else:
-        headline = Headline("Accuracy", undefined("no image was held out"))
     curves = [figure for figure in figures if figure.name == "learning_curves"]
     recipe = run.recipe
     report = RunReport(

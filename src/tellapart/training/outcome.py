@@ -43,14 +43,23 @@ class Task:
     start_state: Mapping[str, NDArray[Any]] | None = None
     #: Epochs to add to a finished training.
     extend: int = 0
+    #: Validation images that choose: those that training has no copy of; None: all of them.
+    choosing: NDArray[np.int64] | None = None
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
 
     def without_test(self) -> Task:
-        """The same task, which cannot look at the test part: as training and choosing get it."""
-        return replace(self, rows={k: rows for k, rows in self.rows.items() if k != "test"})
+        """The same task, which cannot look at the test part: as training and choosing get it.
+
+        Nor does it see validation images that the train part has too: by them what was learnt
+        by heart (more epochs, a weaker penalty, more confidence) would look good.
+        """
+        rows = {part: rows for part, rows in self.rows.items() if part != "test"}
+        if self.choosing is not None:
+            rows["validation"] = self.choosing
+        return replace(self, rows=rows)
 
     def labels_of(self, part: str) -> NDArray[np.int64]:
         return self.labels[self.rows[part]]

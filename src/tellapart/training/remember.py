@@ -1,19 +1,15 @@
-"""What a run keeps of the images that it was made with: their contents, and what is unlike them."""
+"""What a run knows its images by: what is unlike them, and whether images are the same."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data.table import PARTS
-from tellapart.errors import RunError
 from tellapart.evaluation.unknown import UnknownDetector, build_detector
-from tellapart.files import write_csv
 from tellapart.prediction.classifier import Classifier
+from tellapart.run_images import StoredImage
 from tellapart.training.outcome import Task, Trained
 
 #: Share of images like the validation ones that may be called unknown.
@@ -44,42 +40,11 @@ def learn_unknown(task: Task, trained: Trained, classifier: Classifier) -> Unkno
     )
 
 
-def store_images(task: Task, paths: Sequence[str], file: Path) -> None:
-    """Write part, content digest and path of every image, so that it is known again.
-
-    ``paths`` are those of all rows of the task's pixel cache.
-    """
-    rows = (
-        (part, task.images.digests[row], paths[row])
-        for part in PARTS
-        for row in task.rows[part].tolist()
-    )
-    write_csv(file, ("part", "digest", "path"), rows)
-
-
-def load_images(file: Path) -> list[tuple[str, str, str]]:
-    """(part, digest, path) of every image of a run; empty where the run did not keep them.
-
-    Raises:
-        RunError: the file is damaged.
-    """
-    if not file.is_file():
-        return []
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.reader(lines))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"{file} is damaged: {error}; train again.") from error
-    if not rows or rows[0] != ["part", "digest", "path"] or any(len(row) != 3 for row in rows):
-        raise RunError(f"{file} is damaged: its columns must be part, digest and path.")
-    return [(part, digest, path) for part, digest, path in rows[1:]]
-
-
 def same_contents(
-    stored: Sequence[tuple[str, str, str]], paths: Sequence[str], digests: Sequence[str]
+    stored: Sequence[StoredImage], paths: Sequence[str], digests: Sequence[str]
 ) -> bool:
-    """Whether what :func:`load_images` gave names these images with these contents.
+    """Whether what ``load_images`` gave names these images with these contents.
 
     Their pixels may still differ: another version may read the same file otherwise.
     """
-    return {(path, digest) for _, digest, path in stored} == set(zip(paths, digests, strict=True))
+    return {(image.path, image.digest) for image in stored} == set(zip(paths, digests, strict=True))

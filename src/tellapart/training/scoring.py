@@ -100,9 +100,9 @@ def score_part(task: Task, trained: Trained, scored: Scored, part: str) -> Predi
     Raises:
         KeyError: the task does not have the part (see :meth:`Task.without_test`).
     """
-    if part == "validation":
-        return scored.validation
     rows = task.rows[part]
+    if part == "validation" and len(rows) == len(scored.validation or ()):
+        return scored.validation  # else it chose without the leaked ones
     if part == "train" and trained.logits is None:
         rows = rows[_sample(len(rows), recipe_of(task, trained))]
     logits = logits_of(task, trained, scored.classifier, rows)

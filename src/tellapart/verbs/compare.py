@@ -391,18 +391,16 @@ def _refuse_other_images(
     Raises:
         RunError: an image of the same path has another content in another run.
     """
-    from tellapart.training.remember import load_images
-
     contents: dict[str, tuple[str, str]] = {}
     for name, run in runs.items():
-        for where, digest, path in load_images(run.intact(run.images_file)):
-            if where != part:
+        for image in run.images:
+            if image.part != part:
                 continue
-            other, known = contents.setdefault(path, (name, digest))
-            if known != digest:
+            other, known = contents.setdefault(image.path, (name, image.digest))
+            if known != image.digest:
                 raise RunError(
-                    f"'{path}' is another image in '{name}' than in '{other}', although it has "
-                    "the same name; compare runs on the same images."
+                    f"'{image.path}' is another image in '{name}' than in '{other}', although it "
+                    "has the same name; compare runs on the same images."
                 )
 
 

@@ -29,7 +29,6 @@ from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
-from tellapart.training.remember import load_images
 
 #: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
 _BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision")
@@ -252,9 +251,9 @@ def _warnings(
 ) -> list[str]:
     """Images that the run has seen, and images unlike those it has seen."""
     seen: dict[str, set[str]] = {"train": set(), "validation": set()}
-    for part, digest, _ in load_images(run.intact(run.images_file)):
-        if part in seen:
-            seen[part].add(digest)
+    for image in run.images:
+        if image.part in seen:
+            seen[image.part].add(image.digest)
     warnings = []
     for part, rows in rows_of.items():
         digests = [images.digests[row] for row in rows.tolist()]

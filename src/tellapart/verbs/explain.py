@@ -46,7 +46,7 @@ from tellapart.report.of_explanation import (
 from tellapart.report.render import MAXIMUM_EXPLANATIONS
 from tellapart.result import DONE, SOME_FAILED, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
-from tellapart.training.remember import load_images, same_contents
+from tellapart.training.remember import same_contents
 from tellapart.wording import did_you_mean, listed, percent, shown
 
 #: Training images shown beside each explained one.
@@ -265,7 +265,7 @@ def _open_images(
             ) from error
         return None, f"Nearest images and the map are left out: {error}"
     changed = images.key != run.info.data.fingerprint and not same_contents(
-        load_images(run.images_file), images.table.paths, images.digests
+        run.images, images.table.paths, images.digests
     )
     note = "The images have changed since the run was made." if changed else ""
     return _Data(images, {path: row for row, path in enumerate(images.table.paths)}), note
@@ -347,7 +347,7 @@ def _with_neighbours(
 ) -> list[ImageExplanation]:
     if "train" not in run.parts or not found:
         return list(found)
-    train = [path for part, _, path in load_images(run.intact(run.images_file)) if part == "train"]
+    train = [image.path for image in run.images if image.part == "train"]
     rows = np.array([data.rows[path] for path in train if path in data.rows], dtype=np.int64)
     vectors = vectors_of_all(classifier, data.images, progress=progress)
     queries = vectors_of(classifier, np.stack([e.subject.pixels for e in found]))

@@ -29,7 +29,6 @@ from tellapart.recipe import (
 from tellapart.recipe_reading import apply_settings, load_recipe, recipe_to_yaml
 from tellapart.run import Run, open_run, run_name
 from tellapart.run_info import COMPLETE
-from tellapart.training.remember import load_images
 from tellapart.verbs.compare import Comparison, compare_runs
 from tellapart.verbs.train import resume, train
 from tellapart.wording import texts
@@ -101,7 +100,7 @@ def ladder(
         if made.status != COMPLETE:  # Ctrl-C ended this rung early
             raise KeyboardInterrupt
         finished[rung.name] = made
-    if len({tuple(load_images(made.intact(made.images_file))) for made in finished.values()}) > 1:
+    if len({tuple(made.images) for made in finished.values()}) > 1:
         raise RunError(
             f"The images changed between the rungs of {place}; begin anew with --run and "
             "another folder."

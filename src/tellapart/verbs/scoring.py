@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from tellapart.audit.brief import BriefAudit, without_leaks
 from tellapart.data.split import Splits
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_json, write_text
@@ -12,6 +13,7 @@ from tellapart.machine import describe_machine, peak_memory_bytes
 from tellapart.prediction.classifier import save_classifier
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.run import Run
+from tellapart.run_images import groups_of
 from tellapart.run_info import COMPLETE, INTERRUPTED, Parameters
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
@@ -23,7 +25,6 @@ def publish(
     run: Run,
     task: Task,
     splits: Splits,
-    audit: BriefAudit,
     trained: Trained,
     scored: Scored,
     watch: Stopwatch,
@@ -36,10 +37,10 @@ def publish(
         task: with its test part.
         scored: what ``score_validation`` gave.
     """
-    from tellapart.evaluation.metric_table import metrics_to_json
-    from tellapart.evaluation.metrics import evaluate_predictions
+    from tellapart.evaluation.leaks import leak_sentence, metrics_of
+    from tellapart.evaluation.metric_table import Metrics, metrics_to_json
     from tellapart.report.of_run import write_run_report
-    from tellapart.training.remember import learn_unknown, store_images
+    from tellapart.training.remember import learn_unknown
 
     recipe = recipe_of(task, trained)
     predictions: dict[str, Predictions] = {}
@@ -49,7 +50,7 @@ def publish(
             if found is not None:
                 predictions[part] = found
     with watch.stage("Learn what is unknown"):
-        unknown = learn_unknown(task, trained, scored.classifier)
+        unknown = learn_unknown(task.without_test(), trained, scored.classifier)
     with watch.stage("Save the model"):
         if trained.recipe is not None:
             write_text(run.path / "recipe.yaml", recipe_to_yaml(recipe))
@@ -57,21 +58,22 @@ def publish(
         if unknown is not None:
             unknown.save(run.unknown_file)
     with watch.stage("Measure"):
-        metrics = {
-            part: evaluate_predictions(p, seed=recipe.seed) for part, p in predictions.items()
-        }
         notes = [*unused_settings(task.recipe), *trained.notes]
+        metrics: dict[str, Metrics] = {}
+        shown: dict[str, Predictions] = {}
         for part, p in predictions.items():
             p.save(run.predictions_file(part))
-            leaked = set(audit.leaked.get(part, ()))
-            sentence = without_leaks(p.paths, p.correct, tuple(leaked))
-            if sentence:
-                notes.append(f"{part.capitalize()}: {sentence}")
-                task.progress.note(notes[-1])
-                clean = p.select(np.array([path not in leaked for path in p.paths]))
-                metrics[f"{part}_without_leaked"] = evaluate_predictions(clean, seed=recipe.seed)
+            p = replace(p, groups=groups_of(run.images, p.paths))
+            leaked = {} if recipe.data.keep_leaks else run.leaked(part)
+            shown[part] = p.select(np.array([path not in leaked for path in p.paths]))
+            measured = metrics_of(
+                p, run.leaked(part), keep_leaks=recipe.data.keep_leaks, seed=recipe.seed
+            )
+            metrics |= measured
+            if sentence := leak_sentence(measured):
+                notes.append(sentence)
+                task.progress.note(sentence)
         write_json(run.path / "metrics.json", metrics_to_json(metrics))
-        store_images(task, splits.table.paths, run.images_file)
     run = run.update(
         device=task.device,
         machine=describe_machine(task.device),
@@ -87,7 +89,7 @@ def publish(
         prediction=predicted_by(trained, scored.classifier),
     )
     with watch.stage("Write the report"):
-        write_run_report(run, predictions, task.images, splits, watch.rounded())
+        write_run_report(run, shown, task.images, splits, watch.rounded())
     return run.update(
         status=INTERRUPTED if trained.stopped is not None else COMPLETE,
         seconds=watch.rounded(),

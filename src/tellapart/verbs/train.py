@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tellapart.audit.brief import BriefAudit, brief_audit
 from tellapart.cache import Record, recorded, text_digest
+from tellapart.data.copies import CLEAN, COPY, NEAR, Copies, find_copies, split_apart
+from tellapart.data.groups import with_groups
 from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
@@ -36,11 +39,21 @@ from tellapart.run import (
     run_name,
     training_lock,
 )
-from tellapart.run_info import COMPLETE, FORMAT, RUNNING, DataInfo, LeftOut, RunInfo
+from tellapart.run_images import StoredImage, write_images
+from tellapart.run_info import (
+    COMPLETE,
+    FORMAT,
+    RUNNING,
+    BorderlinePair,
+    DataInfo,
+    Leaks,
+    LeftOut,
+    RunInfo,
+)
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task
-from tellapart.training.remember import load_images, same_contents, store_images
+from tellapart.training.remember import same_contents
 from tellapart.training.saved_work import found_in_cache
 from tellapart.training.scoring import score_validation
 from tellapart.training.together import (
@@ -80,6 +93,7 @@ def train(
     label_column: str | None = None,
     min_images: int = 0,
     ignore_unknown: bool = False,
+    keep_leaks: bool = False,
     from_run: RunGiven | None = None,
     tensorboard: bool = False,
     progress: Progress = DEFAULT,
@@ -109,6 +123,8 @@ def train(
         path_column, label_column: columns of a table; None: found by their usual names.
         min_images: leave out classes with fewer images to train on.
         ignore_unknown: leave out images of classes that the train part does not have.
+        keep_leaks: keep images that an earlier part has, or a near copy of them, in the headline
+            of each part, to compare with a published number; without them is the second number.
         from_run: start from the weights of this run, which must have the same network.
         tensorboard: also write TensorBoard logs, into the run folder.
 
@@ -124,7 +140,7 @@ def train(
     if devices > 1:
         return _with_companions(train, given)
     watch, progress = Stopwatch(), progress if is_main_process() else SILENT
-    resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit)
+    resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit, keep_leaks)
     resolved = with_decision(resolved, positive, cost_miss)
     check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
     source = Source(
@@ -171,7 +187,7 @@ def _train_new(
     """Train a run that was just made; it stays only if something can go on with it."""
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
-        store_images(task, prepared.splits.table.paths, made.images_file)  # resuming reads them
+        write_images(made.images_file, _stored_images(prepared))  # resuming reads them
         return _train_and_publish(made, task, prepared, watch, record)
     except BaseException as error:
         # Without an epoch to go on from there is nothing to keep, and where the recipe is at
@@ -256,7 +272,9 @@ def _resume(
     source = opened.source
     kind = resolve_device(device)
     check_trainable(opened.recipe, num_processes=num_processes())
-    prepared = main_first(kind, lambda: _prepare(source, opened.recipe, kind, watch, progress))
+    prepared = main_first(
+        kind, lambda: _prepare(source, opened.recipe, kind, watch, progress, opened.images)
+    )
     _refuse_other_images(opened, prepared, progress)
     _require_same_labels(opened, prepared.splits.table)
     if not is_main_process():
@@ -317,7 +335,7 @@ def _refuse_other_images(run: Run, prepared: _Prepared, progress: Progress) -> N
     """
     if prepared.images.key == run.info.data.fingerprint:
         return
-    stored, table = load_images(run.images_file), prepared.splits.table
+    stored, table = run.images, prepared.splits.table
     if not stored:  # interrupted in an older version, which wrote them down only in the end
         raise RunError(
             f"The images of {run.path} have changed since it began, or this version reads them "
@@ -327,7 +345,7 @@ def _refuse_other_images(run: Run, prepared: _Prepared, progress: Progress) -> N
         raise RunError(
             f"The images of {run.path} have changed since it began; train anew on them."
         )
-    if {(part, path) for part, _, path in stored} != set(
+    if {(image.part, image.path) for image in stored} != set(
         zip(table.parts.tolist(), table.paths, strict=True)
     ):
         raise RunError(
@@ -363,12 +381,23 @@ class _Prepared:
     preprocessing: Preprocessing
     device: str
     audit: BriefAudit
+    copies: Copies
+    #: Of each image CLEAN, COPY or NEAR, str (N,).
+    leaked: NDArray[np.str_]
 
 
 def _prepare(
-    source: Source, recipe: Recipe, device: str, watch: Stopwatch, progress: Progress
+    source: Source,
+    recipe: Recipe,
+    device: str,
+    watch: Stopwatch,
+    progress: Progress,
+    stored: Sequence[StoredImage] = (),
 ) -> _Prepared:
-    """Read the folder, decode its images and split them."""
+    """Read the folder, decode its images, look for copies among them and split them.
+
+    ``stored`` are the images of a run that is gone on with, whose parts stay as they were.
+    """
     keep_memory()
     with watch.stage("Find images"):
         table = source.read(progress)
@@ -379,13 +408,38 @@ def _prepare(
     preprocessing = preprocessing_for(recipe.model, recipe.data)
     with watch.stage("Decode images"):
         images = source.pixels(table, preprocessing, progress=progress)
-        splits = _split(images.table, recipe)
+    with watch.stage("Look for copies"):
+        copies = find_copies(images, progress=progress)
+        splits = split_apart(
+            _with_stored_parts(images.table, stored), copies,
+            validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed,
+        )  # fmt: skip
+        leaked = copies.leaked(splits.table.parts)
     _require_decidable(splits.table, recipe)
-    audit = brief_audit(splits.table, images.digests)
+    audit = brief_audit(
+        splits.table, images.digests, copies, left_out=not recipe.data.keep_leaks
+    )
     unused = unused_settings(recipe)
     for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
         progress.note(sentence)
-    return _Prepared(recipe, splits, images, preprocessing, device, audit)
+    return _Prepared(recipe, splits, images, preprocessing, device, audit, copies, leaked)
+
+
+def _with_stored_parts(table: ImageTable, stored: Sequence[StoredImage]) -> ImageTable:
+    """The table with the parts that were split off when its run began.
+
+    So that a run that is gone on with keeps its parts, even where this version knows copies
+    that the one that began it did not know. Parts that the folder itself gives stay.
+    """
+    given = set(table.parts.tolist())
+    split_off = {image.path: image.part for image in stored if image.part not in given}
+    if not split_off or {image.path for image in stored} != set(table.paths):
+        return table
+    parts = table.parts.astype("<U10")
+    for row, path in enumerate(table.paths):
+        if parts[row] in ("", "train"):
+            parts[row] = split_off.get(path, "train")
+    return replace(table, parts=parts)
 
 
 def _resolve_recipe(
@@ -395,10 +449,12 @@ def _resolve_recipe(
     validation: float | None,
     test: float | None,
     fit: str | None,
+    keep_leaks: bool,
 ) -> Recipe:
     """The recipe with the command line laid over it."""
     given = {
         "seed": seed, "data.validation": validation, "data.test": test, "data.fit": fit,
+        "data.keep_leaks": "true" if keep_leaks else None,
     }
     overlay = [f"{key}={value}" for key, value in given.items() if value is not None]
     return apply_settings(load_recipe(recipe), [*texts(settings), *overlay])
@@ -453,12 +509,89 @@ def _run_info(source: Source, prepared: _Prepared, parent: Run | None) -> RunInf
             left_out=tuple(LeftOut(p.path, p.reason, p.kind) for p in table.problems[:1000]),
             num_left_out=len(table.problems),
             audit=tuple(prepared.audit.sentences),
+            leaks=_leaks(prepared),
+            groups=_num_groups(prepared),
         ),
         seed=prepared.recipe.seed,
         device=prepared.device,
         machine=describe_machine(prepared.device),
         parent=str(parent.path.absolute()) if parent is not None else None,
     )
+
+
+#: Borderline pairs that ``run.json`` names.
+_MOST_BORDERLINE = 20
+
+
+def _leaks(prepared: _Prepared) -> dict[str, Leaks]:
+    """What earlier parts have of validation and of test."""
+    table, leaked = prepared.splits.table, prepared.leaked
+    pairs = prepared.copies.borderline_across(table.parts)
+    found = {}
+    for part in PARTS[1:]:
+        of_part = table.parts == part
+        if not of_part.any():
+            continue
+        later = [
+            BorderlinePair(table.paths[i], table.paths[j], round(float(score), 4))
+            for i, j, score in zip(
+                pairs.first.tolist(), pairs.second.tolist(), pairs.scores, strict=True
+            )
+            if part in (table.parts[i], table.parts[j])
+        ]
+        found[part] = Leaks(
+            images=int(of_part.sum()),
+            copies=int((leaked[of_part] == COPY).sum()),
+            near=int((leaked[of_part] == NEAR).sum()),
+            borderline=tuple(later[:_MOST_BORDERLINE]),
+            num_borderline=len(later),
+        )
+    return found
+
+
+def _groups(prepared: _Prepared) -> NDArray[np.int64]:
+    """Numbers of the images that belong together, as copies or as the table says: (N,)."""
+    groups = with_groups(prepared.splits.table, prepared.copies.groups).groups
+    return np.zeros(0, np.int64) if groups is None else groups
+
+
+def _num_groups(prepared: _Prepared) -> int:
+    return int((np.bincount(_groups(prepared), minlength=1) > 1).sum())
+
+
+def _stored_images(prepared: _Prepared) -> list[StoredImage]:
+    """What ``images.csv`` says: by part, and in it by path."""
+    table, groups = prepared.splits.table, _groups(prepared)
+    sizes = np.bincount(groups, minlength=1)
+    return [
+        StoredImage(
+            part,
+            prepared.images.digests[row],
+            table.paths[row],
+            int(groups[row]) if sizes[groups[row]] > 1 else None,
+            prepared.leaked[row],
+        )
+        for part in PARTS
+        for row in np.flatnonzero(table.parts == part).tolist()
+    ]
+
+
+def _choosing(prepared: _Prepared) -> NDArray[np.int64] | None:
+    """Rows of the validation images that choose; None: all of them.
+
+    Leaked ones do not choose, unless they are kept on purpose, or hardly any others are there:
+    a choice by a handful of images is a worse one.
+    """
+    table = prepared.splits.table
+    rows = np.flatnonzero(table.parts == "validation")
+    clean = rows[prepared.leaked[rows] == CLEAN]
+    if prepared.recipe.data.keep_leaks or len(clean) == len(rows):
+        return None
+    return clean if len(clean) >= min(_FEWEST_TO_CHOOSE, len(rows) / 2) else None
+
+
+#: Clean validation images from which on they alone choose.
+_FEWEST_TO_CHOOSE = 20
 
 
 def _class_counts(table: ImageTable, part: str) -> dict[str, int]:
@@ -491,6 +624,7 @@ def _task(
         tensorboard_folder=run.path / "tensorboard" if tensorboard else None,
         start_state=start_state,
         extend=extend,
+        choosing=_choosing(prepared),
     )
 
 
@@ -504,11 +638,15 @@ def _train_and_publish(
     with watch.stage("Predict"):
         scored = score_validation(task.without_test(), trained)
     # Until here a finished run that is extended stays as it was; from here its files change.
-    data = replace(run.info.data, fingerprint=prepared.images.key)
+    data = replace(
+        run.info.data, fingerprint=prepared.images.key, leaks=_leaks(prepared),
+        groups=_num_groups(prepared),
+    )  # fmt: skip
     run = run.update(
         status=RUNNING, stopped="", data=data, files={}, from_cache=from_cache
     )
-    run = publish(run, task, prepared.splits, prepared.audit, trained, scored, watch)
+    write_images(run.images_file, _stored_images(prepared))
+    run = publish(run, task, prepared.splits, trained, scored, watch)
     if trained.stopped is None:  # else the other processes are not where this one is
         said_by_main(task.device, "")
     return run

@@ -1,0 +1,245 @@
+"""Copies: which images of a table show the same picture, and which of them an earlier part has.
+
+Looked for before every training, by the contents of the files and by small grey pictures; what
+counts as a copy is decided here for training, evaluation and the audit alike.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart import cache
+from tellapart.data.groups import with_groups
+from tellapart.data.pixels import PixelCache
+from tellapart.data.split import Splits, split
+from tellapart.data.table import PARTS, ImageTable
+from tellapart.errors import DataError
+from tellapart.pixels.measures import grey_thumbnails
+from tellapart.pixels.similarity import (
+    SAME_PICTURE,
+    SimilarPairs,
+    find_nearest,
+    group_pairs,
+)
+from tellapart.progress import SILENT, Progress
+
+#: More different files than this in one group are not copies of one picture but pictures of
+#: things that look alike: of 2,624 solar cells, one group had 447.
+MOST_COPIES = 20
+#: Nor are so many and more, where they are over half of the images of a class.
+_FEWEST_LOOK_ALIKES = 4
+#: So many pairs of pictures are compared at most, which takes two minutes; of more images only
+#: equal files are found.
+_MOST_COMPARED = 20_000_000_000
+#: Raised when other pairs are found in the same pixels.
+_VERSION = 1
+
+#: How an image is known from an earlier part: not at all, byte for byte, or slightly changed.
+CLEAN, COPY, NEAR = "", "copy", "near"
+
+NO_PAIRS = SimilarPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which rows of a table show the same picture.
+
+    Attributes:
+        groups: int64 (N,), equal numbers for copies of one picture, byte for byte or changed.
+        contents: int64 (N,), equal numbers for equal files.
+        borderline: pairs that may be copies and are not counted as such: not quite alike
+            enough, or in a large group of look-alikes.
+        complete: changed copies were looked for, not only equal files.
+    """
+
+    groups: NDArray[np.int64]
+    contents: NDArray[np.int64]
+    borderline: SimilarPairs
+    complete: bool = True
+
+    def leaked(self, parts: NDArray[np.str_]) -> NDArray[np.str_]:
+        """For each row CLEAN, or how an earlier part has its picture: COPY or NEAR, str (N,).
+
+        Train is before validation, and validation before test.
+        """
+        ranks = _ranks(parts)
+        how = np.full(len(parts), CLEAN, "<U4")
+        how[_has_earlier(self.groups, ranks)] = NEAR
+        how[_has_earlier(self.contents, ranks)] = COPY
+        return how
+
+    def borderline_across(self, parts: NDArray[np.str_]) -> SimilarPairs:
+        """Those borderline pairs whose images are in two parts, the most alike first."""
+        pairs = self.borderline
+        across = np.flatnonzero(parts[pairs.first] != parts[pairs.second])
+        order = across[np.argsort(-pairs.scores[across], kind="stable")]
+        return SimilarPairs(pairs.first[order], pairs.second[order], pairs.scores[order])
+
+
+def find_copies(images: PixelCache, *, progress: Progress = SILENT) -> Copies:
+    """Look for the same picture among images of one table.
+
+    Where all parts are given, images of the train part are not compared with each other. What
+    was found is kept in the cache, so that every process and every later run has the same.
+    """
+    table = images.table
+    parts = table.parts
+    sought = np.ones(len(table), np.bool_)
+    if np.isin(PARTS, parts).all() and not (parts == "").any():
+        sought = parts != "train"
+    complete = int(sought.sum()) * len(table) <= _MOST_COMPARED
+    near = NO_PAIRS
+    if complete and len(table):
+        key = cache.text_digest(images.key, str(_VERSION), *parts.tolist())
+        stored = cache.read_note("copies", key)
+        if stored is not None:
+            near = _from_bytes(stored)
+        else:
+            thumbnails = grey_thumbnails(images.pixels, progress=progress)
+            near = find_nearest(thumbnails, _ranks(parts), sought, progress=progress)
+            cache.write_note("copies", key, _to_bytes(near))
+    return copies_of(images.digests, table.labels, near, complete=complete)
+
+
+def copies_of(
+    digests: Sequence[str],
+    labels: NDArray[np.int64],
+    near: SimilarPairs,
+    *,
+    complete: bool = True,
+) -> Copies:
+    """What pairs of similar pictures say of an entire table.
+
+    Images that equal files or similar pictures connect are one group. A group of many
+    different files (see :data:`MOST_COPIES`), or of over half of the images of a class, holds
+    pictures of things that look alike: in it only equal files are copies, and its pairs are
+    borderline.
+
+    Args:
+        digests: content digest of each image.
+        labels: int64 (N,), class numbers, -1 where not known.
+        near: pairs of rows from ``BORDERLINE`` on.
+    """
+    contents = content_numbers(digests)
+    same = near.scores >= SAME_PICTURE
+    groups = joined_by(contents, near.first[same], near.second[same])
+    alike = _look_alikes(groups, contents, labels)
+    kept = same & ~alike[near.first]
+    groups = joined_by(contents, near.first[kept], near.second[kept])
+    open_pairs = ~kept & (groups[near.first] != groups[near.second])
+    borderline = SimilarPairs(
+        near.first[open_pairs], near.second[open_pairs], near.scores[open_pairs]
+    )
+    return Copies(groups, contents, borderline, complete)
+
+
+def split_apart(
+    table: ImageTable, copies: Copies, *, validation: float, test: float, seed: int
+) -> Splits:
+    """Split as :func:`tellapart.data.split.split` does, and never a picture from its copies.
+
+    Where that is impossible because a class holds too few different pictures, equal files are
+    kept together, and where that is impossible too, only the groups of the table itself: what
+    is torn then counts as leaked. The table comes back with the groups that it had.
+
+    Raises:
+        DataError: as ``split``.
+    """
+    for numbers in (copies.groups, copies.contents):
+        joined = _of_pool(table, numbers)
+        if joined is None:
+            continue
+        try:
+            done = split(with_groups(table, joined), validation=validation, test=test, seed=seed)
+        except DataError:
+            continue
+        notes = [note for note in done.table.notes if note not in table.notes]
+        if table.groups is None:
+            notes = [note.replace(", whole groups,", ", copies kept together,") for note in notes]
+        done_table = replace(done.table, groups=table.groups, notes=(*table.notes, *notes))
+        return Splits(done_table)
+    return split(table, validation=validation, test=test, seed=seed)
+
+
+def _of_pool(table: ImageTable, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Group numbers in which only images that are to be split are together; None: none are."""
+    pool = (table.parts == "") | (table.parts == "train")
+    if set(PARTS) <= {*table.parts.tolist(), "train"} or not len(numbers):
+        return None  # nothing is left to split
+    alone = int(numbers.max()) + 1 + np.arange(len(numbers))
+    joined = np.where(pool, numbers, alone)
+    return joined if len(np.unique(joined)) < len(joined) else None
+
+
+def content_numbers(digests: Sequence[str]) -> NDArray[np.int64]:
+    """Equal numbers for equal digests, in order of first appearance: int64 (N,)."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(d, len(numbers)) for d in digests], np.int64)
+
+
+def joined_by(
+    contents: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Groups of rows that equal contents or pairs connect: int64 (N,)."""
+    count = int(contents.max()) + 1 if len(contents) else 0
+    return group_pairs(count, contents[first], contents[second])[contents]
+
+
+def different_files(
+    groups: NDArray[np.int64], contents: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """For each row how many different files its group holds: int64 (N,)."""
+    _, rows = np.unique(contents, return_index=True)
+    return np.bincount(groups[rows], minlength=int(groups.max(initial=-1)) + 1)[groups]
+
+
+def _look_alikes(
+    groups: NDArray[np.int64], contents: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """bool (N,): the row's group is one of look-alikes, not of copies."""
+    if not len(groups):
+        return np.zeros(0, np.bool_)
+    files = different_files(groups, contents)
+    known = labels >= 0
+    of_class = np.bincount(labels[known], minlength=1)
+    pairs, members = np.unique(
+        np.stack([groups[known], labels[known]]), axis=1, return_counts=True
+    )
+    swallowed = 2 * members > of_class[pairs[1]] if len(members) else np.zeros(0, np.bool_)
+    swallowing = np.isin(groups, pairs[0][swallowed])
+    result: NDArray[np.bool_] = (files > MOST_COPIES) | (
+        swallowing & (files >= _FEWEST_LOOK_ALIKES)
+    )
+    return result
+
+
+def _ranks(parts: NDArray[np.str_]) -> NDArray[np.int64]:
+    """0 for train, 1 for validation, 2 for test, 3 for what has no part yet."""
+    ranks = np.full(len(parts), len(PARTS), np.int64)
+    for rank, part in enumerate(PARTS):
+        ranks[parts == part] = rank
+    return ranks
+
+
+def _has_earlier(numbers: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool (N,): another row of the same number has a lower rank; without a part: never."""
+    first = np.full(int(numbers.max(initial=-1)) + 1, len(PARTS), np.int64)
+    np.minimum.at(first, numbers, ranks)
+    result: NDArray[np.bool_] = (first[numbers] < ranks) & (ranks < len(PARTS))
+    return result
+
+
+def _to_bytes(pairs: SimilarPairs) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, first=pairs.first, second=pairs.second, scores=pairs.scores)
+    return stream.getvalue()
+
+
+def _from_bytes(content: bytes) -> SimilarPairs:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return SimilarPairs(stored["first"], stored["second"], stored["scores"])
