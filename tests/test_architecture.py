@@ -27,7 +27,7 @@ LAYERS = (
     ("engines",),
     ("evaluation",),
     ("prediction",),
-    ("run",),
+    ("run", "run_images"),
     ("training",),
     ("comparison", "explanation", "verdict"),
     ("report",),

@@ -314,8 +314,8 @@ def test_leaked_test_images_are_said_and_scored_without(
     shutil.copy(source, folder / "test" / "red" / "again.jpg")
     run = train(folder, runs=tmp_path, **PROBE)
     assert any("also in train" in sentence for sentence in run.info.data.audit)
-    assert run.metrics["test"]["images"] == 17
-    assert run.metrics["test_without_leaked"]["images"] == 16
+    assert run.metrics["test"]["images"] <= 16
+    assert run.metrics["test_with_leaked"]["images"] == 17
 
 
 def test_pictures_of_the_same_are_kept_in_one_part(

@@ -345,9 +345,7 @@ def _refuse_other_images(run: Run, prepared: _Prepared, progress: Progress) -> N
         raise RunError(
             f"The images of {run.path} have changed since it began; train anew on them."
         )
-    if {(image.part, image.path) for image in stored} != set(
-        zip(table.parts.tolist(), table.paths, strict=True)
-    ):
+    if {(image.part, image.path) for image in stored} != _parts_of(table):
         raise RunError(
             f"The images of {run.path} would be divided into other parts now than when it began; "
             "train anew on them."
@@ -396,7 +394,7 @@ def _prepare(
 ) -> _Prepared:
     """Read the folder, decode its images, look for copies among them and split them.
 
-    ``stored`` are the images of a run that is gone on with, whose parts stay as they were.
+    ``stored`` are the images of a run that is gone on with.
     """
     keep_memory()
     with watch.stage("Find images"):
@@ -410,10 +408,7 @@ def _prepare(
         images = source.pixels(table, preprocessing, progress=progress)
     with watch.stage("Look for copies"):
         copies = find_copies(images, progress=progress)
-        splits = split_apart(
-            _with_stored_parts(images.table, stored), copies,
-            validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed,
-        )  # fmt: skip
+        splits = _split_apart(images.table, copies, recipe, stored)
         leaked = copies.leaked(splits.table.parts)
     _require_decidable(splits.table, recipe)
     audit = brief_audit(
@@ -425,21 +420,27 @@ def _prepare(
     return _Prepared(recipe, splits, images, preprocessing, device, audit, copies, leaked)
 
 
-def _with_stored_parts(table: ImageTable, stored: Sequence[StoredImage]) -> ImageTable:
-    """The table with the parts that were split off when its run began.
+def _split_apart(
+    table: ImageTable, copies: Copies, recipe: Recipe, stored: Sequence[StoredImage]
+) -> Splits:
+    """Split a table, copies kept together; the parts of an older run as it made them.
 
-    So that a run that is gone on with keeps its parts, even where this version knows copies
-    that the one that began it did not know. Parts that the folder itself gives stay.
+    Older versions did not look for copies. Their runs are gone on with in the parts that they
+    began with, if these are what such a version would make of the table.
     """
-    given = set(table.parts.tolist())
-    split_off = {image.path: image.part for image in stored if image.part not in given}
-    if not split_off or {image.path for image in stored} != set(table.paths):
-        return table
-    parts = table.parts.astype("<U10")
-    for row, path in enumerate(table.paths):
-        if parts[row] in ("", "train"):
-            parts[row] = split_off.get(path, "train")
-    return replace(table, parts=parts)
+    splits = split_apart(
+        table, copies, validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed
+    )
+    before = {(image.part, image.path) for image in stored}
+    if before and before != _parts_of(splits.table):
+        as_older = _split(table, recipe)
+        if before == _parts_of(as_older.table):
+            return as_older
+    return splits
+
+
+def _parts_of(table: ImageTable) -> set[tuple[str, str]]:
+    return set(zip(table.parts.tolist(), table.paths, strict=True))
 
 
 def _resolve_recipe(
