@@ -35,11 +35,11 @@ class Matrix:
 
     @property
     def support(self) -> NDArray[np.int64]:
-        return self.counts.sum(axis=1)
+        return np.asarray(self.counts.sum(axis=1), dtype=np.int64)
 
     @property
     def called(self) -> NDArray[np.int64]:
-        return self.counts.sum(axis=0)
+        return np.asarray(self.counts.sum(axis=0), dtype=np.int64)
 
     @property
     def right(self) -> NDArray[np.int64]:
@@ -113,10 +113,11 @@ def _class_effects(matrix: Matrix) -> list[tuple[float, float, float]]:
     for index in range(classes):
         called, labelled = of_call[index], of_label[index]
         either = np.union1d(called, labelled)
-        effects.append(tuple(
+        precision, recall, f1 = (
             groups.design_effect(right[rows].astype(np.float64), rows) if len(rows) else 1.0
             for rows in (called, labelled, either)
-        ))
+        )
+        effects.append((precision, recall, f1))
     return effects
 
 
@@ -159,14 +160,16 @@ def _average(matrix: Matrix, mix: tuple[float, float], weighted: bool) -> Number
     share = base / base.sum()
     value = float(share @ ratios)
     note = _left_out(counted, support, matrix.classes)
-    effect = matrix.effect(_influence(matrix, mix, share, ratios, base.sum() if weighted else None))
+    if (~counted & (support > 0)).any():
+        return Number(value, note=f"{note}; no interval, for more images could add them")
+    influence = _influence(matrix, mix, share, ratios, base.sum() if weighted else None)
+    effect = matrix.effect(influence)
     if weighted and mix[0] > 0:
-        influence = _influence(matrix, mix, share, ratios, base.sum())
         variance = float((matrix.counts * influence**2).sum()) * effect
         limits = wilson_from_variance(value, variance, float(support.sum()) / effect)
         return Number(value, *limits, named("jackknife", effect), note=note)
     limits = _macro_limits(matrix, mix, counted, ratios, share, effect)
-    return Number(value, *limits, named("mover", effect), note=note)
+    return Number(value, *limits, named("combined", effect), note=note)
 
 
 def _macro_limits(
@@ -205,7 +208,12 @@ def _macro_limits(
     other = wilson_from_variance(
         value, variance * effect, centre * (1.0 - centre) / (variance * effect)
     )
-    return min(low, other[0], value), max(high, other[1], value)
+    low, high = min(low, other[0]), max(high, other[1])
+    if is_f1:  # of few images F1 comes out too low: the second order of its Taylor series
+        wrong, all_counts = trials - matrix.right, trials + matrix.right
+        too_low = 2.0 * matrix.right * wrong / np.maximum(all_counts, 1).astype(np.float64) ** 3
+        low, high = low + float(share @ too_low), high + float(share @ too_low)
+    return min(low, value), max(min(high, 1.0), value)
 
 
 def _influence(
@@ -222,7 +230,7 @@ def _influence(
     """
     denominators = mix[0] * matrix.support + mix[1] * matrix.called
     per_image = share / np.where(denominators > 0, denominators, 1.0)
-    influence = (
+    influence: NDArray[np.float64] = (
         np.diag(per_image)
         - mix[0] * (per_image * ratios)[:, None]
         - mix[1] * (per_image * ratios)[None, :]
@@ -247,7 +255,7 @@ def _f1_correlation(matrix: Matrix) -> NDArray[np.float64]:
     f1 = 2 * right / (2 * right + mistakes)
     spread = np.sqrt(right * (1 - f1) ** 2 + mistakes * (f1 / 2) ** 2)
     scaled = f1 / 2 / np.where(spread > 0, spread, 1.0)
-    correlation = (wrong + wrong.T) * scaled[:, None] * scaled[None, :]
+    correlation: NDArray[np.float64] = (wrong + wrong.T) * scaled[:, None] * scaled[None, :]
     np.fill_diagonal(correlation, 1.0)
     return correlation
 

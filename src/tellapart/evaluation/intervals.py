@@ -1,23 +1,24 @@
 """95 % intervals: how far chance could move a number measured on so many images.
 
-Three kinds, each named in the metric's ``method``:
+The method of each stands in its ``Number.method``; docs/how-numbers-are-computed.md has the
+formulas, their sources and how often each covers the truth in simulations:
 
-* ``wilson``: a proportion of independent images (accuracy, precision, recall), or the mean
-  of such proportions.
-* ``jackknife``: a smooth function of the images (F1, AUC, average precision). Its variance
-  is the sum of squares of each image's influence (the infinitesimal jackknife; for the AUC
-  this is DeLong's variance, DeLong et al. 1988, see :func:`ranking.auc_variance`). Limits
-  are Wilson's at the number of images for which a proportion would have that variance, so
-  they stay within 0..1.
-* ``bootstrap``: over seeded resamples of the images, or, for the calibration error, over
-  seeded draws of how many images of each bin are right.
+* ``wilson``: a proportion (accuracy, precision, recall), or F1 of a class, which grows with one.
+* ``combined``: an average of classes, from the classes' own limits.
+* ``jackknife``: a smooth function of the images (AUC, average precision, weighted recall and
+  F1). Its variance is the sum of squares of each image's influence (the infinitesimal jackknife;
+  for the AUC this is DeLong's variance, DeLong et al. 1988, see :func:`ranking.auc_variance`).
+  Limits are Wilson's at the number of images for which a proportion would have that variance,
+  so they stay within 0..1.
+* ``gamma``: the mean of a skewed loss (log loss, Brier score).
+* ``simulation``: the calibration error, over seeded draws of how many images of each bin are
+  right.
 
-How often the intervals cover the truth is tested by simulation.
+Each with ", grouped images" where images belong together: then it is the interval of fewer
+images, by the design effect (:mod:`tellapart.evaluation.image_groups`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,6 @@ from tellapart.number import Number, undefined
 Z = 1.959963984540054
 
 RESAMPLES = 2000
-#: Image weights held in memory at a time: 4 million float32 are 16 MB.
-_BLOCK_ELEMENTS = 4_000_000
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
@@ -99,8 +98,8 @@ def combined(
     value = float(weights @ values)
     spreads = []
     for distance in (weights * (values - lows), weights * (highs - values)):
-        own = distance @ distance if correlation is None else distance @ correlation @ distance
-        spreads.append(float(np.sqrt(max(own, 0.0))))
+        others = distance if correlation is None else correlation @ distance
+        spreads.append(float(np.sqrt(max(float(distance @ others), 0.0))))
     return max(0.0, value - spreads[0]), min(1.0, value + spreads[1])
 
 
@@ -170,7 +169,8 @@ def calibration_limits(
     the more the better calibrated the classifier is. The lower limit is therefore found by
     drawing the number of right images of each bin anew as if the gaps were a part t of those
     that were measured: it is the smallest such error of which at least 2.5 % of the draws come
-    to the error that was measured, and 0 where t = 0 does. The upper limit adds the distances
+    to the error that was measured. It is 0 where 5 % of those at t = 0 do, for there the upper
+    limit cannot fail. The upper limit adds the distances
     of the bins from the far end of Wilson's interval of their accuracy (:func:`combined`): a
     bin of few images, all right, may hide wrong ones.
 
@@ -189,14 +189,14 @@ def calibration_limits(
     known = np.maximum(np.rint(images / effect), 1.0).astype(np.int64)
     random = np.random.default_rng(seed)
 
-    def reaches(part: float) -> bool:
+    def reaches(part: float, share: float = 0.025) -> bool:
         """Gaps of this part of the measured ones come to the measured error often enough."""
         drawn = random.binomial(known, expected + part * (accuracy - expected),
                                 (resamples, len(images))) / known
-        return bool((np.abs(drawn - expected) @ weights >= error).mean() >= 0.025)
+        return bool((np.abs(drawn - expected) @ weights >= error).mean() >= share)
 
     low, beyond = 0.0, 1.0
-    if not reaches(0.0):
+    if not reaches(0.0, 0.05):
         for _ in range(7):
             middle = (low + beyond) / 2.0
             low, beyond = (low, middle) if reaches(middle) else (middle, beyond)
