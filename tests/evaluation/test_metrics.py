@@ -150,8 +150,8 @@ def test_perfect_predictions_are_not_certain(made) -> None:
 
 def test_the_same_seed_gives_the_same_numbers(made) -> None:
     assert evaluate_predictions(made(300), seed=1) == evaluate_predictions(made(300), seed=1)
-    other = evaluate_predictions(made(300), seed=2).log_loss
-    assert other.low != evaluate_predictions(made(300), seed=1).log_loss.low
+    other = evaluate_predictions(made(300), seed=2).calibration_error
+    assert other.low != evaluate_predictions(made(300), seed=1).calibration_error.low
 
 
 def test_measuring_imports_nothing_heavy() -> None:
