@@ -34,7 +34,7 @@ def some(random: Generator, part: str, classes: tuple[str, ...], least: int = 0)
     return metrics(
         matrix, part, classes=classes, sure=float(random.uniform(0.3, 1.0)),
         calibration=(error, error / 2, 2 * error), reliability=bins,
-        log_loss=float(random.uniform(0.0, 2.0)),
+        log_loss=float(random.uniform(0.3, 2.0)),
     )
 
 

@@ -174,7 +174,9 @@ def few_images(evidence: Evidence) -> Found | None:
     right = round(value * shown.images)
     sentence = (
         f"{right:,} of {images_of(shown.part, shown.images)} {are(right)} right, {share_of(value)}"
-    )
+        if shown.images > 1 else
+        f"The only {one_of(shown.part)} is {'right' if right else 'wrong'}"
+    )  # fmt: skip
     if high - low <= WIDE:
         within = points(max(high - value, value - low))
         return Found("good", 26, f"{sentence}: so many images tell it to within {within}.")

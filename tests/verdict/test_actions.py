@@ -1,0 +1,145 @@
+"""What next: the actions that promise most, with commands that can be run as they stand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from made import ORIGIN, history, metrics, trained, two, verdict
+
+from tellapart.verdict.evidence import Frames, Leak, Origin
+from tellapart.verdict.verdict import Action
+
+OVERFIT = {"shown": two(800, 200), "train": two(1000, 0, "train"),
+           "validation": two(800, 200, "validation")}  # fmt: skip
+LOW = {"shown": two(850, 150), "validation": two(850, 150, "validation")}
+FALLING = history([1 / (i + 1) for i in range(10)])
+
+
+def actions(**case: object) -> dict[str, Action]:
+    return {action.kind: action for action in verdict(**case).actions}  # type: ignore[arg-type]
+
+
+def test_a_healthy_run_is_left_alone() -> None:
+    assert actions() == {}
+
+
+def test_fine_tune_where_a_frozen_network_leaves_room() -> None:
+    found = actions(**LOW)
+    assert found["fine_tune"].command == "tellapart train /data/pets --recipe finetune"
+    assert "85.0 % leaves room for it" in found["fine_tune"].sentence
+    assert "fine_tune" not in actions(**LOW, training=trained(frozen=False))
+    assert "fine_tune" not in actions(shown=two(980, 20))  # hard to better
+    assert "fine_tune" not in actions(**LOW, counts={"train": {"cat": 50, "dog": 50}})
+
+
+def test_a_network_from_random_weights_should_start_from_a_pretrained_one() -> None:
+    scratch = trained(pretrained=False, frozen=False, in_epochs=True)
+    found = actions(**LOW, training=scratch)
+    assert found["pretrained"].command == "tellapart train /data/pets"
+    many = {"train": {"cat": 30_000, "dog": 30_000}}
+    assert "pretrained" not in actions(**LOW, training=scratch, counts=many)
+
+
+@pytest.mark.parametrize(("frozen", "augmented", "kind", "recipe"), [
+    (True, False, "augment", "frozen-augmented"),
+    (False, False, "augment", "finetune"),
+    (False, True, "freeze", "frozen-augmented"),
+    (True, True, None, ""),
+])
+def test_against_overfitting_no_advice_that_is_followed_already(
+    frozen: bool, augmented: bool, kind: str | None, recipe: str
+) -> None:
+    run = trained(frozen=frozen, augmented=augmented, in_epochs=True)
+    found = actions(**OVERFIT, training=run)
+    assert {"augment", "freeze"} & found.keys() == ({kind} if kind else set())
+    if kind:
+        assert found[kind].command == f"tellapart train /data/pets --recipe {recipe}"
+
+
+def test_more_epochs_with_the_time_that_an_epoch_took() -> None:
+    run = trained(in_epochs=True, history=FALLING, seconds_an_epoch=12.0)
+    found = actions(training=run)["more_epochs"]
+    assert found.sentence == "Train 5 epochs more, about 1 min 0 s on the same machine."
+    assert found.command == "tellapart train --resume runs/pets --extend 5"
+    unknown = trained(in_epochs=True, history=FALLING)
+    assert actions(training=unknown)["more_epochs"].sentence == "Train 5 epochs more."
+    stopped = trained(in_epochs=True, history=FALLING, ended_by="time limit")
+    assert "more_epochs" not in actions(training=stopped)
+
+
+def test_an_interrupted_run_goes_on() -> None:
+    run = trained(in_epochs=True, interruption="stopped at epoch 2 of 30", ended_by="interrupted")
+    first = verdict(training=run).actions[0]
+    assert (first.kind, first.command) == ("finish", "tellapart train --resume runs/pets")
+
+
+def test_leaked_images_are_looked_at_or_no_longer_counted() -> None:
+    leak = Leak(images=300, of=2000, with_them=two(990, 10), without_them=two(970, 30))
+    assert actions(leak=leak)["see_leaks"].command == "tellapart inspect /data/pets --audit"
+    counted = Leak(images=300, of=2000, with_them=two(990, 10), without_them=two(970, 30),
+                   counted=True)  # fmt: skip
+    assert actions(leak=counted)["no_leaks"].command.endswith("--set data.keep_leaks=false")
+
+
+def test_rare_classes_that_are_missed_count_more() -> None:
+    shown = metrics([[985, 15], [70, 30]])
+    counts = {"train": {"cat": 1000, "dog": 100}}
+    found = actions(shown=shown, counts=counts)["balance"]
+    assert found.command == "tellapart train /data/pets --set probe.class_weight=balanced"
+    assert "dog has only 100 of 1,100 training images" in found.sentence
+    assert "balance" not in actions(shown=shown, counts=counts, training=trained(balanced=True))
+    even = {"train": {"cat": 1000, "dog": 1000}}
+    assert "balance" not in actions(shown=shown, counts=even)
+
+
+def test_series_are_kept_together_only_where_tellapart_divides() -> None:
+    frames = Frames(images=1200, of=1500, group_by=r"^(.*?)\d+\.\w+$")
+    found = actions(frames=frames)["group"]
+    assert found.command == r"tellapart train /data/pets --group-by '^(.*?)\d+\.\w+$'"
+    given = Origin(run="r", folder="/d", given_parts=frozenset({"train", "test"}))
+    assert "group" not in actions(frames=frames, origin=given)
+
+
+def test_more_test_images() -> None:
+    few = {"shown": metrics([[18, 2], [3, 17]])}
+    assert actions(**few)["larger_test"].command == "tellapart train /data/pets --test 0.3"
+    given = Origin(run="r", folder="/d", given_parts=frozenset({"test"}))
+    assert actions(**few, origin=given)["larger_test"].command == ""
+    absent = actions(shown=metrics([[990, 9, 0], [20, 979, 0], [0, 0, 0]]))
+    assert absent["larger_test"] == Action("larger_test", "Collect test images of fox.")
+    own = actions(shown=two(970, 30, "validation"), test=None)
+    assert own["make_test"].command == "tellapart train /data/pets --test 0.15"
+
+
+def test_a_command_repeats_how_the_images_were_read_and_divided() -> None:
+    origin = Origin(
+        run="-my run", folder="/data/my pets", reading=("--exclude", "/tmp/out list.csv"),
+        dividing=("--set", "seed=3"),
+    )
+    assert actions(**LOW, origin=origin)["fine_tune"].command == (
+        "tellapart train '/data/my pets' --recipe finetune --exclude '/tmp/out list.csv' --set "
+        "seed=3"
+    )
+    run = trained(in_epochs=True, interruption="stopped at epoch 2 of 30", ended_by="interrupted")
+    assert actions(origin=origin, training=run)["finish"].command == (
+        "tellapart train --resume './-my run'"
+    )
+
+
+def test_the_worst_class_wants_images() -> None:
+    found = actions(shown=metrics([[95, 5, 0], [3, 97, 0], [35, 0, 15]]))
+    assert found["more_images"].sentence == (
+        "Collect more images of fox, which has 2,000 to train on, such as those that it gets wrong."
+    )
+    assert "more_images" not in actions(shown=two(950, 50))
+
+
+def test_new_images_get_no_command_that_trains_on_them() -> None:
+    found = actions(shown=two(800, 200, "phone"), own=False)
+    assert set(found) == {"like_these"} and not found["like_these"].command
+    assert ORIGIN.run == "runs/pets"
