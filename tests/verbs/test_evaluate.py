@@ -196,3 +196,17 @@ def test_a_run_that_cannot_be_written_is_a_sentence(
     (copy.path / "evaluations").write_text("in the way")
     with pytest.raises(RunError, match="evaluations cannot be written"):
         evaluate(copy, images / "test")
+
+
+@pytest.mark.parametrize("name", ["unknown", "Run", "warnings", "decision"])
+def test_a_folder_whose_name_stands_in_the_result_is_told_apart(
+    run: Run, images: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(images / "test", tmp_path / name)
+    result = evaluate(run.path, tmp_path / name)
+    part = f"({name})"
+    content = result.to_json()
+    assert content[part]["images"] == 24 and content["run"] == str(run.path)
+    stored = json.loads((result.report.parent / "metrics.json").read_text())
+    assert stored[part]["accuracy"] == content[part]["accuracy"]
+    assert set(stored["unknown"]) == {part}

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from trained import quick_run
 import tellapart as ta
 from tellapart.data.given import files_of
 from tellapart.errors import DataError
+from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.unknown import load_unknown
 from tellapart.prediction.answers import Answer, Answers
 from tellapart.progress import SILENT
 from tellapart.run import Run
@@ -103,6 +106,42 @@ def test_the_columns_of_a_csv_are_the_same_when_all_images_fail(run: Run, phone:
     good, bad = run.predict(phone / "good.jpg"), run.predict(phone / "empty.png")
     head = next(good.in_format("csv"))
     assert head == next(bad.in_format("csv")) == "path,prediction,blue,red,error"
+
+
+@pytest.mark.parametrize("name", ["path", "Prediction", "error", "decision"])
+def test_a_class_with_the_name_of_a_column_has_another_column(name: str) -> None:
+    answer = Answer("a.jpg", "cat", {name: 0.25, "cat": 0.75})
+    answers = Answers((answer,), (name, "cat"), Decision("cat", 0.5))
+    (row,) = csv.DictReader(io.StringIO("\n".join(answers.in_format("csv"))))
+    assert list(row) == [
+        "path", "prediction", f"probability of {name}", "probability of cat", "error", "decision",
+    ]  # fmt: skip
+    assert (row["path"], row["prediction"], row["error"]) == ("a.jpg", "cat", "")
+    assert row[f"probability of {name}"] == "0.250000"
+
+
+def test_a_column_of_no_decision_is_no_clash() -> None:
+    answer = Answer("a.jpg", "cat", {"decision": 0.25, "cat": 0.75})
+    answers = Answers((answer,), ("decision", "cat"))
+    assert next(answers.in_format("csv")) == "path,prediction,decision,cat,error"
+
+
+def test_the_answer_unknown_is_never_a_class(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    photos, word = image_folder(classes=("unknown", "other"), per_class=30), "(unknown)"
+    made = quick_run(photos, tmp_path / "run", epochs=1, validation=0.5)
+    Image.effect_noise((40, 32), 100).convert("RGB").save(tmp_path / "noise.png")
+    detector = load_unknown(made.unknown_file)
+    replace(detector, threshold=-1.0).save(made.unknown_file)  # so that everything is far
+    changed = made.update(files={})
+    (answer,) = changed.predict(tmp_path / "noise.png", unknown=True)
+    assert answer.unknown and answer.prediction == word
+    assert word not in made.classes
+    answers = changed.predict(tmp_path / "noise.png", unknown=True)
+    (row,) = csv.DictReader(io.StringIO("\n".join(answers.in_format("csv"))))
+    assert row["prediction"] == word
+    assert f"{word} (nearest: " in next(iter(answers.lines()))
 
 
 NAMES = ["=cmd|' /C calc'!A0.jpg", "a,b\n\"c\".jpg", "a\rb.jpg", "\x1b[31mred.jpg"]

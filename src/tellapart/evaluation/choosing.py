@@ -5,9 +5,9 @@ is called positive from 1 / (1 + c) on. The validation images are there to say w
 the log odds of all images are moved by one number, that under which the class comes up as often
 as it does there, held back towards 0 because few images say little.
 
-Measured (``benchmarks/decision_costs.py``, real and simulated, 30 to 1,000 validation images): the
-threshold with the least cost on validation itself, the other obvious choice, loses two to four
-times as much, for it follows the few images nearest the line.
+Measured (``benchmarks/decision_costs.py``, real and simulated, 30 to 300 validation images): the
+threshold with the least cost on validation itself, the other obvious choice, costs nearly three
+times as much above the best possible one, for it follows the few images nearest the line.
 """
 
 from __future__ import annotations

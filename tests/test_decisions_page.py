@@ -1,0 +1,46 @@
+"""docs/decisions.md: its commands run and do what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tellapart.cli import app
+from tellapart.evaluation.choosing import HELD_BACK
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "decisions.md").read_text("utf-8")
+
+
+def test_the_commands_of_the_page_run(
+    image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = image_folder(classes=("defective", "functional"), per_class=20)
+    shutil.copytree(photos, tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 5
+    for line in lines:
+        command, *words = shlex.split(line)
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert command == "tellapart" and done.exit_code == 0, (line, done.output)
+        assert "'defective' from" in done.output or "explain" in words, line
+    stored = json.loads((tmp_path / "runs" / "cells" / "run.json").read_text())["decision"]
+    assert (stored["positive"], stored["cost_miss"]) == ("defective", 5.0)
+
+
+def test_the_formula_and_the_measured_numbers_are_those_of_the_code() -> None:
+    assert f"+  {HELD_BACK:g} b  =" in PAGE
+    file = ROOT / "benchmarks" / "results" / "decision_costs.json"
+    mean = json.loads(file.read_text("utf-8"))["mean"]
+    row = " | ".join(f"{mean[way]:.1f}" for way in ("bayes", "least on validation", "lean"))
+    assert f"| all | | {row} |" in PAGE
+    assert mean["lean"] < min(mean["bayes"], 0.6 * mean["least on validation"])
