@@ -212,3 +212,26 @@ def test_a_name_that_would_leave_is_refused_in_the_extra_field_too(tmp_path: Pat
     with zipfile.ZipFile(file, "a") as opened:
         opened.writestr(member, b"evil")
     assert "outside the archive's folder" in refused(file, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", ".", "./."])
+def test_a_member_without_a_name_is_refused(tmp_path: Path, name: str) -> None:
+    file = make_zip(tmp_path / "x.zip", GOOD)
+    nameless = zipfile.ZipInfo("x")
+    nameless.filename = name
+    with zipfile.ZipFile(file, "a") as opened:
+        opened.writestr(nameless, b"nameless")
+    assert "without a name" in refused(file, tmp_path)
+
+
+def test_memory_that_a_member_asks_for_and_does_not_get_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LZMA's header names the size of a dictionary, up to 4 GB."""
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    file = make_zip(tmp_path / "x.zip", GOOD, zipfile.ZIP_LZMA)
+    monkeypatch.setattr("tellapart.data.archives.shutil.copyfileobj", no_memory)
+    assert "more memory" in refused(file, tmp_path)

@@ -58,6 +58,11 @@ def unpack(archive: Path, folder: Path, stage: Work) -> None:
         raise DataError(
             f"{shown(archive)} is not a zip that can be read ({error}); copy or make it again."
         ) from error
+    except MemoryError as error:  # a dictionary of 4 GB is what a member may ask for
+        raise DataError(
+            f"{shown(archive)} needs more memory than there is to be unpacked; extract it yourself "
+            "and give the folder."
+        ) from error
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise  # the cache says what to do
@@ -101,6 +106,11 @@ def _safe_name(archive: Path, info: zipfile.ZipInfo) -> str:
         raise DataError(
             f"{shown(archive)} is refused: its member '{shown(info.filename)}' would be written "
             "outside the archive's folder; make the archive again from the images."
+        )
+    if not pieces:
+        raise DataError(
+            f"{shown(archive)} is refused: it holds a file without a name; make the archive again "
+            "from the images."
         )
     if stat.S_ISLNK(info.external_attr >> 16):
         raise DataError(
