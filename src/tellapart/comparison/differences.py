@@ -135,7 +135,8 @@ def sign_flip_exact(sums: NDArray[np.int64]) -> float:
         moved[step:] += chances[:-step]
         moved[:-step] += chances[step:]
         chances = moved / 2.0
-    return min(1.0, float(chances[: total - observed + 1].sum() + chances[total + observed :].sum()))
+    tails = chances[: total - observed + 1].sum() + chances[total + observed :].sum()
+    return min(1.0, float(tails))
 
 
 def score_interval(
