@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, t
+from scipy.stats import betabinom, chi2, t
 
 from tellapart.evaluation.calibration import calibration_bins
 from tellapart.evaluation.image_groups import image_groups
@@ -15,7 +15,9 @@ from tellapart.evaluation.intervals import (
     chi_squared,
     combined,
     mean_loss,
+    prediction_interval,
     student_quantile,
+    wilson,
 )
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.ranking import roc_auc
@@ -272,3 +274,25 @@ def test_combined_limits_add_up_as_standard_errors_do() -> None:
     assert low == pytest.approx(0.6 - 0.25) and high == pytest.approx(0.6 + np.sqrt(0.0125))
     low, high = combined(values, lows, highs, weights, np.ones((2, 2)))  # they err together
     assert (low, high) == pytest.approx((0.25, 0.75))
+
+
+# --- the next images ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("right", "images", "future"), [(90, 100, 100), (30, 30, 50), (0, 5, 3)])
+def test_prediction_interval_is_scipys_beta_binomial(right: int, images: int, future: int) -> None:
+    next_right = betabinom(future, right + 0.5, images - right + 0.5)
+    expected = tuple(int(next_right.ppf(share)) for share in (0.025, 0.975))
+    assert prediction_interval(right, images, future) == expected
+
+
+def test_prediction_intervals_hold_for_the_next_images_and_those_of_the_accuracy_do_not() -> None:
+    random = np.random.default_rng(0)
+    inside, of_accuracy = 0, 0
+    for right, following in random.binomial(100, 0.74, (2000, 2)):
+        low, high = prediction_interval(int(right), 100, 100)
+        inside += low <= following <= high
+        low, high = wilson(right, 100)
+        of_accuracy += low <= following / 100 <= high
+    assert 0.94 <= inside / 2000 <= 0.98
+    assert of_accuracy / 2000 < 0.87

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from tellapart.evaluation.averages import Matrix, averages
 from tellapart.evaluation.calibration import ReliabilityBin
-from tellapart.evaluation.intervals import mean_proportion, proportion
+from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.metric_table import Averages, ClassMetrics, Metrics
 from tellapart.number import Number, undefined
 from tellapart.verdict.evidence import Evidence, Origin, Training
@@ -36,8 +37,8 @@ def metrics(
     support, predicted, right = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     images = int(counts.sum())
     no = undefined("there are no labelled images")
-    there = support > 0
-    balanced = mean_proportion(right[there], support[there]) if images else no
+    none = np.zeros(0, dtype=np.int64)  # without groups the counts alone are asked
+    balanced = averages(Matrix(counts, names, none, none, None), weighted=False).recall
 
     def f1(i: int) -> Number:
         if not support[i]:

@@ -1,14 +1,13 @@
 """Are the differences between runs real? Paired, on the same test images.
 
 Pure functions of :class:`Predictions`; runs are joined by the images' paths. Two runs are
-told apart by McNemar's exact test on the images that only one of them gets right, and by
-a paired bootstrap of the difference in accuracy. With more than two runs the p-values are
-corrected by Holm's method, so that one of many comparisons does not win by luck.
+told apart by McNemar's exact test on the images that only one of them gets right. With more
+than two runs the p-values are corrected by Holm's method, so that one of many comparisons does
+not win by luck, and so are the intervals (:mod:`tellapart.comparison.differences`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
@@ -17,16 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.comparison.differences import (
+    SIGNIFICANCE,
+    difference_of,
+    holm,
+    holm_levels,
+    joined_groups,
+)
 from tellapart.comparison.standing import Standing, standing_sentences
 from tellapart.errors import DataError, RunError
-from tellapart.evaluation.intervals import RESAMPLES, percentile_limits, wilson
+from tellapart.evaluation.image_groups import ImageGroups, image_groups
 from tellapart.evaluation.metric_table import Metric, Metrics, Place, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align
 from tellapart.number import Number
-
-#: A difference is called real below this corrected p-value.
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,13 @@ class Pair:
     """Two runs on the same images; differences are first minus second.
 
     Attributes:
-        difference: of the accuracies, with the interval of the paired bootstrap.
+        difference: of the accuracies; its interval is at the level at which Holm's procedure
+            tested the pair (95 % for one pair, wider for more), so it is without 0 exactly where
+            the difference is real.
         only_first_right, only_second_right, both_right, both_wrong: numbers of images.
-        p_value: of McNemar's exact test.
+        p_value: of the test.
         p_corrected: after Holm's correction for all pairs of the comparison.
+        test: what the test is called; it is one of groups where images belong together.
     """
 
     first: str
@@ -49,6 +55,7 @@ class Pair:
     both_wrong: int
     p_value: float
     p_corrected: float
+    test: str = "McNemar's exact test"
 
     @property
     def real(self) -> bool:
@@ -236,7 +243,7 @@ def compare_predictions(
             these images.
         ranked_by: the part that made the order; "": these images.
         shared_only: compare on the images that all runs share, instead of refusing.
-        seed: of the bootstrap.
+        seed: of what is drawn for the intervals of the calibration error.
 
     Raises:
         RunError: fewer than two runs; other parts or other images, unless ``shared_only``.
@@ -246,10 +253,12 @@ def compare_predictions(
         raise RunError("A comparison needs at least two runs; name another one.")
     scored = {name: p.select(p.labelled) for name, p in predictions.items()}
     shared = _share(scored, shared_only)
+    groups = joined_groups([p.groups for p in shared.values()])
+    shared = {name: replace(p, groups=groups) for name, p in shared.items()}
     images = len(next(iter(shared.values())))
     metrics = {name: evaluate_predictions(p, seed=seed) for name, p in shared.items()}
     names = list(order) or sorted(shared, key=lambda n: -metrics[n].accuracy.measured()[0])
-    pairs = _pairs({name: shared[name].correct for name in names}, seed)
+    pairs = _pairs({name: shared[name].correct for name in names}, image_groups(groups))
     rows = tuple(
         ComparedRun(name, metrics[name], (facts or {}).get(name, {})) for name in names
     )
@@ -272,68 +281,6 @@ def compare_predictions(
         only_right={n: tuple(paths[alone & correct[i]]) for i, n in enumerate(names)},
         all_wrong=tuple(paths[~correct.any(axis=0)]),
     )
-
-
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Two-sided p-value of McNemar's exact test.
-
-    If both were equally good, an image that only one gets right would be either's with a
-    chance of one half (McNemar 1947).
-
-    >>> mcnemar_exact(1, 9)
-    0.021484375
-    """
-    trials, fewer = only_first + only_second, min(only_first, only_second)
-    if trials == 0 or 2 * fewer == trials:
-        return 1.0
-    logs = [
-        math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
-        for k in range(fewer + 1)
-    ] if trials > 1000 else []
-    if not logs:  # exact in whole numbers
-        ways = sum(math.comb(trials, k) for k in range(fewer + 1))
-        return min(1.0, float(2 * ways / (1 << trials)))
-    largest = max(logs)
-    total = math.fsum(math.exp(value - largest) for value in logs)
-    return min(1.0, 2 * math.exp(largest + math.log(total) - trials * math.log(2)))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) correction, in the order given.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    count, running = len(p_values), 0.0
-    corrected = [0.0] * count
-    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, (count - rank) * p_values[index]))
-        corrected[index] = running
-    return corrected
-
-
-def paired_bootstrap(
-    first_correct: NDArray[np.bool_],
-    second_correct: NDArray[np.bool_],
-    *,
-    seed: int = 0,
-    resamples: int = 5 * RESAMPLES,
-) -> tuple[float, float, float]:
-    """Difference in accuracy on the same images, and its 95 % interval.
-
-    An image counts +1 where only the first is right, -1 where only the second is, else 0.
-    Resampling images is therefore drawing these three counts from a multinomial. Where the
-    two never differ, the limits are Wilson's for 0 differences in so many images.
-    """
-    images = len(first_correct)
-    ahead = int((first_correct & ~second_correct).sum())
-    behind = int((second_correct & ~first_correct).sum())
-    if ahead + behind == 0:
-        limit = wilson(0, images)[1]
-        return 0.0, -limit, limit
-    shares = np.array([ahead, behind, images - ahead - behind]) / images
-    drawn = np.random.default_rng(seed).multinomial(images, shares, size=resamples)
-    return (ahead - behind) / images, *percentile_limits((drawn[:, 0] - drawn[:, 1]) / images)
 
 
 def _share(scored: Mapping[str, Predictions], shared_only: bool) -> dict[str, Predictions]:
@@ -366,25 +313,29 @@ def _share(scored: Mapping[str, Predictions], shared_only: bool) -> dict[str, Pr
     return shared
 
 
-def _pairs(correct: Mapping[str, NDArray[np.bool_]], seed: int) -> tuple[Pair, ...]:
+def _pairs(
+    correct: Mapping[str, NDArray[np.bool_]], groups: ImageGroups | None
+) -> tuple[Pair, ...]:
     names = list(combinations(correct, 2))
-    counts = []
-    for first, second in names:
-        one, two = correct[first], correct[second]
-        counts.append((
-            int((one & ~two).sum()), int((two & ~one).sum()),
-            int((one & two).sum()), int((~one & ~two).sum()),
-        ))
-    p_values = [mcnemar_exact(only_first, only_second) for only_first, only_second, *_ in counts]
+    found = [difference_of(correct[one], correct[two], groups) for one, two in names]
+    p_values = [difference.p_value for difference in found]
     pairs = []
-    for (first, second), count, p_value, p_corrected in zip(
-        names, counts, p_values, holm(p_values), strict=True
+    for (first, second), difference, p_corrected, level in zip(
+        names, found, holm(p_values), holm_levels(p_values), strict=True
     ):
-        limits = paired_bootstrap(correct[first], correct[second], seed=seed)
-        method = "paired bootstrap" if count[0] + count[1] else "wilson"
-        pairs.append(
-            Pair(first, second, Number(*limits, method), *count, p_value, p_corrected)
-        )
+        both = int((correct[first] & correct[second]).sum())
+        pairs.append(Pair(
+            first=first,
+            second=second,
+            difference=difference.number(level, p_corrected < SIGNIFICANCE),
+            only_first_right=difference.ahead,
+            only_second_right=difference.behind,
+            both_right=both,
+            both_wrong=difference.images - both - difference.ahead - difference.behind,
+            p_value=difference.p_value,
+            p_corrected=p_corrected,
+            test=difference.test,
+        ))
     return tuple(pairs)
 
 
@@ -403,8 +354,8 @@ def telling_pairs(
 
 def pair_sentence(pair: Pair, images: int, num_pairs: int = 1) -> str:
     """What one pair comes to, with the numbers."""
-    corrected = f", corrected for {num_pairs} comparisons" if num_pairs > 1 else ""
-    test = f"McNemar's exact test, p {_p(pair.p_corrected)}{corrected}"
+    corrected = f", p and interval corrected for {num_pairs} comparisons" if num_pairs > 1 else ""
+    test = f"{pair.test}, p {_p(pair.p_corrected)}{corrected}"
     alone = (
         f"{pair.first} alone is right on {pair.only_first_right:,} and {pair.second} alone on "
         f"{pair.only_second_right:,} of the {images:,} images"

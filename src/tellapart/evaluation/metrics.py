@@ -142,9 +142,9 @@ def _probability_metrics(
 
 def _runner_up(scored: Predictions) -> NDArray[np.int64]:
     """int64 (N,): the second likeliest class of each image."""
-    others = scored.probabilities.copy()
-    others[np.arange(len(scored)), scored.predicted] = -1.0
-    return np.asarray(others.argmax(axis=1), dtype=np.int64)
+    if len(scored.classes) == 1:
+        return np.zeros(len(scored), dtype=np.int64)
+    return np.asarray(np.argpartition(scored.probabilities, -2, axis=1)[:, -2], dtype=np.int64)
 
 
 def _calibration_effect(scored: Predictions, groups: ImageGroups) -> float:

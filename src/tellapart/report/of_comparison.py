@@ -315,11 +315,11 @@ def _tests(comparison: PairedComparison) -> Table:
         columns=(
             Column("First and second"),
             Column("Difference", "share", "accuracy of the first minus that of the second, "
-                   "with the 95 % interval of the paired bootstrap"),
+                   "with its interval, corrected as p is: without 0 where it is real"),
             Column("Only first", "count", "images that only the first gets right"),
             Column("Only second", "count", "images that only the second gets right"),
             Column("Both wrong", "count"),
-            Column("p", help="McNemar's exact test"),
+            Column("p", help=comparison.pairs[0].test),
             Column("p, corrected", help="Holm's correction for all pairs of this table"),
             Column("Real", help="more than chance"),
         ),

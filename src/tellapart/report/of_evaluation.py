@@ -77,9 +77,9 @@ def headline_of(metrics: Metrics, part: str) -> Headline:
         label=f"Accuracy on {_place(part)}",
         number=accuracy,
         sentence=(
-            f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right. With "
-            f"other images of the same kind, expect between {percent(low)} and {percent(high)} "
-            "(95 %)."
+            f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right. The "
+            f"accuracy on all images of this kind lies between {percent(low)} and "
+            f"{percent(high)} (95 %)."
         ),
         references=(Reference(f"always '{metrics.majority_class}'", share),),
     )
