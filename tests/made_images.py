@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 COLOURS = {
     "red": (210, 40, 40),
@@ -103,3 +103,34 @@ def write_folder(
                     size=size,
                 )
     return root
+
+
+def photograph(seed: int) -> Image.Image:
+    """A picture with large and small structure, like no other seed's."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    image = Image.fromarray(small).resize((160, 140), Image.Resampling.BICUBIC)
+    noise = random.normal(0, 6, (140, 160, 3))
+    return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+
+
+def recompressed(image: Image.Image, file: Path) -> None:
+    image.save(file, quality=40)
+
+
+def resized(image: Image.Image, file: Path) -> None:
+    image.resize((97, 83), Image.Resampling.LANCZOS).save(file, quality=90)
+
+
+def cropped(image: Image.Image, file: Path) -> None:
+    width, height = image.size
+    box = (round(0.04 * width), round(0.03 * height), round(0.97 * width), round(0.96 * height))
+    image.crop(box).save(file, quality=90)
+
+
+def brightened(image: Image.Image, file: Path) -> None:
+    ImageEnhance.Brightness(image).enhance(1.2).save(file, quality=90)
+
+
+#: What makes a near copy of a picture: each writes one.
+CHANGES = (recompressed, resized, cropped, brightened)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image
 
+from made_images import CHANGES, photograph, resized
 from tellapart.data.copies import MOST_COPIES, copies_of, find_copies, split_apart
 from tellapart.data.pixels import load_pixels
 from tellapart.data.reading import read_table
@@ -34,36 +35,6 @@ def table(parts: list[str], labels: list[int]) -> ImageTable:
         parts=np.array(parts, "<U10"),
         classes=tuple("abc"[: max(labels) + 1]),
     )
-
-
-def photograph(seed: int) -> Image.Image:
-    """A picture with large and small structure, like no other seed's."""
-    random = np.random.default_rng(seed)
-    small = random.integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    image = Image.fromarray(small).resize((160, 140), Image.Resampling.BICUBIC)
-    noise = random.normal(0, 6, (140, 160, 3))
-    return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
-
-
-def recompressed(image: Image.Image, file: Path) -> None:
-    image.save(file, quality=40)
-
-
-def resized(image: Image.Image, file: Path) -> None:
-    image.resize((97, 83), Image.Resampling.LANCZOS).save(file, quality=90)
-
-
-def cropped(image: Image.Image, file: Path) -> None:
-    width, height = image.size
-    box = (round(0.04 * width), round(0.03 * height), round(0.97 * width), round(0.96 * height))
-    image.crop(box).save(file, quality=90)
-
-
-def brightened(image: Image.Image, file: Path) -> None:
-    ImageEnhance.Brightness(image).enhance(1.2).save(file, quality=90)
-
-
-CHANGES = (recompressed, resized, cropped, brightened)
 
 
 def write(folder: Path, count: int = 8) -> None:

@@ -50,7 +50,7 @@ def evidence_of(
     if predictions is not None:
         shown = predictions.get(part)
     else:
-        shown = run.predictions(part) if part in run.parts else None
+        shown = run.scored_predictions(part) if part in run.parts else None
     info = run.info
     kinds = _leaked_images(run)
     leak = _leak(stored, part, kinds)
