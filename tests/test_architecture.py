@@ -29,7 +29,7 @@ LAYERS = (
     ("prediction",),
     ("run", "run_images"),
     ("training",),
-    ("comparison", "explanation", "verdict"),
+    ("comparison", "differing_settings", "explanation", "standing", "training_times", "verdict"),
     ("report",),
     ("verbs",),
     ("terminal",),
