@@ -29,7 +29,7 @@ LAYERS = (
     ("prediction",),
     ("run", "run_images"),
     ("training",),
-    ("comparison", "differing_settings", "explanation", "standing", "training_times", "verdict"),
+    ("comparison", "explanation", "verdict"),
     ("report",),
     ("verbs",),
     ("terminal",),
