@@ -286,6 +286,7 @@ def test_fix_never_takes_doubtful_labels_out_of_what_is_scored(
     assert content["fix"]["doubtful_left_in"] == 1 and content["fix"]["images"] == 0
     assert content["fix"]["next"] == ""
     assert fix.read_text("utf-8").count("\n") == 1
+    assert len(read_table(unsplit, exclude=fix)) == 80, "a list that names nothing is one, too"
 
 
 def test_fix_says_which_class_it_empties_and_keeps_what_was_left_out_before(

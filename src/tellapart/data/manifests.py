@@ -359,7 +359,7 @@ def read_path_list(source: Path) -> Iterator[tuple[str, str]]:
         The path as written, and where it stands, for messages.
     """
     if is_manifest(source):
-        rows = read_rows(source)
+        rows = read_rows(source, may_be_empty=True)
         at = find_column(rows, source, None, PATH_COLUMNS)
         if at is not None:
             for place, row in zip(rows.places, rows.values, strict=True):

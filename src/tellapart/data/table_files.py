@@ -44,8 +44,11 @@ def _kind(path: Path) -> str:
     return path.suffix.lower().lstrip(".")
 
 
-def read_rows(path: Path) -> Cells:
+def read_rows(path: Path, *, may_be_empty: bool = False) -> Cells:
     """Read a table by its extension.
+
+    Args:
+        may_be_empty: columns without rows will do, as in a list that names nothing.
 
     Raises:
         DataError: it cannot be read, is not UTF-8, has no rows, or rows of unequal length.
@@ -56,7 +59,7 @@ def read_rows(path: Path) -> Cells:
         raise DataError(f"The table {shown(path)} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
         raise DataError(not_utf8("table", path)) from None
-    if not rows.values:
+    if not rows.values and not (may_be_empty and rows.columns):
         raise DataError(f"The table {shown(path)} has no rows; it needs one for each image.")
     return rows
 
