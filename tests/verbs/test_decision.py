@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def plain(folder: Path) -> Run:
     return quick_run(folder, folder.parent / "plain", epochs=1)
 
 
+def only_green(matrix: list[list[int]]) -> int:
+    """How many images are called green; no other may be called otherwise."""
+    assert all(row[0] == row[2] == 0 for row in matrix)
+    return sum(row[1] for row in matrix)
+
+
+def share_of_green(metrics: dict[str, Any]) -> float:
+    return metrics["per_class"]["green"]["support"] / metrics["images"]
+
+
 def test_it_is_chosen_on_validation_and_stored(run: Run, plain: Run) -> None:
     stored = json.loads((run.path / "run.json").read_text())["decision"]
     assert run.decision == Decision.from_dict(stored)
@@ -85,8 +96,8 @@ def test_stored_answers_metrics_and_page_are_by_it(run: Run) -> None:
     assert answers == {"green"}
     assert set(run.predictions("test").predicted.tolist()) == {1}
     metrics = run.metrics["test"]
-    assert metrics["confusion_matrix"] == [[0, 8, 0], [0, 8, 0], [0, 8, 0]]
-    assert metrics["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert only_green(metrics["confusion_matrix"]) == metrics["images"] > 6
+    assert metrics["accuracy"]["value"] == pytest.approx(share_of_green(metrics))
     page = run.report.read_text("utf-8")
     assert page.count("in use: a miss costs 1e+09 times a false alarm") >= 1
     assert "a probability of" in page and "in force" in page
@@ -117,8 +128,8 @@ def test_every_verb_obeys_it(run: Run, plain: Run, folder: Path, tmp_path: Path)
     assert "decision" not in before.to_json()[0]
 
     stored, new = ta.evaluate(run), ta.evaluate(run, folder / "test")
-    assert stored.metrics["test"].confusion_matrix == [[0, 8, 0], [0, 8, 0], [0, 8, 0]]
-    assert new.metrics["test"].confusion_matrix == stored.metrics["test"].confusion_matrix
+    for found in (stored.metrics["test"], new.metrics[new.part]):
+        assert only_green(found.confusion_matrix) == found.images > 6
     assert new.to_json()["decision"] == run.decision.to_dict()
     assert any(line.startswith("decision    'green'") for line in new.lines())
     assert "in use: a miss costs" in new.report.read_text("utf-8")
@@ -130,7 +141,7 @@ def test_every_verb_obeys_it(run: Run, plain: Run, folder: Path, tmp_path: Path)
 
     compared = ta.compare([run, plain], out=tmp_path / "page")
     of_run = next(r for r in compared.result.rows if r.name == "run")
-    assert of_run.metrics.accuracy.value == pytest.approx(1 / 3)
+    assert only_green(of_run.metrics.confusion_matrix) == of_run.metrics.images
     assert any("run: 'green' from" in n and "plain: the likeliest" in n for n in compared.notes)
 
 

@@ -133,7 +133,7 @@ def test_the_answer_unknown_is_never_a_class(
     made = quick_run(photos, tmp_path / "run", epochs=1, validation=0.5)
     Image.effect_noise((40, 32), 100).convert("RGB").save(tmp_path / "noise.png")
     detector = load_unknown(made.unknown_file)
-    replace(detector, threshold=-1.0).save(made.unknown_file)  # so that everything is far
+    replace(detector, threshold=1e-6).save(made.unknown_file)  # so that everything is far
     changed = made.update(files={})
     (answer,) = changed.predict(tmp_path / "noise.png", unknown=True)
     assert answer.unknown and answer.prediction == word

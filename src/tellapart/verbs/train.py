@@ -580,14 +580,19 @@ def _stored_images(prepared: _Prepared) -> list[StoredImage]:
 def _choosing(prepared: _Prepared) -> NDArray[np.int64] | None:
     """Rows of the validation images that choose; None: all of them.
 
-    Leaked ones do not choose, unless they are kept on purpose, or hardly any others are there:
-    a choice by a handful of images is a worse one.
+    Leaked ones do not choose, unless they are kept on purpose, or hardly any others are there
+    (or none of the class that is looked for): a choice by a handful of images is a worse one.
     """
     table = prepared.splits.table
     rows = np.flatnonzero(table.parts == "validation")
     clean = rows[prepared.leaked[rows] == CLEAN]
     if prepared.recipe.data.keep_leaks or len(clean) == len(rows):
         return None
+    positive = prepared.recipe.decision.positive
+    if positive is not None:
+        looked_for = table.labels[clean] == table.classes.index(positive)
+        if looked_for.all() or not looked_for.any():
+            return None
     return clean if len(clean) >= min(_FEWEST_TO_CHOOSE, len(rows) / 2) else None
 
 

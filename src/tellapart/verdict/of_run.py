@@ -20,7 +20,7 @@ from tellapart.evaluation.metric_table import Metrics, metrics_from_json
 from tellapart.evaluation.metrics import image_losses
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
-from tellapart.recipe import BackboneModel, DataSettings, Recipe
+from tellapart.recipe import BackboneModel, DataSettings, DecisionSettings, Recipe
 from tellapart.recipe_reading import load_recipe, recipe_names
 from tellapart.run import Run
 from tellapart.verdict.evidence import Evidence, Frames, Leak, Origin, Training
@@ -192,9 +192,6 @@ def origin_of(run: Run) -> Origin:
     for name in ("validation", "test", "fit"):
         if getattr(data, name) != getattr(usual, name):
             settings[f"data.{name}"] = getattr(data, name)
-    # Keys that not every version knows: the class that is looked for.
-    decision = recipe.model_dump(mode="json").get("decision") or {}
-    settings |= {f"decision.{key}": value for key, value in decision.items() if value is not None}
     if recipe.seed:
         settings["seed"] = recipe.seed
     dividing = [
@@ -207,11 +204,17 @@ def origin_of(run: Run) -> Origin:
         run=str(run.path),
         folder=str(source.folder),
         reading=tuple(reading),
-        dividing=tuple(dividing),
+        dividing=(*dividing, *_looked_for(recipe.decision)),
         recipe=_recipe_named(run, recipe),
         given_parts=frozenset(given),
         group_by=source.group_by or "",
     )
+
+
+def _looked_for(decision: DecisionSettings) -> list[str]:
+    """The class that is looked for and what missing it costs, as options."""
+    words = [] if decision.positive is None else ["--positive", decision.positive]
+    return words if decision.cost_miss is None else [*words, "--cost-miss", str(decision.cost_miss)]
 
 
 def _recipe_named(run: Run, recipe: Recipe) -> str:
@@ -221,11 +224,9 @@ def _recipe_named(run: Run, recipe: Recipe) -> str:
         size = recipe.data.image_size if recipe.method != "auto" else known.data.image_size
         same = {
             "data": known.data, "seed": known.seed, "num_classes": known.num_classes,
+            "decision": known.decision,
             "test_time": known.test_time if recipe.method != "fit" else recipe.test_time,
         }  # fmt: skip
-        decision = getattr(known, "decision", None)
-        if decision is not None:
-            same["decision"] = decision
         if recipe.model_copy(update=same) == known and size == known.data.image_size:
             return recipe.name
     return str(run.path / "recipe.yaml")
