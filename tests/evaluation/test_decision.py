@@ -83,7 +83,7 @@ def test_every_number_of_answers_is_by_the_decision_and_probabilities_stay() -> 
     assert after.per_class["b"].precision.value == pytest.approx(2 / 3)
     assert after.mean_confidence == pytest.approx(np.mean([0.3, 0.35, 0.36, 0.4]))
     for of_probabilities in ("log_loss", "brier", "roc_auc", "average_precision"):
-        assert getattr(before, of_probabilities) == getattr(after, of_probabilities)
+        assert getattr(before, of_probabilities).value == getattr(after, of_probabilities).value
 
 
 def test_the_file_holds_what_was_answered_and_the_decision_stays_with_the_rows(tmp_path) -> None:
