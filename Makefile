@@ -24,6 +24,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/verdict_light.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3 demo"; exit 2; }

@@ -59,7 +59,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
         "shift": [f"{100 * about_fit.SMALL_SHIFT:g} points", f"{100 * about_fit.LARGE_SHIFT:g} po"],
         "fitting": [f"{100 * about_fit.SMALL_GAP:g} points", f"than {100 * about_fit.LARGE_GAP:g}"],
         "underfitting": [f"{100 * about_fit.FITTED:g} %"],
-        "weak_class": [f"{100 * about_classes.OFTEN:g} %", f"{100 * about_classes.BEHIND:g} points"],
+        "weak_class": [f"{100 * about_classes.OFTEN:g} %", f"{100 * about_classes.BEHIND:g} po"],
         "confusion": [f"{100 * about_classes.MUCH:g} %", f"{about_classes.AT_LEAST} images",
                       f"{100 * about_classes.SURELY:g} %"],
         "few_class_images": [str(about_classes.FEW_IMAGES)],

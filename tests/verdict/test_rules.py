@@ -105,8 +105,8 @@ CASES = [
      "bad: It does not fit even its own training images: 60.0 % of a sample of 2,000 training "
      "images are right, and 97.0 % of 2,000 validation images.", {}),
     ("fitting", {"train": two(1000, 0, "train"), "validation": two(405, 95, "validation")},
-     "bad: It overfits: 100.0 % of a sample of 2,000 training images and 81.0 % of 1,000 validation "
-     "images are right, a difference of 19.0 points", {}),
+     "bad: It overfits: 100.0 % of a sample of 2,000 training images and 81.0 % of 1,000 "
+     "validation images are right, a difference of 19.0 points", {}),
     ("fitting", {}, "good: It hardly overfits", {"train": None}),
     ("fitting", {"train": two(99, 1, "train"), "validation": two(18, 2, "validation")},
      "too_few: Too few images to tell whether it overfits", {}),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,9 @@ from tellapart.data.split import parts_split_off
 from tellapart.data.table import PARTS
 from tellapart.evaluation.calibration import with_temperature
 from tellapart.evaluation.intervals import Z
+from tellapart.evaluation.leaks import WITH, WITHOUT
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json
-from tellapart.evaluation.metrics import image_losses
+from tellapart.evaluation.metrics import evaluate_predictions, image_losses
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
 from tellapart.recipe import BackboneModel, DataSettings, DecisionSettings, Recipe
@@ -52,13 +51,10 @@ def evidence_of(
     else:
         shown = run.scored_predictions(part) if part in run.parts else None
     info = run.info
-    kinds = _leaked_images(run)
-    leak = _leak(stored, part, kinds)
-    validation_leak = 0
-    if leak is None or not leak.counted:
-        # Of the validation part only what was not taken out of its numbers.
-        counted = _leak(stored, "validation", kinds)
-        validation_leak = counted.images if counted is not None and counted.counted else 0
+    leak, of_part = _leak(run, stored, part), info.data.leaks.get(part)
+    # Of the validation part only what was not taken out of its numbers.
+    of_validation = _leak(run, stored, "validation")
+    counted = of_validation is not None and of_validation.counted
     return Evidence(
         shown=stored[part],
         train=stored.get("train"),
@@ -66,8 +62,9 @@ def evidence_of(
         test=stored.get("test"),
         counts=info.data.counts,
         leak=leak,
-        leaks_sought=kinds is not None,
-        validation_leak=validation_leak,
+        leaks_sought=of_part is not None,
+        validation_leak=of_validation.images if of_validation is not None and counted else 0,
+        borderline=of_part.num_borderline if of_part is not None else 0,
         groups=_num_groups(shown, stored[part]),
         frames=_frames(run),
         temperature=info.temperature,
@@ -82,23 +79,23 @@ def evidence_of_new_images(
     metrics: Metrics,
     predictions: Predictions,
     *,
-    seen: int = 0,
-    without_seen: Metrics | None = None,
+    digests: Mapping[str, str] | None = None,
     unlike: Number | None = None,
 ) -> Evidence:
     """The evidence about a run on images that it was not made with.
 
     Args:
         metrics, predictions: of these images.
-        seen: how many of them the run was made with, found by content.
-        without_seen: metrics of the others, where some were seen.
+        digests: the content digest of each, by path, by which images of the run's own train and
+            validation parts are known again; None: not looked for.
         unlike: share of them that is called unknown.
     """
     stored = metrics_from_json(run.metrics)
+    own = {image.digest for image in run.images if image.part in ("train", "validation")}
+    seen = [path for path in predictions.paths if digests is not None and digests[path] in own]
     leak = None
     if seen and metrics.images:
-        leak = Leak(images=min(seen, metrics.images), of=metrics.images, with_them=metrics,
-                    without_them=without_seen, counted=True)  # fmt: skip
+        leak = _seen(predictions, metrics, set(seen), run.recipe.seed)
     return Evidence(
         shown=metrics,
         own=False,
@@ -114,6 +111,22 @@ def evidence_of_new_images(
         training=training_of(run),
         origin=origin_of(run),
     )
+
+
+def _seen(
+    predictions: Predictions, metrics: Metrics, seen: Set[str], seed: int
+) -> Leak | None:
+    """The labelled images among them that the run was made with, as a leak that counts."""
+    scored = predictions.select(predictions.labelled)
+    new = np.array([path not in seen for path in scored.paths], dtype=np.bool_)
+    leaked = len(scored) - int(new.sum())
+    if not leaked:
+        return None
+    rest = evaluate_predictions(scored.select(new), seed=seed) if new.any() else None
+    return Leak(
+        images=leaked, of=len(scored), copies=leaked, with_them=metrics, without_them=rest,
+        counted=True,
+    )  # fmt: skip
 
 
 def temperature_gain(predictions: Predictions | None, temperature: float) -> Number | None:
@@ -249,45 +262,23 @@ def _frames(run: Run) -> Frames | None:
     return None if found is None else Frames(images=found[0], of=found[1], group_by=found[2])
 
 
-def _leak(
-    stored: Mapping[str, Metrics], part: str, kinds: Mapping[str, tuple[int, int]] | None
-) -> Leak | None:
+def _leak(run: Run, stored: Mapping[str, Metrics], part: str) -> Leak | None:
     """The leak of a part, as its metrics with and without the leaked images say."""
     shown = stored.get(part)
-    if shown is None:
+    everything, clean = stored.get(f"{part}{WITH}"), stored.get(f"{part}{WITHOUT}")
+    counted = clean is not None
+    if counted:
+        everything = shown
+    else:
+        clean = shown
+    if everything is None or clean is None or everything.images <= clean.images:
         return None
-    copies, near = (kinds or {}).get(part, (0, 0))
-    everything, clean = stored.get(f"{part}_with_leaked"), stored.get(f"{part}_without_leaked")
-    if everything is not None:
-        leaked = everything.images - shown.images
-        return None if leaked <= 0 else Leak(
-            images=leaked, of=everything.images, copies=copies, near=near,
-            with_them=everything, without_them=shown,
-        )  # fmt: skip
-    if clean is not None:
-        leaked = shown.images - clean.images
-        return None if leaked <= 0 else Leak(
-            images=leaked, of=shown.images, copies=copies, near=near,
-            with_them=shown, without_them=clean, counted=True,
-        )  # fmt: skip
-    leaked = min(copies + near, shown.images)
-    if leaked and leaked == shown.images:  # all of them, so that no clean part is left
-        return Leak(images=leaked, of=leaked, copies=copies, near=near, counted=True)
-    return None
-
-
-def _leaked_images(run: Run) -> dict[str, tuple[int, int]] | None:
-    """Leaked images of each part, (equal files, near copies); None where nobody looked."""
-    file: Path = run.images_file
-    if not run.intact(file).is_file():
-        return None
-    counts: dict[str, tuple[int, int]] = {}
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = csv.DictReader(lines)
-        if "leaked" not in (rows.fieldnames or ()):
-            return None
-        for row in rows:
-            copies, near = counts.get(row["part"], (0, 0))
-            kind = row["leaked"]
-            counts[row["part"]] = (copies + (kind == "copy"), near + (kind == "near"))
-    return counts
+    told = run.info.data.leaks.get(part)
+    leaked = everything.images - clean.images
+    kinds = {} if told is None or told.leaked != leaked else {
+        "copies": told.copies, "near": told.near
+    }  # fmt: skip
+    return Leak(
+        images=leaked, of=everything.images, with_them=everything,
+        without_them=clean if clean.images else None, counted=counted, **kinds,
+    )  # fmt: skip
