@@ -41,6 +41,7 @@ from tellapart.report.of_evaluation import (
     galleries_of,
     headline_of,
     key_numbers_of,
+    numbers_of,
     per_class_table,
     tables_of,
 )
@@ -49,6 +50,7 @@ from tellapart.run import Run
 from tellapart.run_info import LeftOut
 from tellapart.verdict.of_run import evidence_of, evidence_of_new_images
 from tellapart.verdict.reach import reach_verdict
+from tellapart.verdict.verdict import Verdict
 from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
@@ -61,10 +63,14 @@ def write_run_report(
     images: PixelCache,
     splits: Splits,
     seconds: Mapping[str, float],
+    verdict: Verdict | None = None,
 ) -> None:
     """Draw the figures and write ``report.html`` of a run whose metrics are stored.
 
     The headline is the test part's; without one, the validation part's, and it says so.
+
+    Args:
+        verdict: what the first screen says; without one the conclusions stand in its place.
     """
     part = next((name for name in ("test", "validation") if name in predictions), None)
     table = splits.table
@@ -86,10 +92,10 @@ def write_run_report(
         content = {"callouts": callouts_of(reach_verdict(evidence)) if evidence is not None else ()}
     elif part is not None:
         content = {
-            "key_numbers": key_numbers_of(metrics),
+            "key_numbers": key_numbers_of(metrics, stored),
+            "numbers": numbers_of(metrics),
+            "decision": run.decision.rule if run.decision is not None else "",
             "callouts": [
-                *_decision(run),
-                *(callouts_of(reach_verdict(evidence)) if evidence is not None else ()),
             ],
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
@@ -111,6 +117,7 @@ def write_run_report(
         title=f"{run.source.display_name}: {_classes(table.classes)}",
         subtitle=f"Recipe {recipe.name}: {recipe.title}",
         headline=headline,
+        verdict=verdict,
         created=run.info.created,
         data_facts=_data_facts(run, splits),
         data_counts=_counts(run),
@@ -123,7 +130,8 @@ def write_run_report(
         command=run.info.command,
         run_facts=_run_facts(run),
         durations=[(name, value) for name, value in seconds.items() if name != "total"],
-        notes=[*run.info.data.notes, *run.info.data.audit, *run.info.notes],
+        data_notes=[*run.info.data.notes, *run.info.data.audit],
+        notes=run.info.notes,
         footer=f"tellapart {run.info.tellapart}",
         **content,
     )
@@ -163,11 +171,10 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        callouts=[
-            *(Callout("warning", text) for text in warnings),
-            *_decision(run),
-            *callouts_of(reach_verdict(evidence_of_new_images(run, metrics, predictions))),
-        ],
+        verdict=reach_verdict(evidence_of_new_images(run, metrics, predictions)),
+        callouts=[Callout("warning", text) for text in warnings],
+        decision=run.decision.rule if run.decision is not None else "",
+        numbers=numbers_of(metrics) if labelled else [],
         data_facts=Facts(
             "The images",
             [
@@ -191,7 +198,7 @@ def write_evaluation_report(
             lambda path: images.table.root / path,
             "all are in the CSV beside this page",
         ),
-        notes=list(images.table.sentences),
+        data_notes=list(images.table.sentences),
         footer=f"tellapart {run.info.tellapart}",
     )
     path = folder / "report.html"
@@ -215,7 +222,8 @@ def _parts_table(parts: Mapping[str, Metrics]) -> Table:
 
 
 def _classes(names: tuple[str, ...]) -> str:
-    return listed(names, last="or") if len(names) <= 4 else f"{len(names)} classes"
+    named = listed(names, last="or")
+    return named if len(names) <= 4 and len(named) <= 40 else f"{len(names)} classes"
 
 
 def _data_facts(run: Run, splits: Splits) -> Facts:

@@ -22,6 +22,7 @@ from tellapart.number import Number
 from tellapart.report.content import Callout, Cell, Figure, Gallery, Picture, Table
 from tellapart.report.graphics import column_scale, headline_scale, heat_step, interval_bar
 from tellapart.report.numbers import (
+    day,
     format_cell,
     format_confidence,
     format_interval,
@@ -164,12 +165,19 @@ def _describe(picture: Picture) -> str:
     """What a screen reader says for a picture."""
     parts = [picture.caption or picture.path or "image"]
     if picture.true:
-        parts.append(f"true class {picture.true}")
+        parts.append(f"labelled {picture.true}")
     if picture.predicted:
-        parts.append(f"predicted {picture.predicted}")
+        parts.append(f"called {picture.predicted}")
     if picture.confidence is not None:
         parts.append(f"with {format_confidence(picture.confidence)} confidence")
     return ", ".join(parts)
+
+
+def _judgements(judgements: Sequence[str]) -> str:
+    """How many conclusions there are of each kind, "2 not in order, 5 in order"."""
+    words = {"bad": "not in order", "too_few": "with too few images to tell", "good": "in order"}
+    counts = {word: judgements.count(kind) for kind, word in words.items()}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
 def _class_names(pictures: Sequence[Picture], attribute: str) -> list[str]:
@@ -195,6 +203,8 @@ def _environment() -> Environment:
         data_uri=data_uri,
         figure_uri=figure_uri,
         cell=format_cell,
+        day=day,
+        judgements=_judgements,
         confidence=format_confidence,
         interval=format_interval,
         number=format_value,
