@@ -189,7 +189,8 @@ class RunReport:
     and how it came about.
 
     The first screen is ``headline`` and ``verdict``, with the two or three ``key_numbers`` that
-    the headline must not be read without. ``numbers`` are all the others. Of ``confusion`` and
+    the headline must not be read without. ``decision`` is the rule in force where it is not simply
+    the likeliest class. ``numbers`` are all the other numbers. Of ``confusion`` and
     ``confusions`` a page has one: a matrix of few classes, a ranked list of many. ``tables`` are
     further tables of the evaluation (thresholds, coverage); ``galleries`` usually the most
     confident mistakes, named ``mistakes``, which a click on a confusion filters, and the least
@@ -204,6 +205,7 @@ class RunReport:
     subtitle: str = ""
     created: str = ""
     key_numbers: Sequence[KeyNumber] = ()
+    decision: str = ""
     callouts: Sequence[Callout] = ()
     numbers: Sequence[KeyNumber] = ()
     data_facts: Facts | None = None

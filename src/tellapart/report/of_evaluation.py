@@ -30,7 +30,6 @@ from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
 from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.report.content import (
-    Callout,
     Column,
     Confused,
     Confusion,
@@ -39,7 +38,6 @@ from tellapart.report.content import (
     Gallery,
     Headline,
     KeyNumber,
-    Level,
     Picture,
     Reference,
     Table,
@@ -48,9 +46,6 @@ from tellapart.wording import percent, plural
 
 #: Pictures shown in each gallery of a report.
 GALLERY_SIZE = 60
-
-#: What is found wrong with at least this weight is a warning, of less a note.
-WARNED = 40
 
 FileOf = Callable[[str], Path]
 
@@ -136,22 +131,11 @@ def per_class_table(metrics: Metrics, part: str) -> Table:
         columns=(Column("Class"), Column("Images", "count"), *map(column_of, CLASS_METRICS)),
         rows=[
             (name, row.support, *(metric.of(row) for metric in CLASS_METRICS))
-            for name, row in ((n, metrics.per_class[n]) for n in sorted(metrics.per_class, key=found))
+            for name in sorted(metrics.per_class, key=found)
+            for row in (metrics.per_class[name],)
         ],
         reading="" if len(metrics.classes) == 2 else "The class that is found least comes first.",
     )
-
-
-def callouts_of(verdict: Verdict) -> list[Callout]:
-    """What the verdict says, in the form of a report: reasons first, then what was found."""
-    found = [*verdict.reasons, *(c for c in verdict.findings if c.weight)]
-    return [Callout(_level(conclusion), conclusion.sentence) for conclusion in found]
-
-
-def _level(conclusion: Conclusion) -> Level:
-    if conclusion.judgement == "good":
-        return "good"
-    return "warning" if conclusion.weight >= WARNED else "note"
 
 
 def confusion_of(metrics: Metrics) -> Confusion | None:

@@ -33,7 +33,6 @@ from tellapart.report.content import (
     Table,
 )
 from tellapart.report.of_evaluation import (
-    callouts_of,
     column_of,
     confusion_of,
     confusions_of,
@@ -63,40 +62,34 @@ def write_run_report(
     images: PixelCache,
     splits: Splits,
     seconds: Mapping[str, float],
-    verdict: Verdict | None = None,
 ) -> None:
     """Draw the figures and write ``report.html`` of a run whose metrics are stored.
 
     The headline is the test part's; without one, the validation part's, and it says so.
-
-    Args:
-        verdict: what the first screen says; without one the conclusions stand in its place.
     """
     part = next((name for name in ("test", "validation") if name in predictions), None)
     table = splits.table
     history = run.history()
     figures: list[Figure] = []
     content: dict[str, Any] = {}
+    verdict: Verdict | None = None
     if part is not None:
         stored = metrics_from_json(run.metrics)
         metrics = stored[part]
         shown = predictions[part]
         evidence = evidence_of(run, stored, predictions)
+        verdict = reach_verdict(evidence) if evidence is not None else None
         figures = figures_of(
             shown, metrics, run.path / "figures", history=history, best_epoch=run.kept_epoch
         )
         headline = headline_of(metrics, part)
     else:
         headline = Headline("Accuracy", undefined("no image was held out"))
-    if part is not None and not metrics.images:  # all of them were seen in training
-        content = {"callouts": callouts_of(reach_verdict(evidence)) if evidence is not None else ()}
-    elif part is not None:
+    if part is not None and metrics.images:  # else all of them were seen in training
         content = {
             "key_numbers": key_numbers_of(metrics, stored),
             "numbers": numbers_of(metrics),
             "decision": run.decision.rule if run.decision is not None else "",
-            "callouts": [
-            ],
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
             "confusions": confusions_of(metrics),
@@ -108,7 +101,7 @@ def write_run_report(
             "galleries": galleries_of(
                 shown,
                 lambda path: table.root / path,
-                f"All predictions are in predictions/{part}.csv.",
+                f"all predictions are in predictions/{part}.csv",
             ),
         }
     curves = [figure for figure in figures if figure.name == "learning_curves"]
@@ -171,7 +164,8 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        verdict=reach_verdict(evidence_of_new_images(run, metrics, predictions)),
+        verdict=reach_verdict(evidence_of_new_images(run, metrics, predictions))
+        if labelled else None,
         callouts=[Callout("warning", text) for text in warnings],
         decision=run.decision.rule if run.decision is not None else "",
         numbers=numbers_of(metrics) if labelled else [],
@@ -330,13 +324,6 @@ def _run_facts(run: Run) -> list[Facts]:
             ],
         ),
     ]
-
-
-def _decision(run: Run) -> list[Callout]:
-    if run.decision is None:
-        return []
-    return [Callout("note", f"The decision in force, which every answer here is by: "
-                            f"{run.decision.rule}.")]  # fmt: skip
 
 
 def _times(number: int) -> str:
