@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -35,6 +35,8 @@ from tellapart.report.numbers import (
 MAXIMUM_ROWS = 1000
 PICTURE_BYTES = 9_000_000  # encoded pictures in one page; base64 makes them a third larger
 FIGURE_BYTES = 600_000  # an SVG above this is drawn slowly: its PNG is taken instead
+#: The word beside a light, which does not go by its colour alone.
+LIGHTS: Mapping[str, str] = {"green": "Yes", "yellow": "With care", "red": "No"}
 _HERE = Path(__file__).parent
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -180,6 +182,14 @@ def _judgements(judgements: Sequence[str]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
+def _without_word(answer: str) -> str:
+    """The answer without the word that stands large above it: "No: too few" is "Too few"."""
+    for word in LIGHTS.values():
+        if answer.startswith(f"{word}: "):
+            answer = answer.removeprefix(f"{word}: ")
+    return answer[:1].upper() + answer[1:]
+
+
 def _class_names(pictures: Sequence[Picture], attribute: str) -> list[str]:
     names = {getattr(picture, attribute) for picture in pictures} - {""}
     return sorted(names, key=lambda name: (name.casefold(), name))
@@ -205,6 +215,7 @@ def _environment() -> Environment:
         cell=format_cell,
         day=day,
         judgements=_judgements,
+        without_word=_without_word,
         confidence=format_confidence,
         interval=format_interval,
         number=format_value,
@@ -219,6 +230,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         MAXIMUM_ROWS=MAXIMUM_ROWS,
+        LIGHTS=LIGHTS,
         interval_bar=interval_bar,
         headline_scale=headline_scale,
         heat_step=heat_step,
