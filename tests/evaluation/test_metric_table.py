@@ -14,7 +14,7 @@ from tellapart.evaluation.metric_table import CLASS_METRICS, METRICS, Metric, Me
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.number import Number
 from tellapart.report.of_comparison import comparison_table
-from tellapart.report.of_evaluation import key_numbers_of
+from tellapart.report.of_evaluation import numbers_of
 
 
 def paths_of_numbers(content: object, path: str = "") -> Iterator[str]:
@@ -50,11 +50,11 @@ def test_a_row_reads_what_stands_in_the_file(made) -> None:
 def test_metrics_without_interval_or_without_meaning_can_be_shown_too(
     made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = ("top", "comparison", "terminal", "csv")
+    places = ("report", "comparison", "terminal", "csv")
     rows = tuple(replace(row, shown=places) for row in METRICS)
     monkeypatch.setattr(metric_table, "METRICS", rows)
     metrics = evaluate_predictions(made(80))  # two classes have no top 5
-    shown = {key.label: key.number for key in key_numbers_of(metrics)}
+    shown = {key.label: key.number for key in numbers_of(metrics)}
     assert shown["Mean confidence"] == Number(metrics.mean_confidence)
     assert "Top 5" not in shown
     flat = compare_predictions({"a": made(80), "b": made(80)}).table()[0]
@@ -81,7 +81,7 @@ def test_one_row_shows_a_metric_everywhere(made, monkeypatch: pytest.MonkeyPatch
     """Weighted F1 is shown nowhere; a row that names the places is all that it takes."""
     row = Metric(
         "weighted.f1", "F1 of many", "share", "classes count by their images", "high",
-        ("top", "comparison", "terminal", "csv"), "many",
+        ("report", "comparison", "terminal", "csv"), "many",
     )  # fmt: skip
     others = tuple(other for other in METRICS if other.path != row.path)
     monkeypatch.setattr(metric_table, "METRICS", (*others, row))
@@ -89,7 +89,7 @@ def test_one_row_shows_a_metric_everywhere(made, monkeypatch: pytest.MonkeyPatch
     second = replace(second, paths=first.paths, labels=first.labels)
     result = compare_predictions({"a": first, "b": second})
     value = result.rows[0].metrics.weighted.f1
-    assert [key.number for key in key_numbers_of(result.rows[0].metrics)][-1] == value
+    assert [key.number for key in numbers_of(result.rows[0].metrics)][-1] == value
     table = comparison_table(result)
     place = [column.title for column in table.columns].index("F1 of many")
     assert table.columns[place].best == "high" and table.rows[0][place] == value

@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
+from tellapart.report.content import Confused
 from tellapart.report.of_evaluation import (
     confusion_of,
     confusions_of,
@@ -142,8 +143,8 @@ def test_confusions_of_many_classes_are_listed_the_most_frequent_first() -> None
     )
     metrics = evaluate_predictions(predictions)
     assert confusion_of(metrics) is None  # 14,400 cells would fill the page
-    table = confusions_of(metrics)
-    assert table is not None and "3 mistakes in all, in 2 pairs" in table.reading
-    assert table.rows == [("kind 5", "kind 6", 2, 1.0), ("kind 7", "kind 8", 1, 1 / 3)]
+    found = confusions_of(metrics)
+    assert found is not None and "3 mistakes in all, in 2 pairs" in found.reading
+    assert found.ranked == [Confused("kind 5", "kind 6", 2, 2), Confused("kind 7", "kind 8", 1, 3)]
     assert confusions_of(evaluate_predictions(made("test", 3))) is None
     assert confusion_of(evaluate_predictions(made("test", 3))) is not None

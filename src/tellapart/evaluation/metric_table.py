@@ -153,9 +153,9 @@ def _numbers_of(row: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
 
 # --- how they are shown ------------------------------------------------------------------------
 
-Place = Literal["top", "parts", "temperature", "comparison", "terminal", "csv"]
-"""Where a metric is shown: at the top of a report, where parts stand beside each other, before
-and after the temperature, and in a comparison's page, lines and CSV."""
+Place = Literal["report", "parts", "temperature", "comparison", "terminal", "csv"]
+"""Where a metric is shown: among the numbers of a report, where parts stand beside each other,
+before and after the temperature, and in a comparison's page, lines and CSV."""
 
 
 @dataclass(frozen=True)
@@ -197,30 +197,32 @@ METRICS: tuple[Metric, ...] = (
     Metric("accuracy", "Accuracy", "share", "how many of the images are right", "high",
            ("parts", "temperature", "comparison", "terminal", "csv"), "accuracy"),
     Metric("balanced_accuracy", "Balanced accuracy", "share", "mean recall of all classes",
-           "high", ("top", "csv")),
-    Metric("top_5", "Top 5", "share", "the true class is among the five likeliest", "high"),
-    Metric("macro.precision", "Precision, macro", "share", "every class counts the same", "high"),
+           "high", ("report", "csv")),
+    Metric("top_5", "Top 5", "share", "the true class is among the five likeliest", "high",
+           ("report",)),
+    Metric("macro.precision", "Precision, macro", "share", "every class counts the same", "high",
+           ("report",)),
     Metric("macro.recall", "Recall, macro", "share", "every class counts the same", "high"),
     Metric("macro.f1", "F1, macro", "share", "every class counts the same", "high",
-           ("top", "parts", "comparison", "terminal", "csv"), "F1"),
+           ("report", "parts", "comparison", "terminal", "csv"), "F1"),
     Metric("weighted.precision", "Precision, weighted", "share", "classes count by their images",
            "high"),
     Metric("weighted.recall", "Recall, weighted", "share", "classes count by their images",
            "high"),
     Metric("weighted.f1", "F1, weighted", "share", "classes count by their images", "high"),
     Metric("roc_auc", "ROC AUC", "score", "0.5 is chance, 1 is perfect order", "high",
-           ("top", "parts", "comparison", "terminal", "csv"), "AUC"),
+           ("report", "parts", "comparison", "terminal", "csv"), "AUC"),
     Metric("average_precision", "Average precision", "score",
-           "mean precision over all recalls; 1 is best", "high", ("csv",)),
+           "mean precision over all recalls; 1 is best", "high", ("report", "csv")),
     Metric("log_loss", "Log loss", "score", "surprise an image, in nats; 0 is best", "low",
-           ("top", "parts", "temperature", "comparison", "terminal", "csv"), "log loss"),
+           ("report", "parts", "temperature", "comparison", "terminal", "csv"), "log loss"),
     Metric("brier", "Brier score", "score", "squared distance from the truth; 0 is best", "low",
-           ("temperature", "csv")),
+           ("report", "temperature", "csv")),
     Metric("calibration_error", "Calibration error", "share",
            "how far confidence is from being right", "low",
-           ("top", "temperature", "comparison", "csv")),
+           ("report", "temperature", "comparison", "csv")),
     Metric("mean_confidence", "Mean confidence", "share", "how sure it is on average", "",
-           ("temperature",)),
+           ("report", "temperature")),
 )  # fmt: skip
 """The metrics of a part, in the order in which they are shown."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tellapart.number import Kind, Number
+from tellapart.verdict.verdict import Verdict
 
 Level = Literal["good", "note", "warning", "problem"]
 
@@ -156,6 +157,25 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Confused:
+    """Two classes that are taken for each other: so many of the images of ``true``, of all its
+    ``of`` images, got the answer ``answer``."""
+
+    true: str
+    answer: str
+    images: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """The most frequent confusions of many classes, ranked; it stands in place of a matrix."""
+
+    ranked: Sequence[Confused]
+    reading: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Short facts, each a label and a value."""
 
@@ -165,27 +185,37 @@ class Facts:
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run: how good it is, on what, where it goes wrong, and how it came about.
+    """One run: can its number be believed, what will it do, what next; then where it goes wrong,
+    and how it came about.
 
-    ``tables`` are further tables of the evaluation (thresholds, coverage);
-    ``galleries`` usually the most confident mistakes, named ``mistakes``, which a click on
-    the confusion matrix filters, and the least certain images. ``durations`` are
-    (stage, seconds) in the order in which they ran. ``problems`` lists files left out.
+    The first screen is ``headline`` and ``verdict``, with the two or three ``key_numbers`` that
+    the headline must not be read without. ``decision`` is the rule in force where it is not simply
+    the likeliest class. ``numbers`` are all the other numbers. Of ``confusion`` and
+    ``confusions`` a page has one: a matrix of few classes, a ranked list of many. ``tables`` are
+    further tables of the evaluation (thresholds, coverage); ``galleries`` usually the most
+    confident mistakes, named ``mistakes``, which a click on a confusion filters, and the least
+    certain images. ``durations`` are (stage, seconds) in the order in which they ran.
+    ``data_problems`` lists files left out, ``data_notes`` says how the images were read, and
+    ``notes`` how the training went about it.
     """
 
     title: str
     headline: Headline
+    verdict: Verdict | None = None
     subtitle: str = ""
     created: str = ""
     key_numbers: Sequence[KeyNumber] = ()
+    decision: str = ""
     callouts: Sequence[Callout] = ()
+    numbers: Sequence[KeyNumber] = ()
     data_facts: Facts | None = None
     data_counts: Table | None = None
     data_problems: Table | None = None
+    data_notes: Sequence[str] = ()
     samples: Gallery | None = None
     per_class: Table | None = None
     confusion: Confusion | None = None
-    confusions: Table | None = None
+    confusions: Confusions | None = None
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     galleries: Sequence[Gallery] = ()
@@ -194,6 +224,7 @@ class RunReport:
     recipe_yaml: str = ""
     command: str = ""
     run_facts: Sequence[Facts] = ()
+    weights: Table | None = None
     durations: Sequence[tuple[str, float]] = ()
     notes: Sequence[str] = ()
     footer: str = ""

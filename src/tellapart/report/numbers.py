@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 from tellapart.number import Kind, Number
 from tellapart.report.content import Cell
@@ -39,6 +40,19 @@ def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
     if kind == "bytes":
         return _bytes(value)
     return _significant(value)
+
+
+def day(moment: str) -> str:
+    """A moment as ``run.json`` has it, for people; any other text stays as it is.
+
+    >>> day("2026-11-27T23:01:08+00:00")
+    '27 November 2026, 23:01'
+    """
+    try:
+        when = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    return f"{when.day} {when:%B %Y, %H:%M}"
 
 
 def unbroken(sentence: str) -> str:

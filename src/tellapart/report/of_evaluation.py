@@ -5,6 +5,7 @@ Used by the report of a run and by the report of a run on new images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,35 +30,32 @@ from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
 from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.report.content import (
-    Callout,
     Column,
+    Confused,
     Confusion,
+    Confusions,
     Figure,
     Gallery,
     Headline,
     KeyNumber,
-    Level,
     Picture,
     Reference,
     Table,
 )
-from tellapart.verdict.verdict import Conclusion, Verdict
-from tellapart.wording import percent
+from tellapart.wording import percent, plural
 
 #: Pictures shown in each gallery of a report.
 GALLERY_SIZE = 60
 
-#: What is found wrong with at least this weight is a warning, of less a note.
-WARNED = 40
-
 FileOf = Callable[[str], Path]
 
 
-#: Beyond so many classes the page has no matrix that one can click on: it would have a million
-#: cells for a thousand classes.
-MAXIMUM_MATRIX_CLASSES = 100
-#: Up to so many classes the matrix shows all confusions at a glance; of more the list is made.
+#: Up to so many classes a matrix shows all confusions at a glance; of more the page has a ranked
+#: list of the most frequent ones.
 GLANCE_CLASSES, MAXIMUM_CONFUSIONS = 20, 40
+#: Figures that the page shows in a form of its own: a matrix that one can click on, a table.
+SHOWN_OTHERWISE = frozenset({"confusion_matrix", "per_class"})
+
 
 def headline_of(metrics: Metrics, part: str) -> Headline:
     """The accuracy with its interval, beside what guessing the largest class would give."""
@@ -90,9 +88,27 @@ def column_of(metric: Metric) -> Column:
     return Column(metric.title, metric.kind, metric.help, metric.best)
 
 
-def key_numbers_of(metrics: Metrics) -> list[KeyNumber]:
-    """The few further numbers that belong at the top."""
-    found = [(metric, metric.of(metrics)) for metric in metrics_shown("top")]
+def key_numbers_of(metrics: Metrics, parts: Mapping[str, Metrics] | None = None) -> list[KeyNumber]:
+    """What the headline must not be read without: of many classes how often one of the five
+    likeliest is right; what it would be with the images that leaked, or without them.
+
+    Args:
+        parts: all that was measured, by name.
+    """
+    found = []
+    if metrics.top_5 is not None and len(metrics.classes) > GLANCE_CLASSES:
+        found.append(KeyNumber("Among its five likeliest", metrics.top_5, "share", "top 5"))
+    for suffix, label in (("with_leaked", "With"), ("without_leaked", "Without")):
+        other = (parts or {}).get(f"{metrics.part}_{suffix}")
+        if other is not None and other.images != metrics.images:
+            leaked = plural(abs(other.images - metrics.images), "leaked image")
+            found.append(KeyNumber(f"{label} the {leaked}", other.accuracy))
+    return found
+
+
+def numbers_of(metrics: Metrics) -> list[KeyNumber]:
+    """The metrics of a part beside the headline, in the order of the table of metrics."""
+    found = [(metric, metric.of(metrics)) for metric in metrics_shown("report")]
     return [
         KeyNumber(
             metric.title, value if isinstance(value, Number) else Number(value), metric.kind,
@@ -104,43 +120,38 @@ def key_numbers_of(metrics: Metrics) -> list[KeyNumber]:
 
 
 def per_class_table(metrics: Metrics, part: str) -> Table:
-    """One row a class, each number with its interval."""
+    """One row a class, each number with its interval; the class that is found least comes first."""
+
+    def found(name: str) -> float:
+        recall = metrics.per_class[name].recall.value
+        return math.inf if recall is None else recall
+
     return Table(
         title=f"Each class ({part})",
         columns=(Column("Class"), Column("Images", "count"), *map(column_of, CLASS_METRICS)),
         rows=[
             (name, row.support, *(metric.of(row) for metric in CLASS_METRICS))
-            for name, row in metrics.per_class.items()
+            for name in sorted(metrics.per_class, key=found)
+            for row in (metrics.per_class[name],)
         ],
+        reading="" if len(metrics.classes) == 2 else "The class that is found least comes first.",
     )
 
 
-def callouts_of(verdict: Verdict) -> list[Callout]:
-    """What the verdict says, in the form of a report: reasons first, then what was found."""
-    found = [*verdict.reasons, *(c for c in verdict.findings if c.weight)]
-    return [Callout(_level(conclusion), conclusion.sentence) for conclusion in found]
-
-
-def _level(conclusion: Conclusion) -> Level:
-    if conclusion.judgement == "good":
-        return "good"
-    return "warning" if conclusion.weight >= WARNED else "note"
-
-
 def confusion_of(metrics: Metrics) -> Confusion | None:
-    """The confusion matrix in counts, for the page's own drawing of it; None beyond 100 classes."""
-    if len(metrics.classes) > MAXIMUM_MATRIX_CLASSES:
+    """The confusion matrix in counts, for the page's own drawing of it; None of many classes."""
+    if len(metrics.classes) > GLANCE_CLASSES:
         return None
     return Confusion(
         classes=metrics.classes,
         counts=metrics.confusion_matrix,
-        reading="Rows are what the images are, columns what was answered. "
-        "Choose a cell to see its images below.",
+        reading="Rows are the labels, columns what the images were called. "
+        "Choose a number to see its images below.",
     )
 
 
-def confusions_of(metrics: Metrics) -> Table | None:
-    """The most frequent confusions, one a row; None where a matrix shows them at a glance."""
+def confusions_of(metrics: Metrics) -> Confusions | None:
+    """The most frequent confusions, ranked; None where a matrix shows them at a glance."""
     if len(metrics.classes) <= GLANCE_CLASSES:
         return None
     counts = np.array(metrics.confusion_matrix, dtype=np.int64)
@@ -148,23 +159,19 @@ def confusions_of(metrics: Metrics) -> Table | None:
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:MAXIMUM_CONFUSIONS]
     pairs = [divmod(int(place), len(counts)) for place in order]
-    mistakes = int(counts.sum())
-    return Table(
-        title="The most frequent confusions",
-        columns=(
-            Column("True class"),
-            Column("Answer"),
-            Column("Images", "count"),
-            Column("Of the true class", "share", "share of that class's images"),
-        ),
-        rows=[
-            (metrics.classes[true], metrics.classes[answer], int(counts[true, answer]),
-             float(counts[true, answer] / support[true]))
+    mistakes, different = int(counts.sum()), int((counts > 0).sum())
+    first = f", the {MAXIMUM_CONFUSIONS} most frequent first" if different > len(pairs) else ""
+    return Confusions(
+        ranked=[
+            Confused(
+                metrics.classes[true], metrics.classes[answer], int(counts[true, answer]),
+                int(support[true]),
+            )
             for true, answer in pairs
             if counts[true, answer]
         ],
-        reading=f"{mistakes:,} mistakes in all, in {int((counts > 0).sum()):,} pairs of classes.",
-        empty="There are none: no image was taken for one of another class.",
+        reading=f"{plural(mistakes, 'mistake')} in all, in {plural(different, 'pair')} of "
+        f"classes{first}. Choose one to see its images below.",
     )  # fmt: skip
 
 
@@ -293,7 +300,10 @@ def figures_of(
     best_epoch: int | None = None,
     prefix: str = "",
 ) -> list[Figure]:
-    """Draw and save every figure of one part, each with its one-sentence reading."""
+    """Draw and save every figure of one part, each with its one-sentence reading.
+
+    Those of :data:`SHOWN_OTHERWISE` are saved only: the page tells the same in its own way.
+    """
     made = evaluation_figures(predictions, metrics, history, best_epoch)
     readings = describe_figures(metrics, history=history, best_epoch=best_epoch)
     figures = []
@@ -301,6 +311,8 @@ def figures_of(
         title = name.replace("_", " ").capitalize().replace("Roc", "ROC curve")
         reading = readings.get(name, f"{title}.")
         svg, png = save_figure(figure, folder, f"{prefix}{name}", reading)
+        if name in SHOWN_OTHERWISE:
+            continue
         figures.append(
             Figure(
                 name=f"{prefix}{name}",
@@ -322,6 +334,8 @@ def galleries_of(predictions: Predictions, file_of: FileOf, rest: str) -> list[G
     confident = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
     margins = np.sort(predictions.probabilities, axis=1)
     unsure = np.argsort(margins[:, -1] - margins[:, -2], kind="stable")
+    # No picture stands in both: those that are mistakes as well are among the mistakes.
+    unsure = unsure[~np.isin(unsure, confident[:GALLERY_SIZE])]
     galleries = [
         Gallery(
             name="mistakes",
@@ -338,7 +352,7 @@ def galleries_of(predictions: Predictions, file_of: FileOf, rest: str) -> list[G
             title="Least certain images",
             pictures=pictures_of(predictions, unsure[: GALLERY_SIZE // 2], file_of),
             reading="The two likeliest classes are closest here: more training images like "
-            "these help most.",
+            "these help most. Those that are mistakes stand above.",
             total=len(unsure),
             rest=rest,
         ),

@@ -33,7 +33,6 @@ from tellapart.report.content import (
     Table,
 )
 from tellapart.report.of_evaluation import (
-    callouts_of,
     column_of,
     confusion_of,
     confusions_of,
@@ -41,6 +40,7 @@ from tellapart.report.of_evaluation import (
     galleries_of,
     headline_of,
     key_numbers_of,
+    numbers_of,
     per_class_table,
     tables_of,
 )
@@ -49,6 +49,7 @@ from tellapart.run import Run
 from tellapart.run_info import LeftOut
 from tellapart.verdict.of_run import evidence_of, evidence_of_new_images
 from tellapart.verdict.reach import reach_verdict
+from tellapart.verdict.verdict import Verdict
 from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
@@ -71,26 +72,24 @@ def write_run_report(
     history = run.history()
     figures: list[Figure] = []
     content: dict[str, Any] = {}
+    verdict: Verdict | None = None
     if part is not None:
         stored = metrics_from_json(run.metrics)
         metrics = stored[part]
         shown = predictions[part]
         evidence = evidence_of(run, stored, predictions)
+        verdict = reach_verdict(evidence) if evidence is not None else None
         figures = figures_of(
             shown, metrics, run.path / "figures", history=history, best_epoch=run.kept_epoch
         )
         headline = headline_of(metrics, part)
     else:
         headline = Headline("Accuracy", undefined("no image was held out"))
-    if part is not None and not metrics.images:  # all of them were seen in training
-        content = {"callouts": callouts_of(reach_verdict(evidence)) if evidence is not None else ()}
-    elif part is not None:
+    if part is not None and metrics.images:  # else all of them were seen in training
         content = {
-            "key_numbers": key_numbers_of(metrics),
-            "callouts": [
-                *_decision(run),
-                *(callouts_of(reach_verdict(evidence)) if evidence is not None else ()),
-            ],
+            "key_numbers": key_numbers_of(metrics, stored),
+            "numbers": numbers_of(metrics),
+            "decision": run.decision.rule if run.decision is not None else "",
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
             "confusions": confusions_of(metrics),
@@ -102,7 +101,7 @@ def write_run_report(
             "galleries": galleries_of(
                 shown,
                 lambda path: table.root / path,
-                f"All predictions are in predictions/{part}.csv.",
+                f"all predictions are in predictions/{part}.csv",
             ),
         }
     curves = [figure for figure in figures if figure.name == "learning_curves"]
@@ -111,6 +110,7 @@ def write_run_report(
         title=f"{run.source.display_name}: {_classes(table.classes)}",
         subtitle=f"Recipe {recipe.name}: {recipe.title}",
         headline=headline,
+        verdict=verdict,
         created=run.info.created,
         data_facts=_data_facts(run, splits),
         data_counts=_counts(run),
@@ -123,7 +123,8 @@ def write_run_report(
         command=run.info.command,
         run_facts=_run_facts(run),
         durations=[(name, value) for name, value in seconds.items() if name != "total"],
-        notes=[*run.info.data.notes, *run.info.data.audit, *run.info.notes],
+        data_notes=[*run.info.data.notes, *run.info.data.audit],
+        notes=run.info.notes,
         footer=f"tellapart {run.info.tellapart}",
         **content,
     )
@@ -163,11 +164,11 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        callouts=[
-            *(Callout("warning", text) for text in warnings),
-            *_decision(run),
-            *callouts_of(reach_verdict(evidence_of_new_images(run, metrics, predictions))),
-        ],
+        verdict=reach_verdict(evidence_of_new_images(run, metrics, predictions))
+        if labelled else None,
+        callouts=[Callout("warning", text) for text in warnings],
+        decision=run.decision.rule if run.decision is not None else "",
+        numbers=numbers_of(metrics) if labelled else [],
         data_facts=Facts(
             "The images",
             [
@@ -191,7 +192,7 @@ def write_evaluation_report(
             lambda path: images.table.root / path,
             "all are in the CSV beside this page",
         ),
-        notes=list(images.table.sentences),
+        data_notes=list(images.table.sentences),
         footer=f"tellapart {run.info.tellapart}",
     )
     path = folder / "report.html"
@@ -215,7 +216,8 @@ def _parts_table(parts: Mapping[str, Metrics]) -> Table:
 
 
 def _classes(names: tuple[str, ...]) -> str:
-    return listed(names, last="or") if len(names) <= 4 else f"{len(names)} classes"
+    named = listed(names, last="or")
+    return named if len(names) <= 4 and len(named) <= 40 else f"{len(names)} classes"
 
 
 def _data_facts(run: Run, splits: Splits) -> Facts:
@@ -322,13 +324,6 @@ def _run_facts(run: Run) -> list[Facts]:
             ],
         ),
     ]
-
-
-def _decision(run: Run) -> list[Callout]:
-    if run.decision is None:
-        return []
-    return [Callout("note", f"The decision in force, which every answer here is by: "
-                            f"{run.decision.rule}.")]  # fmt: skip
 
 
 def _times(number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -22,6 +22,7 @@ from tellapart.number import Number
 from tellapart.report.content import Callout, Cell, Figure, Gallery, Picture, Table
 from tellapart.report.graphics import column_scale, headline_scale, heat_step, interval_bar
 from tellapart.report.numbers import (
+    day,
     format_cell,
     format_confidence,
     format_interval,
@@ -34,6 +35,8 @@ from tellapart.report.numbers import (
 MAXIMUM_ROWS = 1000
 PICTURE_BYTES = 9_000_000  # encoded pictures in one page; base64 makes them a third larger
 FIGURE_BYTES = 600_000  # an SVG above this is drawn slowly: its PNG is taken instead
+#: The word beside a light, which does not go by its colour alone.
+LIGHTS: Mapping[str, str] = {"green": "Yes", "yellow": "With care", "red": "No"}
 _HERE = Path(__file__).parent
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -164,12 +167,27 @@ def _describe(picture: Picture) -> str:
     """What a screen reader says for a picture."""
     parts = [picture.caption or picture.path or "image"]
     if picture.true:
-        parts.append(f"true class {picture.true}")
+        parts.append(f"labelled {picture.true}")
     if picture.predicted:
-        parts.append(f"predicted {picture.predicted}")
+        parts.append(f"called {picture.predicted}")
     if picture.confidence is not None:
         parts.append(f"with {format_confidence(picture.confidence)} confidence")
     return ", ".join(parts)
+
+
+def _judgements(judgements: Sequence[str]) -> str:
+    """How many conclusions there are of each kind, "2 not in order, 5 in order"."""
+    words = {"bad": "not in order", "too_few": "with too few images to tell", "good": "in order"}
+    counts = {word: judgements.count(kind) for kind, word in words.items()}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _without_word(answer: str) -> str:
+    """The answer without the word that stands large above it: "No: too few" is "Too few"."""
+    for word in LIGHTS.values():
+        if answer.startswith(f"{word}: "):
+            answer = answer.removeprefix(f"{word}: ")
+    return answer[:1].upper() + answer[1:]
 
 
 def _class_names(pictures: Sequence[Picture], attribute: str) -> list[str]:
@@ -195,6 +213,9 @@ def _environment() -> Environment:
         data_uri=data_uri,
         figure_uri=figure_uri,
         cell=format_cell,
+        day=day,
+        judgements=_judgements,
+        without_word=_without_word,
         confidence=format_confidence,
         interval=format_interval,
         number=format_value,
@@ -209,6 +230,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         MAXIMUM_ROWS=MAXIMUM_ROWS,
+        LIGHTS=LIGHTS,
         interval_bar=interval_bar,
         headline_scale=headline_scale,
         heat_step=heat_step,

@@ -3,7 +3,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
-  const PAGE = 20;
+  const PAGE = 12;
   const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
   // Light or dark: what the system says until the reader chooses.
@@ -29,6 +29,26 @@
     nameTheme();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
+
+  // What is folded opens when a link leads into it, and all of it for paper.
+  const unfold = (element) => {
+    for (let at = element; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    const own = element && one(":scope > details", element);
+    if (own) own.open = true;
+  };
+  const follow = () => {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    if (target) { unfold(target); target.scrollIntoView(); }
+  };
+  addEventListener("hashchange", follow);
+  follow();
+  for (const link of all(".sections a")) link.addEventListener("click", () => unfold(one(link.hash)));
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = all("details:not([open])");
+    for (const each of folded) each.open = true;
+  });
+  addEventListener("afterprint", () => { for (const each of folded) each.open = false; });
 
   // The section that is being read is marked in the navigation.
   const links = new Map(all(".sections a").map((link) => [link.hash.slice(1), link]));
@@ -174,7 +194,7 @@
       const count = counts.get(button);
       const total = Number(rows[truth].dataset.total);
       const images = count === 1 ? "image" : "images";
-      return `${count} ${images} of ${names[truth]} got the answer ${names[answer]} (${share(count, total)} of that class).`;
+      return `${count} ${images} labelled ${names[truth]}, called ${names[answer]} (${share(count, total)} of that class).`;
     };
     matrix.addEventListener("focusin", (event) => {
       if (counts.has(event.target)) readout.textContent = describe(event.target);
@@ -212,8 +232,8 @@
       if (truth === answer) text += " These are right; the gallery shows mistakes.";
       else if (choose) {
         const found = choose(names[truth], names[answer]);
-        text += found ? ` The gallery below now shows ${found} of them.` : " None of them is in the gallery below.";
-        if (found) document.getElementById(matrix.dataset.target).scrollIntoView();
+        text += found ? ` The gallery of mistakes now shows ${found} of them.` : " None of them is in the gallery of mistakes.";
+        if (found) { unfold(document.getElementById(matrix.dataset.target)); document.getElementById(matrix.dataset.target).scrollIntoView(); }
       }
       readout.textContent = text;
     });
@@ -228,6 +248,21 @@
         }
       });
     }
+  }
+
+  // Ranked confusions: a press shows the images.
+  for (const list of all(".confused")) {
+    const readout = one(".readout", list.parentElement);
+    list.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      const choose = galleries.get(list.dataset.target);
+      if (!button || !choose) return;
+      const gallery = document.getElementById(list.dataset.target);
+      const found = choose(button.dataset.true, button.dataset.predicted);
+      readout.textContent = found ? `The gallery of mistakes now shows ${found} of them.`
+        : "None of them is in the gallery of mistakes.";
+      if (found) { unfold(gallery); gallery.scrollIntoView(); }
+    });
   }
 
   // Pictures and figures open larger, with all that is known of them.
@@ -254,8 +289,8 @@
     viewer.classList.toggle("drawing", isFigure && !picture.classList.contains("photographic"));
     const list = document.createElement("dl");
     if (isFigure) line(list, one("h3", picture).textContent, one(".reading", picture).textContent);
-    line(list, "Predicted class", dataset.predicted);
-    line(list, "True class", dataset.true);
+    line(list, "Called", dataset.predicted);
+    line(list, "Labelled", dataset.true);
     line(list, "Note", one(".caption", picture)?.textContent);
     line(list, "File", dataset.path);
     const text = one(".viewer-text", viewer);
@@ -298,11 +333,17 @@
   });
 
   for (const button of all(".copy")) {
-    if (!navigator.clipboard) continue;
     button.hidden = false;
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(one("pre", button.parentElement).textContent);
-      button.textContent = "Copied";
+      const code = one("code", button.parentElement);
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+      } catch { // not allowed here: the text is at least selected
+        getSelection().selectAllChildren(code);
+        button.textContent = "Selected";
+      }
+      button.setAttribute("aria-label", button.textContent);
     });
   }
 })();

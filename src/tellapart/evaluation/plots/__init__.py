@@ -5,6 +5,7 @@ Importing this package imports matplotlib, so import it where figures are drawn.
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from tellapart.evaluation.metric_table import Metrics
@@ -17,6 +18,7 @@ from tellapart.evaluation.plots.bars import (
     per_class_bars,
 )
 from tellapart.evaluation.plots.curves import (
+    FEWEST_IMAGES,
     calibration_diagram,
     coverage_curve,
     precision_recall_curves,
@@ -71,7 +73,8 @@ def evaluation_figures(
         figures["confusion_matrix"] = confusion_matrix(metrics.confusion_matrix, classes, part)
         if len(classes) > 2:
             figures["per_class"] = per_class_bars(metrics.per_class, part)
-        if metrics.roc_auc.known:
+        images = np.bincount(scored.labels, minlength=len(classes))
+        if ((images >= FEWEST_IMAGES) & (len(scored) - images >= FEWEST_IMAGES)).any():
             figures["roc"] = roc_curves(scored.labels, scored.probabilities, classes, part)
             figures["precision_recall"] = precision_recall_curves(
                 scored.labels, scored.probabilities, classes, part

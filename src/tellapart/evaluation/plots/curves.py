@@ -39,6 +39,8 @@ from tellapart.wording import percent
 
 #: Up to so many classes each has its own colour; of more, the worst three are coloured.
 _COLOURED = 8
+#: A class with fewer images than this has no curve: its few steps would say nothing.
+FEWEST_IMAGES = 10
 #: So many of the other classes are drawn in grey; the lowest of them.
 _GREY = 60
 
@@ -53,7 +55,8 @@ def roc_curves(
 ) -> Figure:
     """Hits against false alarms for each class against the rest, with its area.
 
-    Two classes share one curve (that of the second). Classes without images are left out.
+    Two classes share one curve (that of the second). Classes with fewer than ten images are
+    left out.
 
     Args:
         labels: int64 (N,), index into ``classes``; images with -1 do not count.
@@ -250,7 +253,7 @@ def _one_against_rest(
     area: Callable[[NDArray[np.bool_], NDArray[np.float64]], tuple[float, Any]],
     both_of_two: bool = False,
 ) -> list[tuple[str, float, _Curve]]:
-    """(name, area, curve) of each class that some but not all images belong to."""
+    """(name, area, curve) of each class that enough images belong to, and enough do not."""
     known = labels >= 0
     labels, probabilities = labels[known], probabilities[known]
     curves = []
@@ -258,7 +261,7 @@ def _one_against_rest(
         truth = labels == index
         if len(classes) == 2 and index == 0 and not both_of_two:
             continue
-        if truth.any() and not truth.all():
+        if min(truth.sum(), (~truth).sum()) >= FEWEST_IMAGES:
             scores = probabilities[:, index]
             curves.append((name, area(truth, scores)[0], points(truth, scores)))
     return curves
