@@ -116,9 +116,8 @@ def agreement(ones: Floats, others: Floats, maps: Floats, margin: float = 0.0) -
 
 def _places(side: int) -> tuple[Floats, Floats]:
     """Middles of the places of a picture, row by row: x (S * S,) and y, -1..1."""
-    middles = ((np.arange(side, dtype=np.float32) + 0.5) / side) * 2 - 1
-    y, x = np.meshgrid(middles, middles, indexing="ij")
-    return x.ravel(), y.ravel()
+    middles: Floats = (((np.arange(side) + 0.5) / side) * 2 - 1).astype(np.float32)
+    return np.tile(middles, side), np.repeat(middles, side)
 
 
 def _sampled(pictures: Floats, maps: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
@@ -132,7 +131,7 @@ def _sampled(pictures: Floats, maps: Floats) -> tuple[Floats, Floats, Floats, ND
     seen = (across > -0.5) & (across < limit) & (down > -0.5) & (down < limit)
     across, down = np.clip(across, 0, side - 1.001), np.clip(down, 0, side - 1.001)
     left, top = across.astype(np.int32), down.astype(np.int32)
-    right_share, low_share = across - left, down - top
+    right_share, low_share = across - left.astype(np.float32), down - top.astype(np.float32)
     corner = top * side + left + (np.arange(count, dtype=np.int32) * (side * side))[:, None]
     flat = np.ascontiguousarray(pictures).reshape(-1)
     a, b = flat[corner], flat[corner + 1]

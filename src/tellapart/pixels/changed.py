@@ -64,7 +64,7 @@ _PROMISING = 0.9
 _LIKELY_FEATURES = (0.6, 0.8)
 #: Correlation of 8 x 8 pictures to be tried turned: by looks, and where features agree as well.
 _LIKELY_TURNED, _LIKELY_MIRRORED = 0.9, 0.5
-_NEAREST_UNTURNED = 4
+_NEAREST_UNTURNED = 3
 #: Where the search for a map begins.
 _STARTS = (
     affine(), affine(9), affine(-9), affine(0, 0.85, 0.85), affine(0, 1.18, 1.18),
@@ -111,6 +111,8 @@ def find_changed(
         thorough: also look for tilted, framed and written on copies (about 1 ms an image).
         progress: told about the pairs compared.
     """
+    if len(grey) < 2:
+        return _no_pairs()
     first, second, turns = _candidates(grey, principal, thorough)
     if not len(first):
         return _no_pairs()
@@ -298,10 +300,10 @@ def _exactly_turned(grey: Floats, first: Rows, second: Rows, turns: Rows) -> NDA
 
 
 def _is_same(found: _Found, *, strict: bool) -> NDArray[np.bool_]:
-    area = np.abs(found.maps[:, 0, 0] * found.maps[:, 1, 1] - found.maps[:, 0, 1] * found.maps[:, 1, 0])
-    plausible = (found.overlap >= _LEAST_OVERLAP) & (area >= _LEAST_AREA) & (area <= 1 / _LEAST_AREA)
-    same: NDArray[np.bool_] = plausible & (found.trimmed >= _SAME_PICTURE)
-    same &= found.detail >= _SAME_DETAIL
+    area = np.abs(np.linalg.det(found.maps[:, :, :2]))
+    same: NDArray[np.bool_] = (area >= _LEAST_AREA) & (area <= 1 / _LEAST_AREA)
+    same &= found.overlap >= _LEAST_OVERLAP
+    same &= (found.trimmed >= _SAME_PICTURE) & (found.detail >= _SAME_DETAIL)
     if strict:
         same &= found.whole >= _SAME_LOOK_ALIKE
     return same
@@ -314,7 +316,7 @@ def _compare(
     from threadpoolctl import threadpool_limits
 
     count = len(first)
-    numbers = [np.full(count, -1.0, np.float32) for _ in range(4)]
+    whole, trimmed, overlap, detail = (np.full(count, -1.0, np.float32) for _ in range(4))
     maps = np.zeros((count, 2, 3), np.float32)
     blocks = [
         members[start : start + _PAIRS_AT_A_TIME]
@@ -327,12 +329,8 @@ def _compare(
         ones = turned(grey[first[rows]], turn)
         starts = _STARTS if turn == STRAIGHT else _STARTS[:1]
         found = _aligned(ones, grey[second[rows]], starts)
-        for to, values in zip(
-            (*numbers, maps),
-            (found.whole, found.trimmed, found.overlap, found.detail, found.maps),
-            strict=True,
-        ):
-            to[rows] = values
+        whole[rows], trimmed[rows], overlap[rows] = found.whole, found.trimmed, found.overlap
+        detail[rows], maps[rows] = found.detail, found.maps
         return len(rows)
 
     with (
@@ -342,27 +340,26 @@ def _compare(
     ):
         for done in pool.map(block, blocks):
             stage.advance(done)
-    return _Found(*numbers, maps)
+    return _Found(whole, trimmed, overlap, detail, maps)
 
 
 def _aligned(ones: Floats, others: Floats, starts: tuple[Floats, ...]) -> _Found:
     """Align pairs coarsely from several starts, and finely where that promises something."""
     maps, coarse = _coarse_maps(_reduced(ones), _reduced(others), starts)
-    numbers = [coarse.whole, coarse.trimmed, coarse.overlap, np.zeros(len(ones), np.float32)]
-    rows = np.flatnonzero(coarse.trimmed >= _PROMISING)
+    whole, trimmed, overlap = coarse.whole, coarse.trimmed, coarse.overlap
+    detail = np.zeros(len(ones), np.float32)
+    rows = np.flatnonzero(trimmed >= _PROMISING)
     if len(rows):
         one, other = ones[rows], others[rows]
         maps[rows] = align(one, other, maps[rows], _FINE_STEPS)
         fine = agreement(one, other, maps[rows])
-        details = _detail(one), _detail(other)
-        detail = agreement(*details, maps[rows]).trimmed
-        inner = agreement(*details, maps[rows], margin=_MARGIN).trimmed
-        detail = np.minimum(detail, inner)
-        for to, values in zip(
-            numbers, (fine.whole, fine.trimmed, fine.overlap, detail), strict=True
-        ):
-            to[rows] = values
-    return _Found(*numbers, maps)
+        whole[rows], trimmed[rows], overlap[rows] = fine.whole, fine.trimmed, fine.overlap
+        one, other = _detail(one), _detail(other)
+        detail[rows] = np.minimum(
+            agreement(one, other, maps[rows]).trimmed,
+            agreement(one, other, maps[rows], margin=_MARGIN).trimmed,
+        )
+    return _Found(whole, trimmed, overlap, detail, maps)
 
 
 def _coarse_maps(
