@@ -112,6 +112,17 @@ def test_a_changed_picture_in_another_part_is_a_leak(root: Path) -> None:
     assert report.findings[0].exclude == ("test/cat/near.jpg",)
 
 
+def test_a_mirrored_picture_in_another_part_is_a_leak_and_called_so(root: Path) -> None:
+    mirrored = scene(4).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    save(mirrored, root / "test/cat/mirrored.jpg", quality=60)
+    report = audit(load(root))
+    assert report.counts() == {"leak": 1}
+    assert report.findings[0].sentence == (
+        "The same picture, mirrored, is in train (train/cat/04.jpg) and in test "
+        "(test/cat/mirrored.jpg)."
+    )
+
+
 def test_a_changed_picture_under_another_label_is_for_a_person_to_judge(root: Path) -> None:
     save(scene(4).crop((2, 1, 95, 94)), root / "train/dog/near.jpg", quality=60)
     report = audit(load(root))

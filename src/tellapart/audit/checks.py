@@ -100,7 +100,8 @@ def audit(
     Args:
         images: decoded, with their table.
         features: float32 (N, D) of a network, row i of image i. Without them doubtful labels and
-            outliers are not looked for, and near duplicates only where they are hardly cropped.
+            outliers are not looked for, and near duplicates only where they are hardly cropped,
+            mirrored or turned.
         probabilities: float64 (N, num_classes), for each image by a model that was not trained
             on it; None: from a logistic regression on ``features``.
         seed: of the folds of that regression.
@@ -115,7 +116,7 @@ def audit(
     measures = measure(images.pixels, progress=progress)
     headers = read_headers(images, progress=progress)
     principal = None if features is None else principal_directions(features)
-    similar = find_similar(measures.grey(), principal, progress=progress)
+    similar = find_similar(measures.grey(), principal, changed=True, progress=progress)
     seen = ~blank_rows(measures)
     findings = [
         *_left_out(table.problems),

@@ -39,6 +39,7 @@ def find_copies(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -
         (int(i), int(j)): float(score)
         for i, j, score in zip(near.first, near.second, near.scores, strict=True)
     }
+    changes = _changes(near)
     findings: list[Finding] = []
     for rows in _groups(table, digests, near):
         same = _same_files(rows, digests)
@@ -49,19 +50,33 @@ def find_copies(table: ImageTable, digests: Sequence[str], near: SimilarPairs) -
             told = [rows]
         for copies in told:
             known = [closeness[i, j] for i in copies for j in copies if (i, j) in closeness]
-            findings += _one_group(table, copies, digests, min(known, default=1.0))
+            how = [changes[i, j] for i in copies for j in copies if (i, j) in changes]
+            findings += _one_group(table, copies, digests, min(known, default=1.0), how)
     return findings
 
 
+def _changes(near: SimilarPairs) -> dict[tuple[int, int], str]:
+    """What was done to one picture of a pair, of the pairs where that can be said."""
+    if near.changes is None:
+        return {}
+    pairs = zip(near.first.tolist(), near.second.tolist(), near.changes.tolist(), strict=True)
+    return {(i, j): change for i, j, change in pairs if change}
+
+
 def _one_group(
-    table: ImageTable, rows: Sequence[int], digests: Sequence[str], score: float
+    table: ImageTable,
+    rows: Sequence[int],
+    digests: Sequence[str],
+    score: float,
+    changes: Sequence[str],
 ) -> list[Finding]:
     same_file = len({digests[i] for i in rows}) == 1
     score = 1.0 if same_file else score
-    how = "byte for byte" if same_file else "slightly changed"
+    how = "byte for byte" if same_file else " or ".join(dict.fromkeys(changes))
+    how = how or "slightly changed"
     found = [*_two_labels(table, rows, digests, score, how), *_leak(table, rows, score, how)]
     if not found:
-        return _duplicates(table, rows, digests, score)
+        return _duplicates(table, rows, digests, score, how)
     left_out = {path for finding in found for path in finding.exclude}
     return [*found, *_copies_that_stay(table, rows, digests, left_out)]
 
@@ -152,13 +167,14 @@ def _rank(table: ImageTable, row: int) -> int:
 
 
 def _duplicates(
-    table: ImageTable, rows: Sequence[int], digests: Sequence[str], score: float
+    table: ImageTable, rows: Sequence[int], digests: Sequence[str], score: float, how: str
 ) -> list[Finding]:
     """A group within one class and part: equal files, then what is only similar."""
     same = _same_files(rows, digests)
     findings = [finding for copies in same for finding in _same_file_twice(table, copies)]
     if len(same) > 1:
-        sentence = f"{_listed(table, rows)} show the same picture (correlation {score:.3f})."
+        names = _listed(table, rows)
+        sentence = f"{names} show the same picture, {how} (correlation {score:.3f})."
         findings.append(_copies(table, rows, "near_duplicate", score, sentence))
     return findings
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.machine import num_cores
+from tellapart.pixels.changed import ChangedPairs, find_changed
 from tellapart.progress import SILENT, Progress
 
 Floats = NDArray[np.float32]
@@ -59,17 +60,21 @@ class SimilarPairs:
     Attributes:
         first, second: int64 (P,), row numbers.
         scores: float32 (P,), correlation of the two when aligned, up to 1.
+        changes: str (P,), what was done to one of the two besides cropping, resizing and the
+            like: "mirrored", "tilted" ..., "" where nothing; None: "" everywhere.
     """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     scores: Floats
+    changes: NDArray[np.str_] | None = None
 
 
 def find_similar(
     thumbnails: NDArray[np.uint8] | Floats,
     principal: Floats | None = None,
     *,
+    changed: bool = False,
     progress: Progress = SILENT,
 ) -> SimilarPairs:
     """Find all pairs that show the same picture.
@@ -79,6 +84,8 @@ def find_similar(
             contrast) are like nothing.
         principal: float32 (N, D), features of a network in their principal directions (see
             :func:`principal_directions`); None: crops are found less surely.
+        changed: also find copies that were mirrored or turned and, where there are features,
+            tilted, framed or written on (:func:`tellapart.pixels.changed.find_changed`).
         progress: told about the blocks compared.
     """
     grey = np.asarray(thumbnails, np.float32)
@@ -86,7 +93,23 @@ def find_similar(
     first, second = _candidates(descriptors, principal, progress)
     scores = _scores(grey, first, second, progress)
     same = scores >= SAME_PICTURE
-    return SimilarPairs(first[same], second[same], scores[same])
+    found = SimilarPairs(first[same], second[same], scores[same])
+    if not changed:
+        return found
+    return join_pairs(found, find_changed(grey, principal, progress=progress))
+
+
+def join_pairs(similar: SimilarPairs, changed: ChangedPairs) -> SimilarPairs:
+    """All pairs of both, sorted; a pair that is similar as it is does not count as changed."""
+    first = np.concatenate([similar.first, changed.first])
+    second = np.concatenate([similar.second, changed.second])
+    scores = np.concatenate([similar.scores, changed.scores])
+    unchanged = similar.changes
+    if unchanged is None:
+        unchanged = np.zeros(len(similar.first), "<U1")
+    changes = np.concatenate([unchanged, changed.changes])
+    _, rows = np.unique(np.stack([first, second], axis=1), axis=0, return_index=True)
+    return SimilarPairs(first[rows], second[rows], scores[rows], changes[rows])
 
 
 def find_nearest(
