@@ -82,7 +82,7 @@ def evidence_of_new_images(
     metrics: Metrics,
     predictions: Predictions,
     *,
-    seen: int = 0,
+    with_seen: Metrics | None = None,
     without_seen: Metrics | None = None,
     unlike: Number | None = None,
 ) -> Evidence:
@@ -90,15 +90,19 @@ def evidence_of_new_images(
 
     Args:
         metrics, predictions: of these images.
-        seen: how many of them the run was made with, found by content.
-        without_seen: metrics of the others, where some were seen.
+        with_seen: metrics of all of them, where ``metrics`` are without those that the run was
+            made with or that are near copies of such.
+        without_seen: metrics without these, where ``metrics`` are of all.
         unlike: share of them that is called unknown.
     """
     stored = metrics_from_json(run.metrics)
     leak = None
-    if seen and metrics.images:
-        leak = Leak(images=min(seen, metrics.images), of=metrics.images, with_them=metrics,
-                    without_them=without_seen, counted=True)  # fmt: skip
+    if with_seen is not None and with_seen.images > metrics.images:
+        leak = Leak(images=with_seen.images - metrics.images, of=with_seen.images,
+                    with_them=with_seen, without_them=metrics)  # fmt: skip
+    elif without_seen is not None and metrics.images > without_seen.images:
+        leak = Leak(images=metrics.images - without_seen.images, of=metrics.images,
+                    with_them=metrics, without_them=without_seen, counted=True)  # fmt: skip
     return Evidence(
         shown=metrics,
         own=False,
