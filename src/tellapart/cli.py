@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
     "train": (("extend", "resume"),),
     "inspect": (("seed", "augment"),),
-    "evaluate": (("foreign", "folder"), ("ignore_unknown", "folder"), ("root", "folder"),
+    "evaluate": (("foreign", "folder"), ("ignore_unknown", "folder"),
+                 ("keep_leaks", "folder"), ("root", "folder"),
                  ("path_column", "folder"), ("label_column", "folder")),
 })
 #: Options and arguments that have no effect beside the first one.
@@ -332,6 +333,9 @@ def evaluate(
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Skip classes that the run does not know.")
     ] = False,
+    keep_leaks: Annotated[
+        bool, typer.Option("--keep-leaks", help="Score images that the run was made with, too.")
+    ] = False,
     foreign: Annotated[
         bool, typer.Option("--foreign", help="Images of no class: how many are called unknown?")
     ] = False,
@@ -344,8 +348,9 @@ def evaluate(
     from tellapart.verbs.evaluate import evaluate as run_verb
 
     evaluation = run_verb(
-        run, folder, device=device, ignore_unknown=ignore_unknown, foreign=foreign, root=root,
-        path_column=path_column, label_column=label_column, progress=_progress(),
+        run, folder, device=device, ignore_unknown=ignore_unknown, keep_leaks=keep_leaks,
+        foreign=foreign, root=root, path_column=path_column, label_column=label_column,
+        progress=_progress(),
     )
     _show(evaluation, as_json)
 

@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from tellapart.prediction.classifier import Classifier
 
 #: Files whose digests ``run.json`` keeps, beside the predictions; the model has its own.
-_DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors")
+_DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors",
+             "thumbnails.npy")  # fmt: skip
 
 #: A run, or the path of its folder.
 RunGiven = str | os.PathLike[str]
@@ -324,6 +325,12 @@ class Run:
     def unknown_file(self) -> Path:
         """What tells images unlike the training ones; absent where it could not be set."""
         return self.path / "unknown.safetensors"
+
+    @property
+    def thumbnails_file(self) -> Path:
+        """Small grey pictures of the train and validation images, in the order of
+        :attr:`images`; absent in older runs and where they are very many."""
+        return self.path / "thumbnails.npy"
 
     @property
     def images_file(self) -> Path:

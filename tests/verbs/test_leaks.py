@@ -16,6 +16,8 @@ from tellapart.errors import RunError
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import load_predictions
 from tellapart.run import Run, open_run
+from tellapart.verbs.compare import compare
+from tellapart.verbs.evaluate import evaluate
 from tellapart.verbs.train import resume
 from verbs.trained import quick_run
 
@@ -233,3 +235,113 @@ def test_damaged_images_are_refused(clean_run: Run, tmp_path: Path, old: str, ne
     run.images_file.write_text(run.images_file.read_text().replace(old, new, 1))
     with pytest.raises(RunError, match=r"images\.csv is damaged"):
         open_run(folder).predictions("test")
+
+
+# --- evaluate -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_copy(clean_run: Run, tmp_path: Path) -> Run:
+    folder = tmp_path / "run"
+    shutil.copytree(clean_run.path, folder)
+    return open_run(folder)
+
+
+@pytest.fixture
+def new_images(leaky: Path, tmp_path: Path) -> Path:
+    """Ten new pictures, three changed copies of what was trained on, one of validation."""
+    folder = tmp_path / "new"
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for number in range(5):
+            photograph(5000 + 10 * label + number).save(folder / name / f"{number}.png")
+    for number in range(3):
+        with Image.open(leaky / "train" / "ash" / f"{number + 4}.png") as image:
+            CHANGES[number](image, folder / "ash" / f"seen{number}.jpg")
+    shutil.copy(leaky / "validation" / "oak" / "2.png", folder / "oak" / "seen.png")
+    return folder
+
+
+def test_an_evaluation_is_without_what_the_run_was_made_with(
+    own_copy: Run, new_images: Path
+) -> None:
+    found = evaluate(own_copy, new_images)
+    assert found.metrics["new"].images == 10
+    assert found.metrics["new_with_leaked"].images == 14
+    assert len(found.predictions["new"]) == 14
+    assert any(
+        "4 of the 14 images of new (28.6 %)" in warning
+        and "1 byte for byte and 3 slightly changed; its numbers are without them" in warning
+        for warning in found.warnings
+    )
+    assert found.report is not None
+    with (found.report.parent / "seen.csv").open(newline="") as file:
+        seen = {row["path"]: row["seen"] for row in csv.DictReader(file)}
+    assert seen == {
+        "ash/seen0.jpg": "near", "ash/seen1.jpg": "near", "ash/seen2.jpg": "near",
+        "oak/seen.png": "copy",
+    }  # fmt: skip
+
+
+def test_an_evaluation_can_keep_them(own_copy: Run, new_images: Path) -> None:
+    found = evaluate(own_copy, new_images, keep_leaks=True)
+    assert found.metrics["new"].images == 14
+    assert found.metrics["new_without_leaked"].images == 10
+    assert any("too good by that" in warning for warning in found.warnings)
+
+
+def test_an_evaluation_on_training_images_alone_gives_no_number(
+    own_copy: Run, leaky: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(leaky / "train", tmp_path / "again")
+    found = evaluate(own_copy, tmp_path / "again")
+    assert found.metrics["again"].accuracy.value is None
+    assert found.metrics["again_with_leaked"].images == 16
+    assert any("no accuracy: all 16 again images were seen" in line for line in found.lines())
+
+
+def test_the_runs_own_test_part_is_no_leak_but_for_its_leaks(own_copy: Run, leaky: Path) -> None:
+    found = evaluate(own_copy, leaky)
+    assert found.metrics["test"].images == 12
+    value = own_copy.metrics["test"]["accuracy"]["value"]
+    assert found.metrics["test"].accuracy.value == pytest.approx(value)
+
+
+def test_a_run_without_thumbnails_knows_equal_files_and_says_so(
+    own_copy: Run, new_images: Path
+) -> None:
+    own_copy.thumbnails_file.unlink()
+    found = evaluate(own_copy.update(files={}), new_images)
+    assert found.metrics["new"].images == 13
+    assert any("only byte for byte" in warning for warning in found.warnings)
+
+
+def test_damaged_thumbnails_are_refused(own_copy: Run, new_images: Path) -> None:
+    own_copy.thumbnails_file.write_bytes(b"nothing")
+    with pytest.raises(RunError, match=r"thumbnails\.npy was changed"):
+        evaluate(own_copy, new_images)
+    with pytest.raises(RunError, match=r"thumbnails\.npy is damaged"):
+        evaluate(own_copy.update(files={}), new_images)
+
+
+# --- compare ------------------------------------------------------------------------------------
+
+
+def test_a_comparison_is_on_clean_images(leaky: Path, clean_run: Run, tmp_path: Path) -> None:
+    kept = quick_run(leaky, tmp_path / "kept", epochs=1, keep_leaks=True)
+    mixed = compare([clean_run, kept], out=tmp_path / "mixed")
+    assert mixed.result.images == 12
+    assert any("5 test images were also seen" in note for note in mixed.notes)
+    other = quick_run(leaky, tmp_path / "other", epochs=1, keep_leaks=True)
+    both = compare([kept, other], out=tmp_path / "both")
+    assert both.result.images == 17
+    assert any("keep such images" in note for note in both.notes)
+
+
+def test_nothing_is_compared_where_all_was_seen(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", test=0)
+    for name in CLASSES:
+        shutil.copy(folder / "train" / name / "0.png", folder / "test" / name / "0.png")
+    runs = [quick_run(folder, tmp_path / name, epochs=1) for name in "ab"]
+    with pytest.raises(RunError, match="nothing is left to compare"):
+        compare(runs, out=tmp_path / "page")

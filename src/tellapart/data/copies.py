@@ -19,7 +19,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits, split
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import DataError
-from tellapart.pixels.measures import grey_thumbnails
+from tellapart.pixels.measures import THUMBNAIL_SIDE, grey_thumbnails
 from tellapart.pixels.similarity import (
     SAME_PICTURE,
     SimilarPairs,
@@ -36,8 +36,9 @@ _FEWEST_LOOK_ALIKES = 4
 #: So many pairs of pictures are compared at most, which takes two minutes; of more images only
 #: equal files are found.
 _MOST_COMPARED = 20_000_000_000
+_THUMBNAIL = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 #: Raised when other pairs are found in the same pixels.
-_VERSION = 1
+_VERSION = 2
 
 #: How an image is known from an earlier part: not at all, byte for byte, or slightly changed.
 CLEAN, COPY, NEAR = "", "copy", "near"
@@ -100,10 +101,64 @@ def find_copies(images: PixelCache, *, progress: Progress = SILENT) -> Copies:
         if stored is not None:
             near = _from_bytes(stored)
         else:
-            thumbnails = grey_thumbnails(images.pixels, progress=progress)
+            thumbnails = thumbnails_of(images, progress=progress)
             near = find_nearest(thumbnails, _ranks(parts), sought, progress=progress)
             cache.write_note("copies", key, _to_bytes(near))
     return copies_of(images.digests, table.labels, near, complete=complete)
+
+
+def thumbnails_of(images: PixelCache, *, progress: Progress = SILENT) -> NDArray[np.uint8]:
+    """The small grey pictures that copies are known by: uint8 (N, 32, 32). Kept in the cache."""
+    stored = cache.read_note("thumbnails", images.key)
+    if stored is not None:
+        return np.frombuffer(stored, np.uint8).reshape(len(images), *_THUMBNAIL)
+    thumbnails = grey_thumbnails(images.pixels, progress=progress)
+    cache.write_note("thumbnails", images.key, thumbnails.tobytes())
+    return thumbnails
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which images of a table are among others that were seen before.
+
+    Attributes:
+        how: str (N,), CLEAN, COPY or NEAR.
+        groups: int64 (N,), equal numbers for copies of one picture within the table.
+        complete: changed copies were looked for, not only equal files.
+    """
+
+    how: NDArray[np.str_]
+    groups: NDArray[np.int64]
+    complete: bool
+
+
+def find_seen(
+    images: PixelCache,
+    digests: Sequence[str],
+    thumbnails: NDArray[np.uint8] | None,
+    *,
+    progress: Progress = SILENT,
+) -> Seen:
+    """Look for images of a table among those that a classifier was made with.
+
+    Args:
+        images: the new ones.
+        digests: content digests of the others.
+        thumbnails: what :func:`thumbnails_of` gave for the others, in that order, at the size and
+            fit of ``images``; None: only equal files are known.
+    """
+    count, old = len(images), len(digests)
+    near = NO_PAIRS
+    complete = thumbnails is not None and count * (count + old) <= _MOST_COMPARED
+    if thumbnails is not None and complete:
+        every = np.concatenate([thumbnails, thumbnails_of(images, progress=progress)])
+        new = np.arange(old + count) >= old
+        near = find_nearest(every, new.astype(np.int64), new, progress=progress)
+    unknown = np.full(old + count, -1, np.int64)
+    copies = copies_of([*digests, *images.digests], unknown, near, complete=complete)
+    parts = np.array([PARTS[0]] * old + [PARTS[-1]] * count)
+    groups = np.unique(copies.groups[old:], return_inverse=True)[1].astype(np.int64)
+    return Seen(copies.leaked(parts)[old:], groups, complete)
 
 
 def copies_of(

@@ -140,6 +140,8 @@ def write_evaluation_report(
     *,
     warnings: Sequence[str] = (),
     unknown: Number | None = None,
+    with_seen: Metrics | None = None,
+    without_seen: Metrics | None = None,
     others: Mapping[str, Metrics] | None = None,
 ) -> Path:
     """Write ``report.html`` and the figures of a run on new images into ``folder``.
@@ -148,10 +150,12 @@ def write_evaluation_report(
         predictions, metrics: of the part that the page is about.
         warnings: what keeps the numbers from meaning what they seem to.
         unknown: share of the images that are called unknown, with its interval.
+        with_seen, without_seen: metrics with or without the images that the run was made with,
+            where ``metrics`` are the other of the two.
         others: metrics of further parts of the same folder, which get a row each.
     """
     labelled = metrics.images > 0
-    validation = run.predictions("validation") if "validation" in run.parts else None
+    validation = run.scored_predictions("validation") if "validation" in run.parts else None
     key_numbers = key_numbers_of(metrics) if labelled else []
     if unknown is not None:
         key_numbers.append(
@@ -164,11 +168,27 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
+<<<<<<< HEAD
         verdict=reach_verdict(evidence_of_new_images(run, metrics, predictions))
         if labelled else None,
         callouts=[Callout("warning", text) for text in warnings],
         decision=run.decision.rule if run.decision is not None else "",
         numbers=numbers_of(metrics) if labelled else [],
+||||||| 4bc93a2
+        callouts=[
+            *(Callout("warning", text) for text in warnings),
+            *_decision(run),
+            *callouts_of(reach_verdict(evidence_of_new_images(run, metrics, predictions))),
+        ],
+=======
+        callouts=[
+            *(Callout("warning", text) for text in warnings),
+            *_decision(run),
+            *callouts_of(reach_verdict(evidence_of_new_images(
+                run, metrics, predictions, with_seen=with_seen, without_seen=without_seen
+            ))),
+        ],
+>>>>>>> w-leaks
         data_facts=Facts(
             "The images",
             [

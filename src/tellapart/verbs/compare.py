@@ -13,6 +13,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from tellapart.comparison.paired import ComparedRun, PairedComparison, columns, compare_predictions
 from tellapart.comparison.settings import DifferingSetting, differing_settings
 from tellapart.comparison.times import how_timed, with_like_times
@@ -158,6 +160,7 @@ def compare_runs(
     part, of_part = _part(runs)
     predictions = {name: run.predictions(part) for name, run in runs.items()}
     _refuse_other_images(runs, predictions, part)
+    predictions, of_leaks = _without_leaked(runs, predictions, part)
     order = order_by_validation(runs)
     # What cannot be compared is said before anything is measured.
     result = compare_predictions(
@@ -176,7 +179,8 @@ def compare_runs(
             stage.advance()
     result = replace(result, rows=tuple(rows))
     notes = (
-        *notes, *of_part, *_other_rules(runs), *_order_notes(runs, order), *_time_notes(result)
+        *notes, *of_part, *of_leaks, *_other_rules(runs), *_order_notes(runs, order),
+        *_time_notes(result),
     )
     settings = differing_settings({name: runs[name] for name in result.names})
     lessons = tuple(lessons_of(result)) if lessons_of is not None else ()
@@ -323,6 +327,37 @@ def _part(runs: Mapping[str, Run]) -> tuple[str, tuple[str, ...]]:
     raise RunError("The runs have no validation or test images, so nothing can be compared.")
 
 
+def _without_leaked(
+    runs: Mapping[str, Run], predictions: Mapping[str, Predictions], part: str
+) -> tuple[dict[str, Predictions], list[str]]:
+    """Predictions of the images that no run was made with, and what is to be said about it.
+
+    Unless all runs keep their leaked images on purpose. An image that one run has seen in
+    training is left out for all of them.
+
+    Raises:
+        RunError: no image is left.
+    """
+    leaked = {path for run in runs.values() for path in run.leaked(part)}
+    there = leaked & {path for p in predictions.values() for path in p.paths}
+    if not there:
+        return dict(predictions), []
+    were = "image was" if len(there) == 1 else "images were"
+    said = f"{len(there):,} {part} {were} also seen in the training of at least one run"
+    if all(run.recipe.data.keep_leaks for run in runs.values()):
+        return dict(predictions), [f"{said}; all runs keep such images in their numbers."]
+    clean = {
+        name: p.select(np.array([path not in leaked for path in p.paths]))
+        for name, p in predictions.items()
+    }
+    if not all(len(p) for p in clean.values()):
+        raise RunError(
+            f"All {part} images of a run were also seen in training, so nothing is left to compare "
+            "on; train with a test part of its own, or all runs with --keep-leaks."
+        )
+    return clean, [f"{said}, and {'is' if len(there) == 1 else 'are'} left out for all."]
+
+
 def _other_rules(runs: Mapping[str, Run]) -> list[str]:
     """Said where the runs do not all say the likeliest class: their answers are by other rules."""
     rules = {name: run.decision.rule if run.decision else "the likeliest class"
@@ -340,7 +375,10 @@ def order_by_validation(runs: Mapping[str, Run]) -> tuple[str, ...]:
 
     Empty where a run has no validation images.
     """
-    if any("validation" not in run.metrics for run in runs.values()):
+    if any(
+        "validation" not in run.metrics or not run.accuracy("validation").known
+        for run in runs.values()
+    ):
         return ()
 
     def rank(name: str) -> tuple[float, float, int]:
@@ -357,7 +395,10 @@ def order_by_validation(runs: Mapping[str, Run]) -> tuple[str, ...]:
 
 def _order_notes(runs: Mapping[str, Run], order: Sequence[str]) -> Iterator[str]:
     """Where the order is by accuracies on different images."""
-    if order and len({frozenset(run.predictions("validation").paths) for run in runs.values()}) > 1:
+    if not order:
+        return
+    images = {frozenset(run.scored_predictions("validation").paths) for run in runs.values()}
+    if len(images) > 1:
         yield (
             "The runs have different validation images, so the order, which is by their accuracy "
             "on validation, is rough."

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.audit.brief import how_copied
+from tellapart.data.copies import CLEAN, COPY, NEAR, Seen
 from tellapart.data.pixels import PixelCache
 from tellapart.data.reading import read_unlabelled
 from tellapart.data.source import Source
@@ -18,17 +20,19 @@ from tellapart.errors import DataError
 from tellapart.evaluation.columns import word_for
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.intervals import proportion
+from tellapart.evaluation.leaks import WITH, WITHOUT, metrics_of
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
-from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.unknown import load_unknown
-from tellapart.files import write_json
+from tellapart.files import write_csv, write_json
 from tellapart.folders import write_folder
 from tellapart.machine import keep_memory
 from tellapart.number import Number
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
+from tellapart.training.remember import find_seen_by
+from tellapart.wording import percent
 
 #: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
 _BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision")
@@ -115,6 +119,7 @@ def evaluate(
     *,
     device: str = "auto",
     ignore_unknown: bool = False,
+    keep_leaks: bool = False,
     foreign: bool = False,
     root: str | Path | None = None,
     path_column: str | None = None,
@@ -130,6 +135,8 @@ def evaluate(
     number behind it.
 
     Args:
+        keep_leaks: score images that the run was made with, or near copies of them, too; they
+            are the second number else.
         foreign: the images are of none of the run's classes and need no class folders; what
             counts is how many of them are called unknown.
         root, path_column, label_column: of a table, as for ``train``.
@@ -142,10 +149,11 @@ def evaluate(
     opened = open_run(run)
     if folder is None:
         of_tables = (root, path_column, label_column)
-        if foreign or ignore_unknown or any(given is not None for given in of_tables):
+        if foreign or ignore_unknown or keep_leaks or any(given is not None for given in of_tables):
             raise DataError(
-                "--foreign, --ignore-unknown, --root, --path-column and --label-column have no "
-                "effect without a folder of new images; name one: 'tellapart evaluate RUN FOLDER'."
+                "--foreign, --ignore-unknown, --keep-leaks, --root, --path-column and "
+                "--label-column have no effect without a folder of new images; name one: "
+                "'tellapart evaluate RUN FOLDER'."
             )
         predictions = {part: opened.predictions(part) for part in opened.parts}
         stored = metrics_from_json(opened.metrics)
@@ -174,6 +182,8 @@ def evaluate(
     else:
         answers = classifier.probabilities(images.pixels, progress=progress)
     rows_of = _parts_of(images.table, source.display_name)
+    seen = find_seen_by(opened, images, progress)
+    alone = len(np.unique(seen.groups)) == len(seen.groups)
     found: dict[str, Predictions] = {}
     metrics: dict[str, Metrics] = {}
     unknown: dict[str, Number] = {}
@@ -184,21 +194,38 @@ def evaluate(
             paths=tuple(images.table.paths[row] for row in rows.tolist()),
             labels=np.full(len(rows), -1) if foreign else images.table.labels[rows],
             probabilities=answers[rows],
+            groups=None if alone else seen.groups[rows],
             decision=opened.decision,
         )
-        metrics[part] = evaluate_predictions(found[part], seed=opened.recipe.seed)
+        metrics |= metrics_of(
+            found[part],
+            _seen_paths(images, seen, rows),
+            keep_leaks=keep_leaks or foreign,
+            seed=opened.recipe.seed,
+        )
         if far is not None:
             unknown[part] = proportion(int(far[rows].sum()), len(rows), "there are no images")
-    warnings = _warnings(opened, images, rows_of, unknown, foreign)
+    warnings = _warnings(images, rows_of, seen, unknown, metrics, foreign)
+    scored = {
+        part: predictions if f"{part}{WITH}" not in metrics
+        else predictions.select(seen.how[rows_of[part]] == CLEAN)
+        for part, predictions in found.items()
+    }  # fmt: skip
     place = write_folder(
         opened.path / "evaluations" / source.display_name,
         {"source": str(source.folder)},
-        lambda folder: _write(opened, folder, found, metrics, images, warnings, unknown),
+        lambda folder: _write(
+            opened, folder, found, scored, metrics, images, warnings, unknown, seen
+        ),
     )
     return Evaluation(
         opened.path, metrics, found, place / "report.html", tuple(warnings), unknown,
         opened.decision,
     )  # fmt: skip
+
+
+def _seen_paths(images: PixelCache, seen: Seen, rows: NDArray[np.int64]) -> set[str]:
+    return {images.table.paths[row] for row in rows[seen.how[rows] != CLEAN].tolist()}
 
 
 def _parts_of(table: ImageTable, name: str) -> dict[str, NDArray[np.int64]]:
@@ -220,10 +247,12 @@ def _write(
     run: Run,
     place: Path,
     found: Mapping[str, Predictions],
+    scored: Mapping[str, Predictions],
     metrics: Mapping[str, Metrics],
     images: PixelCache,
     warnings: Sequence[str],
     unknown: Mapping[str, Number],
+    seen: Seen,
 ) -> None:
     """Predictions, metrics and the page, about the first part."""
     from tellapart.report.of_run import write_evaluation_report
@@ -234,36 +263,48 @@ def _write(
     if unknown:
         content["unknown"] = _shares_to_json(unknown)
     write_json(place / "metrics.json", content)
+    known = np.flatnonzero(seen.how != CLEAN).tolist()
+    if known:
+        write_csv(
+            place / "seen.csv", ("path", "seen"),
+            ((images.table.paths[row], seen.how[row]) for row in known),
+        )  # fmt: skip
     main, *others = found
     write_evaluation_report(
-        run, found[main], metrics[main], images, place,
+        run, scored[main], metrics[main], images, place,
+        with_seen=metrics.get(main + WITH), without_seen=metrics.get(main + WITHOUT),
         warnings=warnings, unknown=unknown.get(main),
         others={part: metrics[part] for part in others},
     )
 
 
 def _warnings(
-    run: Run,
     images: PixelCache,
     rows_of: Mapping[str, NDArray[np.int64]],
+    seen: Seen,
     unknown: Mapping[str, Number],
+    metrics: Mapping[str, Metrics],
     foreign: bool,
 ) -> list[str]:
     """Images that the run has seen, and images unlike those it has seen."""
-    seen: dict[str, set[str]] = {"train": set(), "validation": set()}
-    for image in run.images:
-        if image.part in seen:
-            seen[image.part].add(image.digest)
     warnings = []
+    if not seen.complete and not foreign:
+        warnings.append(
+            "Of the images that this run was made with only byte for byte copies can be told: it "
+            "keeps no small pictures of them (an older version made it, or they are very many)."
+        )
     for part, rows in rows_of.items():
-        digests = [images.digests[row] for row in rows.tolist()]
-        for own, verb in (("train", "trained on"), ("validation", "chosen with")):
-            count = sum(digest in seen[own] for digest in digests)
-            if count:
-                warnings.append(
-                    f"{count:,} of the {len(rows):,} images of {part} are images that this run "
-                    f"was {verb}, so its numbers on them are too good."
-                )
+        how = seen.how[rows]
+        equal, changed = int((how == COPY).sum()), int((how == NEAR).sum())
+        if equal + changed:
+            them = "it" if equal + changed == 1 else "them"
+            kept = f"{part}{WITH}" not in metrics
+            end = "are too good by that" if kept else f"are without {them}"
+            warnings.append(
+                f"{equal + changed:,} of the {len(rows):,} images of {part} "
+                f"({percent((equal + changed) / len(rows))}) are images that this run was trained "
+                f"on or chosen with, {how_copied(equal, changed)}; its numbers {end}."
+            )
         share = unknown.get(part)
         if not foreign and share and share.low is not None and share.low > 0.1:
             warnings.append(
@@ -275,6 +316,8 @@ def _warnings(
 
 def _accuracy(metrics: Metrics) -> str:
     if not metrics.accuracy.known:
+        if not metrics.images + metrics.unlabelled:
+            return f"no accuracy: {metrics.accuracy.reason}"
         return f"{metrics.images + metrics.unlabelled:,} images, none with a label"
     return f"accuracy {metrics.accuracy.with_limits(2)}, {metrics.images:,} images"
 

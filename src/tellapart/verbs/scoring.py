@@ -40,7 +40,7 @@ def publish(
     from tellapart.evaluation.leaks import leak_sentence, metrics_of
     from tellapart.evaluation.metric_table import Metrics, metrics_to_json
     from tellapart.report.of_run import write_run_report
-    from tellapart.training.remember import learn_unknown
+    from tellapart.training.remember import keep_seen, learn_unknown
 
     recipe = recipe_of(task, trained)
     predictions: dict[str, Predictions] = {}
@@ -74,6 +74,8 @@ def publish(
                 notes.append(sentence)
                 task.progress.note(sentence)
         write_json(run.path / "metrics.json", metrics_to_json(metrics))
+    with watch.stage("Keep what was seen"):
+        keep_seen(run, task.images, task.progress)
     run = run.update(
         device=task.device,
         machine=describe_machine(task.device),

@@ -79,23 +79,53 @@ def evidence_of_new_images(
     metrics: Metrics,
     predictions: Predictions,
     *,
+<<<<<<< HEAD
     digests: Mapping[str, str] | None = None,
+||||||| 4bc93a2
+    seen: int = 0,
+    without_seen: Metrics | None = None,
+=======
+    with_seen: Metrics | None = None,
+    without_seen: Metrics | None = None,
+>>>>>>> w-leaks
     unlike: Number | None = None,
 ) -> Evidence:
     """The evidence about a run on images that it was not made with.
 
     Args:
         metrics, predictions: of these images.
+<<<<<<< HEAD
         digests: the content digest of each, by path, by which images of the run's own train and
             validation parts are known again; None: not looked for.
+||||||| 4bc93a2
+        seen: how many of them the run was made with, found by content.
+        without_seen: metrics of the others, where some were seen.
+=======
+        with_seen: metrics of all of them, where ``metrics`` are without those that the run was
+            made with or that are near copies of such.
+        without_seen: metrics without these, where ``metrics`` are of all.
+>>>>>>> w-leaks
         unlike: share of them that is called unknown.
     """
     stored = metrics_from_json(run.metrics)
     own = {image.digest for image in run.images if image.part in ("train", "validation")}
     seen = [path for path in predictions.paths if digests is not None and digests[path] in own]
     leak = None
+<<<<<<< HEAD
     if seen and metrics.images:
         leak = _seen(predictions, metrics, set(seen), run.recipe.seed)
+||||||| 4bc93a2
+    if seen and metrics.images:
+        leak = Leak(images=min(seen, metrics.images), of=metrics.images, with_them=metrics,
+                    without_them=without_seen, counted=True)  # fmt: skip
+=======
+    if with_seen is not None and with_seen.images > metrics.images:
+        leak = Leak(images=with_seen.images - metrics.images, of=with_seen.images,
+                    with_them=with_seen, without_them=metrics)  # fmt: skip
+    elif without_seen is not None and metrics.images > without_seen.images:
+        leak = Leak(images=metrics.images - without_seen.images, of=metrics.images,
+                    with_them=metrics, without_them=without_seen, counted=True)  # fmt: skip
+>>>>>>> w-leaks
     return Evidence(
         shown=metrics,
         own=False,
