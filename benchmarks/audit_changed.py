@@ -86,7 +86,8 @@ def score(pixels: PixelCache, found: SimilarPairs) -> tuple[dict[str, int], list
 
 
 def _pairs(found: SimilarPairs) -> list[tuple[int, int, str]]:
-    assert found.changes is not None
+    if found.changes is None:
+        raise ValueError("pairs without their changes")
     columns = (found.first, found.second, found.changes)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 

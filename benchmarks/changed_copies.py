@@ -56,7 +56,8 @@ def _tilted(image: Image.Image, random: Random) -> Image.Image:
         width, height = image.size
         share = 1 / (np.cos(radians) + np.sin(radians) * max(width / height, height / width))
         across, down = width * (1 - share) / 2, height * (1 - share) / 2
-        return turned.crop((round(across), round(down), round(width - across), round(height - down)))
+        box = (across, down, width - across, height - down)
+        return turned.crop(tuple(round(side) for side in box))
     fill = tuple(int(v) for v in random.choice([0, 255, 128]) * np.ones(3))
     return image.rotate(angle, bicubic, expand=bool(way), fillcolor=fill)
 

@@ -143,7 +143,8 @@ def covered(case: Case, sets: int) -> dict[str, Any]:
             if number.low is None:
                 continue
             value, low, high = number.measured()
-            assert 0.0 <= low <= value <= high, (case, name, seed, number)
+            if not 0.0 <= low <= value <= high:
+                raise ValueError(f"{case}, {name}, seed {seed}: {number}")
             row = rows[name]
             row["given"] += 1
             row["below"] += truth[name] < low

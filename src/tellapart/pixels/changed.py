@@ -38,7 +38,8 @@ TURNS = (
 )
 STRAIGHT, MIRRORED = 0, 1
 _NAMES = (
-    "", "mirrored", "upside down and mirrored", "turned by half", "turned by a quarter and mirrored",
+    "", "mirrored", "upside down and mirrored", "turned by half",
+    "turned by a quarter and mirrored",
     "turned by a quarter", "turned by a quarter", "turned by a quarter and mirrored",
 )  # fmt: skip
 

@@ -168,27 +168,13 @@ def write_evaluation_report(
         headline=headline_of(metrics, predictions.part),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-<<<<<<< HEAD
-        verdict=reach_verdict(evidence_of_new_images(run, metrics, predictions))
+        verdict=reach_verdict(evidence_of_new_images(
+            run, metrics, predictions, with_seen=with_seen, without_seen=without_seen
+        ))
         if labelled else None,
         callouts=[Callout("warning", text) for text in warnings],
         decision=run.decision.rule if run.decision is not None else "",
         numbers=numbers_of(metrics) if labelled else [],
-||||||| 4bc93a2
-        callouts=[
-            *(Callout("warning", text) for text in warnings),
-            *_decision(run),
-            *callouts_of(reach_verdict(evidence_of_new_images(run, metrics, predictions))),
-        ],
-=======
-        callouts=[
-            *(Callout("warning", text) for text in warnings),
-            *_decision(run),
-            *callouts_of(reach_verdict(evidence_of_new_images(
-                run, metrics, predictions, with_seen=with_seen, without_seen=without_seen
-            ))),
-        ],
->>>>>>> w-leaks
         data_facts=Facts(
             "The images",
             [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tellapart.evaluation.calibration import with_temperature
 from tellapart.evaluation.intervals import Z
 from tellapart.evaluation.leaks import WITH, WITHOUT
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json
-from tellapart.evaluation.metrics import evaluate_predictions, image_losses
+from tellapart.evaluation.metrics import image_losses
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
 from tellapart.recipe import BackboneModel, DataSettings, DecisionSettings, Recipe
@@ -79,53 +79,27 @@ def evidence_of_new_images(
     metrics: Metrics,
     predictions: Predictions,
     *,
-<<<<<<< HEAD
-    digests: Mapping[str, str] | None = None,
-||||||| 4bc93a2
-    seen: int = 0,
-    without_seen: Metrics | None = None,
-=======
     with_seen: Metrics | None = None,
     without_seen: Metrics | None = None,
->>>>>>> w-leaks
     unlike: Number | None = None,
 ) -> Evidence:
     """The evidence about a run on images that it was not made with.
 
     Args:
         metrics, predictions: of these images.
-<<<<<<< HEAD
-        digests: the content digest of each, by path, by which images of the run's own train and
-            validation parts are known again; None: not looked for.
-||||||| 4bc93a2
-        seen: how many of them the run was made with, found by content.
-        without_seen: metrics of the others, where some were seen.
-=======
         with_seen: metrics of all of them, where ``metrics`` are without those that the run was
             made with or that are near copies of such.
         without_seen: metrics without these, where ``metrics`` are of all.
->>>>>>> w-leaks
         unlike: share of them that is called unknown.
     """
     stored = metrics_from_json(run.metrics)
-    own = {image.digest for image in run.images if image.part in ("train", "validation")}
-    seen = [path for path in predictions.paths if digests is not None and digests[path] in own]
     leak = None
-<<<<<<< HEAD
-    if seen and metrics.images:
-        leak = _seen(predictions, metrics, set(seen), run.recipe.seed)
-||||||| 4bc93a2
-    if seen and metrics.images:
-        leak = Leak(images=min(seen, metrics.images), of=metrics.images, with_them=metrics,
-                    without_them=without_seen, counted=True)  # fmt: skip
-=======
     if with_seen is not None and with_seen.images > metrics.images:
         leak = Leak(images=with_seen.images - metrics.images, of=with_seen.images,
                     with_them=with_seen, without_them=metrics)  # fmt: skip
     elif without_seen is not None and metrics.images > without_seen.images:
         leak = Leak(images=metrics.images - without_seen.images, of=metrics.images,
                     with_them=metrics, without_them=without_seen, counted=True)  # fmt: skip
->>>>>>> w-leaks
     return Evidence(
         shown=metrics,
         own=False,
@@ -141,22 +115,6 @@ def evidence_of_new_images(
         training=training_of(run),
         origin=origin_of(run),
     )
-
-
-def _seen(
-    predictions: Predictions, metrics: Metrics, seen: Set[str], seed: int
-) -> Leak | None:
-    """The labelled images among them that the run was made with, as a leak that counts."""
-    scored = predictions.select(predictions.labelled)
-    new = np.array([path not in seen for path in scored.paths], dtype=np.bool_)
-    leaked = len(scored) - int(new.sum())
-    if not leaked:
-        return None
-    rest = evaluate_predictions(scored.select(new), seed=seed) if new.any() else None
-    return Leak(
-        images=leaked, of=len(scored), copies=leaked, with_them=metrics, without_them=rest,
-        counted=True,
-    )  # fmt: skip
 
 
 def temperature_gain(predictions: Predictions | None, temperature: float) -> Number | None:
