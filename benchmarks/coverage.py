@@ -144,7 +144,7 @@ def covered(case: Case, sets: int) -> dict[str, Any]:
                 continue
             value, low, high = number.measured()
             if not 0.0 <= low <= value <= high:
-                raise ValueError(f"{case}, {name}, seed {seed}: {number}")
+                raise RuntimeError(f"{case.name}, seed {seed}: {name} is {number}")
             row = rows[name]
             row["given"] += 1
             row["below"] += truth[name] < low

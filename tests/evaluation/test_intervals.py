@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tellapart.evaluation.intervals import (
     wilson,
 )
 from tellapart.evaluation.metrics import evaluate_predictions
+from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.ranking import roc_auc
 
 SIMULATIONS = 600
@@ -160,6 +162,19 @@ def test_a_rare_class_that_is_all_right_is_not_certain(made) -> None:
     assert found.accuracy.low > 0.98
 
 
+def test_rounding_neither_passes_1_nor_widens_an_interval() -> None:
+    """Weights such as 7/30 + 9/30 + ... may come to a hair above or below 1."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        labels = random.integers(0, 5, 30)
+        rows = np.where(labels[:, None] == np.arange(5), 0.96, 0.01)
+        found = evaluate_predictions(
+            Predictions("test", tuple("abcde"), tuple(map(str, range(30))), labels, rows)
+        )
+        for number in (*vars(found.weighted).values(), *vars(found.macro).values()):
+            assert 0.4 < number.low < number.value <= number.high == 1.0
+
+
 def test_no_interval_where_a_class_with_images_is_never_predicted(made) -> None:
     predictions = made(60, 3)
     called = predictions.probabilities.copy()
@@ -284,6 +299,14 @@ def test_prediction_interval_is_scipys_beta_binomial(right: int, images: int, fu
     next_right = betabinom(future, right + 0.5, images - right + 0.5)
     expected = tuple(int(next_right.ppf(share)) for share in (0.025, 0.975))
     assert prediction_interval(right, images, future) == expected
+
+
+def test_the_page_says_what_is_computed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-numbers-are-computed.md").read_text("utf-8")
+    low, high = wilson(90, 100)
+    of_100 = prediction_interval(90, 100, 100)
+    assert f"lies between {100 * low:.1f} and {100 * high:.1f} %" in " ".join(page.split())
+    assert f"{of_100[0]} to {of_100[1]} will be right" in " ".join(page.split())
 
 
 def test_prediction_intervals_hold_for_the_next_images_and_those_of_the_accuracy_do_not() -> None:

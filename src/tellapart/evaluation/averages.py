@@ -158,7 +158,7 @@ def _average(matrix: Matrix, mix: tuple[float, float], weighted: bool) -> Number
     ratios = np.where(counted, right / np.where(counted, denominators, 1.0), 0.0)
     base = np.where(counted, support if weighted else 1.0, 0.0).astype(np.float64)
     share = base / base.sum()
-    value = float(share @ ratios)
+    value = min(1.0, float(share @ ratios))  # rounding may pass 1
     note = _left_out(counted, support, matrix.classes)
     if (~counted & (support > 0)).any():
         return Number(value, note=f"{note}; no interval, for more images could add them")
@@ -191,7 +191,7 @@ def _macro_limits(
     trials = (mix[0] > 0) * matrix.support + (mix[1] > 0) * matrix.called
     if is_f1:
         trials = trials - matrix.right  # the images that are or were called a class
-    value = float(share @ ratios)
+    value = min(1.0, float(share @ ratios))  # rounding may pass 1
     lows, highs = ratios.copy(), ratios.copy()
     for i in np.flatnonzero(counted):
         limits = wilson(matrix.right[i] / effect, trials[i] / effect)

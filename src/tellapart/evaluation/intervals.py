@@ -57,7 +57,7 @@ def wilson_from_variance(value: float, variance: float, trials: float) -> tuple[
     ``trials`` images are assumed where the value is 0 or 1 or the variance vanishes.
     """
     spread = value * (1.0 - value)
-    if spread <= 0.0 or variance <= 0.0:
+    if spread < 1e-12 or variance <= 0.0:  # a mean of ones may round to just below 1
         return wilson(value * trials, trials)
     effective = spread / variance
     return wilson(value * effective, effective)

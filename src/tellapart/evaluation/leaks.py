@@ -32,7 +32,7 @@ def metrics_of(
 
     Args:
         leaked: paths of the images that an earlier part has.
-        seed: of the bootstrap.
+        seed: of what is drawn for the calibration error's interval.
     """
     part = predictions.part
     clean = np.array([path not in leaked for path in predictions.paths], np.bool_)

@@ -39,7 +39,7 @@ def evaluate_predictions(predictions: Predictions, *, seed: int = 0) -> Metrics:
 
     Args:
         predictions: from one pass.
-        seed: of the bootstrap (log loss, Brier score, calibration error).
+        seed: of what is drawn for the calibration error's interval.
     """
     scored = predictions.select(predictions.labelled)
     images, classes = len(scored), scored.classes

@@ -107,7 +107,7 @@ def compare(
         out: the page, or a folder for it; CSV and JSON go beside it. None: a new folder in
             ``runs``.
         device: where the time an image is measured.
-        seed: of the bootstrap.
+        seed: of what is drawn for the calibration error's interval.
 
     Raises:
         RunError: fewer than two runs, or runs that were scored on different images.
