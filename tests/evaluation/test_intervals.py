@@ -172,7 +172,7 @@ def test_rounding_neither_passes_1_nor_widens_an_interval() -> None:
             Predictions("test", tuple("abcde"), tuple(map(str, range(30))), labels, rows)
         )
         for number in (*vars(found.weighted).values(), *vars(found.macro).values()):
-            assert 0.4 < number.low < number.value <= number.high == 1.0
+            assert 0.4 < number.low < number.value == number.high == 1.0
 
 
 def test_no_interval_where_a_class_with_images_is_never_predicted(made) -> None:

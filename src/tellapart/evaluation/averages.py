@@ -158,7 +158,7 @@ def _average(matrix: Matrix, mix: tuple[float, float], weighted: bool) -> Number
     ratios = np.where(counted, right / np.where(counted, denominators, 1.0), 0.0)
     base = np.where(counted, support if weighted else 1.0, 0.0).astype(np.float64)
     share = base / base.sum()
-    value = min(1.0, float(share @ ratios))  # rounding may pass 1
+    value = _weighted_mean(share, ratios)
     note = _left_out(counted, support, matrix.classes)
     if (~counted & (support > 0)).any():
         return Number(value, note=f"{note}; no interval, for more images could add them")
@@ -191,7 +191,7 @@ def _macro_limits(
     trials = (mix[0] > 0) * matrix.support + (mix[1] > 0) * matrix.called
     if is_f1:
         trials = trials - matrix.right  # the images that are or were called a class
-    value = min(1.0, float(share @ ratios))  # rounding may pass 1
+    value = _weighted_mean(share, ratios)
     lows, highs = ratios.copy(), ratios.copy()
     for i in np.flatnonzero(counted):
         limits = wilson(matrix.right[i] / effect, trials[i] / effect)
@@ -214,6 +214,12 @@ def _macro_limits(
         too_low = 2.0 * matrix.right * wrong / np.maximum(all_counts, 1).astype(np.float64) ** 3
         low, high = low + float(share @ too_low), high + float(share @ too_low)
     return min(low, value), max(min(high, 1.0), value)
+
+
+def _weighted_mean(share: NDArray[np.float64], ratios: NDArray[np.float64]) -> float:
+    """The mean, exactly 1 where all are: weights may add up to a hair less or more."""
+    value = float(share @ ratios)
+    return 1.0 if value > 1.0 - 1e-12 else value
 
 
 def _influence(

@@ -187,21 +187,19 @@ def _per_class(
 class _Area:
     """The area under one class' curve, each image's influence on it, and its variance.
 
-    ``trials`` is the number of images of the rarer kind; ``effect`` the design effect, which
-    ``variance`` does not hold.
+    ``trials`` is the number of images of the rarer kind, ``effect`` the design effect; the
+    variance is that of as many times fewer images.
     """
 
     value: float
     influence: NDArray[np.float64]
     variance: float
     trials: int
-    effect: float = 1.0
+    effect: float
 
     @property
     def number(self) -> Number:
-        limits = wilson_from_variance(
-            self.value, self.variance * self.effect, self.trials / self.effect
-        )
+        limits = wilson_from_variance(self.value, self.variance, self.trials / self.effect)
         return Number(self.value, *limits, named("jackknife", self.effect))
 
 
@@ -209,21 +207,21 @@ def _areas(
     truth: NDArray[np.bool_], scores: NDArray[np.float64], groups: ImageGroups | None
 ) -> dict[str, _Area]:
     positives = int(truth.sum())
-    fewer = min(positives, len(truth) - positives)
-    roc, roc_influence = roc_auc(truth, scores)
-    delong = float((roc_influence**2).sum())
-    variance = auc_variance(roc, delong, positives, len(truth) - positives)
-    precision, influence = average_precision(truth, scores)
+    negatives = len(truth) - positives
+    roc, of_roc = roc_auc(truth, scores)
+    precision, of_precision = average_precision(truth, scores)
+    roc_effect, effect = (
+        1.0 if groups is None else groups.design_effect(influence)
+        for influence in (of_roc, of_precision)
+    )
+    delong = roc_effect * float((of_roc**2).sum())
+    variance = auc_variance(roc, delong, positives / roc_effect, negatives / roc_effect)
     # A variance from few images of the class is too small; how much so, simulations tell.
-    few = (positives + 3.0) / max(positives - 1.0, 1.0)
-    spread = few * float((influence**2).sum())
-    effects = [
-        1.0 if groups is None else groups.design_effect(values)
-        for values in (roc_influence, influence)
-    ]
+    few = max(positives / effect, 2.0)
+    spread = effect * float((of_precision**2).sum()) * (few + 3.0) / (few - 1.0)
     return {
-        "roc_auc": _Area(roc, roc_influence, variance, fewer, effects[0]),
-        "average_precision": _Area(precision, influence, spread, positives, effects[1]),
+        "roc_auc": _Area(roc, of_roc, variance, min(positives, negatives), roc_effect),
+        "average_precision": _Area(precision, of_precision, spread, positives, effect),
     }
 
 
@@ -245,7 +243,7 @@ class _MeanArea:
         self.values.append(area.value)
         self.influence = self.influence + area.influence
         self.single += float((area.influence**2).sum())
-        self.raised += area.variance
+        self.raised += area.variance / area.effect
 
     def number(self, scored: Predictions, groups: ImageGroups | None) -> Number:
         areas = len(self.values)

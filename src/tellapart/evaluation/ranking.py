@@ -45,7 +45,7 @@ def roc_auc(
     return area, (placed - area) / np.sqrt(counts * np.maximum(counts - 1.0, 1.0))
 
 
-def auc_variance(area: float, delong: float, positives: int, negatives: int) -> float:
+def auc_variance(area: float, delong: float, positives: float, negatives: float) -> float:
     """Variance of an area under the ROC curve for its interval.
 
     DeLong's variance collapses when nearly all pairs are ranked right: it then comes from a
@@ -55,7 +55,7 @@ def auc_variance(area: float, delong: float, positives: int, negatives: int) -> 
     cases (areas of 0.62 to 0.999, 100 to 5,000 images) DeLong's alone covers in 90 to 95 %, a
     quarter of the way in 94 to 99 %, a tenth in 93 to 97 %, but 98 % at an area of 0.999.
     """
-    others = (positives + negatives) / 2.0 - 1.0
+    others = max((positives + negatives) / 2.0 - 1.0, 0.0)
     spread = area * (1.0 - area)
     spread *= 1.0 + others * ((1.0 - area) / (2.0 - area) + area / (1.0 + area))
     return max(delong, 0.9 * delong + 0.1 * spread / (positives * negatives))
