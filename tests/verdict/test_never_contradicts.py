@@ -54,7 +54,7 @@ EXCLUSIVE = (
 )  # fmt: skip
 
 
-def thousands(count: int = 3000) -> list[tuple[Evidence, Verdict]]:
+def thousands(count: int = 2000) -> list[tuple[Evidence, Verdict]]:
     random = np.random.default_rng(0)
     drawn = [draw(random) for _ in range(count)]
     return [(evidence, reach_verdict(evidence)) for evidence in drawn]

@@ -87,18 +87,16 @@ def test_leaks_are_read_from_the_metrics_with_and_without_them(run: Run) -> None
     assert validation is not None and validation.validation_leak == 12
 
 
-def test_new_images_that_the_run_was_made_with_are_known_again(run: Run) -> None:
+def test_new_images_that_the_run_was_made_with_are_a_leak(run: Run) -> None:
     test = run.predictions("test")
-    shown = metrics_from_json(run.metrics)["test"]
-    train = next(image.digest for image in run.images if image.part == "train")
-    digests = dict.fromkeys(test.paths, "new") | {test.paths[0]: train}
-    found = evidence_of_new_images(run, shown, test, digests=digests)
-    assert found.leak is not None and not found.own
-    assert (found.leak.images, found.leak.of) == (1, len(test))
-    assert found.leak.without_them is not None
-    assert found.leak.without_them.images == len(test) - 1
-    digests = dict.fromkeys(test.paths, "new")
-    assert evidence_of_new_images(run, shown, test, digests=digests).leak is None
+    clean, everything = two(60, 40), two(130, 40)
+    left_out = evidence_of_new_images(run, clean, test, with_seen=everything).leak
+    assert left_out is not None and (left_out.images, left_out.of) == (140, 340)
+    assert not left_out.counted and left_out.without_them is clean
+    counted = evidence_of_new_images(run, everything, test, without_seen=clean)
+    assert counted.leak is not None and counted.leak.counted and not counted.own
+    assert counted.leak.lift == pytest.approx(130 / 170 - 0.6)
+    assert evidence_of_new_images(run, clean, test).leak is None
 
 
 def test_what_the_temperature_gained_is_a_paired_difference_of_log_losses() -> None:

@@ -169,9 +169,10 @@ def write_evaluation_report(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
         verdict=reach_verdict(evidence_of_new_images(
-            run, metrics, predictions, with_seen=with_seen, without_seen=without_seen
+            run, metrics, predictions, with_seen=with_seen, without_seen=without_seen,
+            unlike=unknown,
         ))
-        if labelled else None,
+        if labelled or (with_seen is not None and with_seen.images) else None,
         callouts=[Callout("warning", text) for text in warnings],
         decision=run.decision.rule if run.decision is not None else "",
         numbers=numbers_of(metrics) if labelled else [],

@@ -218,8 +218,9 @@ def evaluate(
             opened, folder, found, scored, metrics, images, warnings, unknown, seen
         ),
     )
+    told = tuple(text for texts in warnings.values() for text in texts)
     return Evaluation(
-        opened.path, metrics, found, place / "report.html", tuple(warnings), unknown,
+        opened.path, metrics, found, place / "report.html", told, unknown,
         opened.decision,
     )  # fmt: skip
 
@@ -250,7 +251,7 @@ def _write(
     scored: Mapping[str, Predictions],
     metrics: Mapping[str, Metrics],
     images: PixelCache,
-    warnings: Sequence[str],
+    warnings: Mapping[str, Sequence[str]],
     unknown: Mapping[str, Number],
     seen: Seen,
 ) -> None:
@@ -270,10 +271,14 @@ def _write(
             ((images.table.paths[row], seen.how[row]) for row in known),
         )  # fmt: skip
     main, *others = found
+    # Of the labelled images that the page is about its verdict says the same.
+    has_verdict = any(metrics[name].images for name in (main, main + WITH) if name in metrics)
+    warned = [text for part, texts in warnings.items() for text in texts
+              if part != main or not has_verdict]  # fmt: skip
     write_evaluation_report(
         run, scored[main], metrics[main], images, place,
         with_seen=metrics.get(main + WITH), without_seen=metrics.get(main + WITHOUT),
-        warnings=warnings, unknown=unknown.get(main),
+        warnings=warned, unknown=unknown.get(main),
         others={part: metrics[part] for part in others},
     )
 
@@ -285,11 +290,11 @@ def _warnings(
     unknown: Mapping[str, Number],
     metrics: Mapping[str, Metrics],
     foreign: bool,
-) -> list[str]:
-    """Images that the run has seen, and images unlike those it has seen."""
-    warnings = []
+) -> dict[str, list[str]]:
+    """Images that the run has seen, and images unlike those it has seen, by part."""
+    warnings: dict[str, list[str]] = {"": [], **{part: [] for part in rows_of}}
     if not seen.complete and not foreign:
-        warnings.append(
+        warnings[""].append(
             "Of the images that this run was made with only byte for byte copies can be told: it "
             "keeps no small pictures of them (an older version made it, or they are very many)."
         )
@@ -300,14 +305,14 @@ def _warnings(
             them = "it" if equal + changed == 1 else "them"
             kept = f"{part}{WITH}" not in metrics
             end = "are too good by that" if kept else f"are without {them}"
-            warnings.append(
+            warnings[part].append(
                 f"{equal + changed:,} of the {len(rows):,} images of {part} "
                 f"({percent((equal + changed) / len(rows))}) are images that this run was trained "
                 f"on or chosen with, {how_copied(equal, changed)}; its numbers {end}."
             )
         share = unknown.get(part)
         if not foreign and share and share.low is not None and share.low > 0.1:
-            warnings.append(
+            warnings[part].append(
                 f"{share.percent(0)} of the images of {part} are unlike any that this "
                 "run was trained on (5 % would be usual): do not expect its usual accuracy."
             )

@@ -45,7 +45,7 @@ def never_predicted(evidence: Evidence) -> Found | None:
         f"{images_of(evidence.shown.part, images)} {are(images)} labelled so"
     )
     if all(rows[name].recall.measured()[2] >= OFTEN for name in names):
-        return Found("too_few", 39, f"{what}; that {are(images)} too few to tell how often it is.")
+        return Found("too_few", 39, f"{what}: too few images to tell how often that is so.")
     return Found("bad", YELLOW + 14, f"{what}.")
 
 

@@ -222,7 +222,7 @@ def majority(evidence: Evidence) -> Found | None:
             return Found(
                 "bad", YELLOW + 13,
                 f"The accuracy alone says little: {always}, and {share_of(value)} "
-                f"({limits_of(shown.accuracy)}) is not beyond chance more than that; {balanced}.",
+                f"({limits_of(shown.accuracy)}) may be no better than that; {balanced}.",
             )
         return Found(
             "too_few", YELLOW + 3,

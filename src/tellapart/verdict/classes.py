@@ -50,7 +50,7 @@ def _sentence(metrics: Metrics, name: str, row: ClassMetrics) -> str:
 
 def _of_few(found: int, images: int) -> str:
     if images == 1:
-        return "it" if found else "it not"
+        return "it" if found else "not even that one"
     if not found:
         return "none of them"
     if found < images:

@@ -10,7 +10,7 @@ from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import RED, YELLOW
 from tellapart.verdict.rules import RULES
 from tellapart.verdict.verdict import Conclusion, Light
-from tellapart.verdict.words import are, class_named, images_of, limits_of, share_of
+from tellapart.verdict.words import class_named, images_of, limits_of, share_of
 
 _ABOUT_NUMBER = frozenset(rule.key for rule in RULES if rule.about_number)
 
@@ -82,11 +82,12 @@ def _rest(metrics: Metrics) -> str:
     """``30.3 % are right (22.8 to 39.0 %); guessing gives 25.0 %.``"""
     present = sum(row.support > 0 for row in metrics.per_class.values())
     value = metrics.accuracy.measured()[0]
-    right = round(value * metrics.images)
+    if metrics.images == 1:
+        return f"it is {'right' if value else 'wrong'}."
     guess, share = "", metrics.majority_share or 0.0
     if present > 1 and share > UNEVEN / present:
         name = class_named(metrics.majority_class or "")
         guess = f"; always answering {name} gives {share_of(share)}"
     elif present > 1:
         guess = f"; guessing gives {share_of(1.0 / present)}"
-    return f"{share_of(value)} {are(right)} right ({limits_of(metrics.accuracy)}){guess}."
+    return f"{share_of(value)} are right ({limits_of(metrics.accuracy)}){guess}."
