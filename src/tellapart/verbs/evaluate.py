@@ -215,7 +215,7 @@ def evaluate(
         opened.path / "evaluations" / source.display_name,
         {"source": str(source.folder)},
         lambda folder: _write(
-            opened, folder, found, scored, metrics, images, warnings, unknown, seen
+            opened, folder, found, scored, metrics, images, warnings, unknown, seen, foreign
         ),
     )
     return Evaluation(
@@ -253,6 +253,7 @@ def _write(
     warnings: Sequence[str],
     unknown: Mapping[str, Number],
     seen: Seen,
+    foreign: bool,
 ) -> None:
     """Predictions, metrics and the page, about the first part."""
     from tellapart.report.of_run import write_evaluation_report
@@ -273,7 +274,9 @@ def _write(
     write_evaluation_report(
         run, scored[main], metrics[main], images, place,
         with_seen=metrics.get(main + WITH), without_seen=metrics.get(main + WITHOUT),
-        warnings=warnings, unknown=unknown.get(main),
+        # Of labelled images the verdict says the rest.
+        warnings=_unsure(seen, foreign) if metrics[main].images else warnings,
+        unknown=unknown.get(main), foreign=foreign,
         others={part: metrics[part] for part in others},
     )
 
@@ -287,12 +290,7 @@ def _warnings(
     foreign: bool,
 ) -> list[str]:
     """Images that the run has seen, and images unlike those it has seen."""
-    warnings = []
-    if not seen.complete and not foreign:
-        warnings.append(
-            "Of the images that this run was made with only byte for byte copies can be told: it "
-            "keeps no small pictures of them (an older version made it, or they are very many)."
-        )
+    warnings = _unsure(seen, foreign)
     for part, rows in rows_of.items():
         how = seen.how[rows]
         equal, changed = int((how == COPY).sum()), int((how == NEAR).sum())
@@ -312,6 +310,16 @@ def _warnings(
                 "run was trained on (5 % would be usual): do not expect its usual accuracy."
             )
     return warnings
+
+
+def _unsure(seen: Seen, foreign: bool) -> list[str]:
+    """Said where near copies of the run's images could not be looked for."""
+    if seen.complete or foreign:
+        return []
+    return [
+        "Of the images that this run was made with only byte for byte copies can be told: it "
+        "keeps no small pictures of them (an older version made it, or they are very many)."
+    ]
 
 
 def _accuracy(metrics: Metrics) -> str:
