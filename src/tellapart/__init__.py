@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tellapart.verbs.inspect import inspect as inspect
     from tellapart.verbs.ladder import ladder as ladder
     from tellapart.verbs.predict import predict as predict
+    from tellapart.verbs.private import private as private
     from tellapart.verbs.recipes import recipes as recipes
     from tellapart.verbs.subset import subset as subset
     from tellapart.verbs.train import resume as resume
@@ -44,6 +45,7 @@ _PUBLIC = {
     "imagenet": "tellapart.verbs.imagenet",
     "ladder": "tellapart.verbs.ladder",
     "predict": "tellapart.verbs.predict",
+    "private": "tellapart.verbs.private",
     "recipes": "tellapart.verbs.recipes",
     "subset": "tellapart.verbs.subset",
     "train": "tellapart.verbs.train",

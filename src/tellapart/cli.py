@@ -465,6 +465,20 @@ def explain(
 
 
 @app.command(cls=_Command)
+def private(
+    page: Annotated[Path, typer.Argument(help="A page, or a folder with one, such as a run's.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The copy; none: report-private.html beside it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a page so that it can be sent: no pictures, no absolute paths, no machine."""
+    from tellapart.verbs.private import private as run_verb
+
+    _show(run_verb(page, out=out), as_json)
+
+
+@app.command(cls=_Command)
 def imagenet(
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
     backbone: Annotated[

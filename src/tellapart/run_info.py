@@ -110,6 +110,22 @@ class PredictionInfo:
 
 
 @dataclass(frozen=True)
+class WeightsOrigin:
+    """Weights that a run builds on, and what is known of their making."""
+
+    #: A timm name, or the name of the run.
+    name: str
+    #: As their publisher says; "" for a run's own.
+    licence: str
+    #: The images that they learned from.
+    trained_on: str
+    #: Package, file, hub or run.
+    source: str
+    #: Of the file; "" where that was not looked at.
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class TrainedStage:
     """How far one stage of a training in epochs came."""
 
@@ -173,6 +189,9 @@ class RunInfo:
     model_digest: str = ""
     #: The other files of the run that are read again, by name; empty in runs of older versions.
     files: Mapping[str, FileDigest] = field(default_factory=dict)
+    #: Whose weights it builds on, the first ones first; empty where it began at random, and in
+    #: runs of older versions.
+    weights: tuple[WeightsOrigin, ...] = ()
     #: How often the test part was scored.
     test_evaluations: int = 0
     #: None where that was not written down: in runs of older versions.

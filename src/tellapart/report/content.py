@@ -177,10 +177,15 @@ class Confusions:
 
 @dataclass(frozen=True)
 class Facts:
-    """Short facts, each a label and a value."""
+    """Short facts, each a label and a value.
+
+    ``private`` are the labels of those that say where something was made: a page that is made to
+    be sent is without them.
+    """
 
     title: str
     items: Sequence[tuple[str, str]]
+    private: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

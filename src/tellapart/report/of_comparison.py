@@ -418,6 +418,7 @@ def _facts(comparison: PairedComparison, runs: Mapping[str, Run]) -> list[Facts]
                 ("Images", str(run.source.folder)),
                 ("Machine", run.info.machine.device_name),
             ],
+            private=("Machine",),
         )
         for name, run in ((name, runs[name]) for name in comparison.names)
     ]

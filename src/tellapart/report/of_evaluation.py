@@ -83,6 +83,25 @@ def headline_of(metrics: Metrics, part: str) -> Headline:
     )
 
 
+def foreign_headline(unknown: Number, images: int) -> Headline:
+    """The answer to the question whether images of other things are noticed."""
+    if unknown.value is None:
+        return Headline("Called unknown", unknown)
+    called = round(unknown.value * images)
+    kept = images - called
+    rest = (
+        "None of them is taken for one of its classes."
+        if not kept
+        else f"The other {kept:,} would be given a class without a word."
+    )
+    return Headline(
+        label="Unlike anything it was trained on",
+        number=unknown,
+        sentence=f"{called:,} of these {plural(images, 'image')} are called unknown, as images of "
+        f"other things should be. {rest}",
+    )
+
+
 def column_of(metric: Metric) -> Column:
     """A metric as the column of a table."""
     return Column(metric.title, metric.kind, metric.help, metric.best)
@@ -145,8 +164,7 @@ def confusion_of(metrics: Metrics) -> Confusion | None:
     return Confusion(
         classes=metrics.classes,
         counts=metrics.confusion_matrix,
-        reading="Rows are the labels, columns what the images were called. "
-        "Choose a number to see its images below.",
+        reading="Rows are the labels, columns what the images were called.",
     )
 
 
@@ -171,7 +189,7 @@ def confusions_of(metrics: Metrics) -> Confusions | None:
             if counts[true, answer]
         ],
         reading=f"{plural(mistakes, 'mistake')} in all, in {plural(different, 'pair')} of "
-        f"classes{first}. Choose one to see its images below.",
+        f"classes{first}.",
     )  # fmt: skip
 
 

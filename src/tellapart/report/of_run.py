@@ -16,7 +16,7 @@ from tellapart.data.table import PARTS, Problem
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_shown
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_text
-from tellapart.number import Number, undefined
+from tellapart.number import MISSING, Number, undefined
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.recipe_reading import recipe_to_yaml
@@ -37,6 +37,7 @@ from tellapart.report.of_evaluation import (
     confusion_of,
     confusions_of,
     figures_of,
+    foreign_headline,
     galleries_of,
     headline_of,
     key_numbers_of,
@@ -50,6 +51,7 @@ from tellapart.run_info import LeftOut
 from tellapart.verdict.of_run import evidence_of, evidence_of_new_images
 from tellapart.verdict.reach import reach_verdict
 from tellapart.verdict.verdict import Verdict
+from tellapart.verdict.words import difference
 from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
@@ -122,6 +124,7 @@ def write_run_report(
         recipe_yaml=recipe_to_yaml(recipe),
         command=run.info.command,
         run_facts=_run_facts(run),
+        weights=_weights(run),
         durations=[(name, value) for name, value in seconds.items() if name != "total"],
         data_notes=[*run.info.data.notes, *run.info.data.audit],
         notes=run.info.notes,
@@ -143,36 +146,48 @@ def write_evaluation_report(
     with_seen: Metrics | None = None,
     without_seen: Metrics | None = None,
     others: Mapping[str, Metrics] | None = None,
+    foreign: bool = False,
 ) -> Path:
     """Write ``report.html`` and the figures of a run on new images into ``folder``.
 
     Args:
         predictions, metrics: of the part that the page is about.
-        warnings: what keeps the numbers from meaning what they seem to.
+        warnings: what keeps the numbers from meaning what they seem to, beyond what the verdict
+            says of labelled images.
         unknown: share of the images that are called unknown, with its interval.
+        foreign: the images are of none of the run's classes, and whether that is noticed is the
+            question.
         with_seen, without_seen: metrics with or without the images that the run was made with,
             where ``metrics`` are the other of the two.
         others: metrics of further parts of the same folder, which get a row each.
     """
     labelled = metrics.images > 0
     validation = run.scored_predictions("validation") if "validation" in run.parts else None
-    key_numbers = key_numbers_of(metrics) if labelled else []
-    if unknown is not None:
-        key_numbers.append(
-            KeyNumber("Called unknown", unknown, "share", "images unlike the training ones")
-        )
+    verdict = None
+    key_numbers = []
+    if labelled or (with_seen is not None and with_seen.images):
+        verdict = reach_verdict(evidence_of_new_images(
+            run, metrics, predictions, with_seen=with_seen, without_seen=without_seen,
+            unlike=unknown,
+        ))  # fmt: skip
+    if labelled:
+        key_numbers = [*key_numbers_of(metrics), *_beside_own(run, metrics)]
+    if foreign and unknown is not None:
+        headline = foreign_headline(unknown, len(predictions))
+    else:
+        headline = headline_of(metrics, predictions.part)
+        if unknown is not None:
+            key_numbers.append(
+                KeyNumber("Called unknown", unknown, "share", "images unlike the training ones")
+            )
     tables = [_parts_table({predictions.part: metrics, **others})] if others else []
     report = RunReport(
         title=f"{run.name} on {predictions.part}",
         subtitle="A trained classifier on images that it was not made with",
-        headline=headline_of(metrics, predictions.part),
+        headline=headline,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         key_numbers=key_numbers,
-        verdict=reach_verdict(evidence_of_new_images(
-            run, metrics, predictions, with_seen=with_seen, without_seen=without_seen,
-            unlike=unknown,
-        ))
-        if labelled or (with_seen is not None and with_seen.images) else None,
+        verdict=verdict,
         callouts=[Callout("warning", text) for text in warnings],
         decision=run.decision.rule if run.decision is not None else "",
         numbers=numbers_of(metrics) if labelled else [],
@@ -205,6 +220,18 @@ def write_evaluation_report(
     path = folder / "report.html"
     write_text(path, render_report(report))
     return path
+
+
+def _beside_own(run: Run, metrics: Metrics) -> list[KeyNumber]:
+    """How the run did on its own test images, and how far these are from it."""
+    stored = metrics_from_json(run.metrics)
+    own = stored.get("test") or stored.get("validation")
+    if own is None or not own.images:
+        return []
+    return [
+        KeyNumber(f"On its own {own.part} images", own.accuracy),
+        KeyNumber("Difference to these", difference(metrics.accuracy, own.accuracy)),
+    ]
 
 
 def _parts_table(parts: Mapping[str, Metrics]) -> Table:
@@ -303,6 +330,8 @@ def _rounded(value: float | None) -> float | int | None:
 
 def _run_facts(run: Run) -> list[Facts]:
     info = run.info
+    machine = {key.replace("_", " ").capitalize(): _fact(value)
+               for key, value in asdict(info.machine).items()}  # fmt: skip
     predicted = info.prediction
     return [
         Facts(
@@ -323,14 +352,31 @@ def _run_facts(run: Run) -> list[Facts]:
                 ),
             ],
         ),
-        Facts(
-            "The machine",
-            [
-                (key.replace("_", " ").capitalize(), _fact(value))
-                for key, value in asdict(info.machine).items()
-            ],
-        ),
+        Facts("The machine", list(machine.items()), private=tuple(machine)),
     ]
+
+
+def _weights(run: Run) -> Table:
+    """Whose weights the run builds on, and under which licences."""
+    images = any("ImageNet" in origin.trained_on for origin in run.info.weights)
+    return Table(
+        "Weights and their licences",
+        [Column("Weights"), Column("Licence"), Column("Learned from"), Column("Taken from"),
+         Column("SHA-256")],
+        [
+            (origin.name, origin.licence or MISSING, origin.trained_on, origin.source,
+             origin.sha256[:12])
+            for origin in run.info.weights
+        ],
+        reading="" if not run.info.weights else
+        "This run's own weights come out of these, the first ones first. A licence is what the "
+        "publisher of the weights says."
+        + (" ImageNet's terms give its images for research and teaching that is not commercial; "
+           "whether that binds weights learned from them is a question for a lawyer."
+           if images else ""),
+        empty="None: this run began with random weights, or an older version of tellapart, which "
+        "did not write them down, made it.",
+    )  # fmt: skip
 
 
 def _times(number: int) -> str:

@@ -215,7 +215,7 @@ def evaluate(
         opened.path / "evaluations" / source.display_name,
         {"source": str(source.folder)},
         lambda folder: _write(
-            opened, folder, found, scored, metrics, images, warnings, unknown, seen
+            opened, folder, found, scored, metrics, images, warnings, unknown, seen, foreign
         ),
     )
     told = tuple(text for texts in warnings.values() for text in texts)
@@ -254,6 +254,7 @@ def _write(
     warnings: Mapping[str, Sequence[str]],
     unknown: Mapping[str, Number],
     seen: Seen,
+    foreign: bool,
 ) -> None:
     """Predictions, metrics and the page, about the first part."""
     from tellapart.report.of_run import write_evaluation_report
@@ -278,7 +279,7 @@ def _write(
     write_evaluation_report(
         run, scored[main], metrics[main], images, place,
         with_seen=metrics.get(main + WITH), without_seen=metrics.get(main + WITHOUT),
-        warnings=warned, unknown=unknown.get(main),
+        warnings=warned, unknown=unknown.get(main), foreign=foreign,
         others={part: metrics[part] for part in others},
     )
 

@@ -11,10 +11,11 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_json, write_text
 from tellapart.machine import describe_machine, peak_memory_bytes
 from tellapart.prediction.classifier import save_classifier
+from tellapart.recipe import Recipe
 from tellapart.recipe_reading import recipe_to_yaml
-from tellapart.run import Run
+from tellapart.run import Run, open_run
 from tellapart.run_images import groups_of
-from tellapart.run_info import COMPLETE, INTERRUPTED, Parameters
+from tellapart.run_info import COMPLETE, INTERRUPTED, Parameters, WeightsOrigin
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored, predicted_by, recipe_of, score_part
@@ -86,6 +87,7 @@ def publish(
         notes=tuple(notes),
         stopped=trained.stopped.reason if trained.stopped else "",
         model_digest=digest,
+        weights=_weights_of(run, recipe),
         files=run.digests(),
         test_evaluations=run.info.test_evaluations + ("test" in predictions),
         prediction=predicted_by(trained, scored.classifier),
@@ -97,3 +99,16 @@ def publish(
         seconds=watch.rounded(),
         peak_memory_bytes=peak_memory_bytes(),
     )
+
+
+def _weights_of(run: Run, recipe: Recipe) -> tuple[WeightsOrigin, ...]:
+    """The chain of weights that led to this run's, the first ones first."""
+    from tellapart.models.origin import weights_origin
+
+    if run.info.parent:
+        parent = open_run(run.info.parent)
+        own = WeightsOrigin(parent.name, "", parent.source.display_name, "a run",
+                            parent.info.model_digest)  # fmt: skip
+        return (*parent.info.weights, own)
+    origin = weights_origin(recipe.model)
+    return (origin,) if origin is not None else ()
