@@ -447,17 +447,17 @@ def batches_seen(labels: np.ndarray) -> tuple[list[list[int]], list[list[int]]]:
 
 def test_a_training_shuffles_images_and_evaluates_in_table_order() -> None:
     """A table sorted by class, as folders give it: no batch may be of one class."""
-    labels = np.repeat(np.arange(3), 64)
+    labels = np.repeat(np.arange(3), 208)  # more than one batch of evaluation
     trained, evaluated = batches_seen(labels)
-    assert len(trained) == 36
-    for start in (0, 12, 24):
-        epoch = trained[start : start + 12]
-        assert sorted(chain.from_iterable(epoch)) == list(range(192))
-        assert all(len(set(labels[ids])) == 3 for ids in epoch)
-        together = {frozenset(range(s, s + 16)) for s in range(0, 192, 16)}
+    assert len(trained) == 3 * 39 and len(evaluated) > 3
+    for start in (0, 39, 78):
+        epoch = trained[start : start + 39]
+        assert sorted(chain.from_iterable(epoch)) == list(range(624))
+        assert all(len(set(labels[ids])) >= 2 for ids in epoch)
+        together = {frozenset(range(s, s + 16)) for s in range(0, 624, 16)}
         assert not together & {frozenset(ids) for ids in epoch}, "whole batches were shuffled"
-    assert trained[:12] != trained[12:24]
-    assert list(chain.from_iterable(evaluated)) == list(range(192)) * 3
+    assert trained[:39] != trained[39:78]
+    assert list(chain.from_iterable(evaluated)) == list(range(624)) * 3
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch_not_of_the_last() -> None:
