@@ -162,6 +162,18 @@ def test_fine_tuning_starts_from_a_head_trained_on_a_frozen_backbone() -> None:
             assert recipe.fine_tuning.learning_rate < recipe.training.learning_rate, name
 
 
+def test_every_long_stage_of_fine_tuning_stops_early() -> None:
+    """One notebook went on for 29 epochs after its best one."""
+    found = [load_recipe(name) for name in recipe_names()]
+    found = [recipe for recipe in found if recipe.fine_tuning is not None]
+    assert len(found) >= 7
+    for recipe in found:
+        for stage in recipe.stages:
+            stopping = stage.early_stopping
+            assert stage.epochs <= 6 or stopping is not None, recipe.name
+            assert stopping is None or stopping.patience <= stage.epochs / 3, recipe.name
+
+
 def test_hidden_dense_layers_are_not_linear() -> None:
     for name in recipe_names():
         model = load_recipe(name).model

@@ -220,3 +220,17 @@ def test_noise_reaches_the_backbone() -> None:
     found = extract_views(LITE0, PREPROCESSING, cache, noise, views=1)
     plain = extract_features(LITE0, PREPROCESSING, cache)
     assert difference(found[0], plain[0]).relative > 0.05
+
+
+def test_views_of_one_augmentation_are_not_those_of_another() -> None:
+    """Of the same images, seed and rows, and both from the cache: the key names the steps."""
+    cache = images(4)
+
+    def views(degrees: float) -> np.ndarray:
+        steps = (Rotation(transform="rotation", degrees=degrees),)
+        return np.array(extract_views(LITE0, PREPROCESSING, cache, steps, views=1, seed=7))
+
+    little, much, again = views(2), views(90), views(2)
+    plain = extract_features(LITE0, PREPROCESSING, cache)
+    assert np.array_equal(little, again)
+    assert difference(little[0], plain[0]).relative < difference(much[0], plain[0]).relative / 2

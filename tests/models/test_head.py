@@ -8,7 +8,8 @@ from torch import nn
 
 from tellapart.errors import RecipeError
 from tellapart.models.head import build_head
-from tellapart.recipe import HeadLayer
+from tellapart.recipe import BackboneModel, HeadLayer
+from tellapart.recipe_reading import load_recipe, recipe_names
 
 
 def layers(*rows: dict[str, object]) -> list[HeadLayer]:
@@ -94,3 +95,26 @@ def test_layers_that_do_not_fit_are_refused_by_place(
     with pytest.raises(RecipeError) as caught:
         build_head(layers(*rows), shape, 2)
     assert str(caught.value) == message
+
+
+def bends(hidden: nn.Module, width: int) -> bool:
+    """Whether f(x) + f(-x) is not twice f(0), as it is of every affine function."""
+    x = torch.randn(64, width)
+    with torch.no_grad():
+        return not torch.allclose(hidden(x) + hidden(-x), 2 * hidden(torch.zeros(64, width)))
+
+
+def test_a_hidden_layer_is_not_linear_unless_the_recipe_says_so() -> None:
+    plain = build_head(layers({"layer": "dense", "units": 32}), (16,), 3)
+    assert bends(plain.hidden.eval(), 16)
+    asked = build_head(layers({"layer": "dense", "units": 32, "activation": "linear"}), (16,), 3)
+    assert not bends(asked.hidden.eval(), 16)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_recipe_builds_a_linear_hidden_layer(name: str) -> None:
+    model = load_recipe(name).model
+    rows = model.head if isinstance(model, BackboneModel) else ()
+    for row in rows:
+        if row.layer == "dense":
+            assert bends(build_head([row], (16,), 3).hidden, 16)

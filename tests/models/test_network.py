@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -152,3 +154,21 @@ def test_a_pretrained_backbone_under_a_dense_head() -> None:
     network = build_network(model, 2, preprocessing(64), random_weights=True)
     assert network.head.hidden[1].in_features == 2 * 2 * 1280
     assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 2)
+
+
+def test_a_pretrained_network_gets_pixels_as_its_makers_trained_it() -> None:
+    """RGB from 0..255 to -127/128..1: the network as timm runs it, fed by hand."""
+    size = Preprocessing(64, 64, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    network = build_network(BackboneModel(backbone="tf_efficientnet_lite0"), 2, size).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    pixels[..., 2] //= 8  # little blue, so that the order of the channels matters
+    by_hand = (pixels.astype(np.float32) - 127) / 128
+    plain = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
+    state = network.state_dict()
+    plain.load_state_dict(
+        {key: state[f"backbone.network.{key}"] for key in plain.state_dict()}
+    )
+    with torch.no_grad():
+        expected = plain(torch.from_numpy(by_hand).permute(0, 3, 1, 2))
+        found = features(network, torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -6,6 +6,8 @@ counts a layer that they give).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -229,3 +231,20 @@ def test_every_layer_is_used(name: str) -> None:
     with torch.no_grad():
         network.eval()(torch.zeros(1, 3, side, side))
     assert len(layers) > 4 and used == set(layers)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_between_two_dense_layers_stands_an_activation(name: str) -> None:
+    """Two dense layers without one are a single one, with more to learn."""
+    side = NETWORKS[name].image_size
+    network = build(name, 2, side, {})
+    order: list[nn.Module] = []
+    for layer in network.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(lambda layer, *_: order.append(layer))
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, side, side))
+    dense = [i for i, layer in enumerate(order) if isinstance(layer, nn.Linear)]
+    assert dense
+    for i, j in pairwise(dense):
+        assert any(isinstance(layer, nn.ReLU | nn.ELU | nn.GELU) for layer in order[i:j])

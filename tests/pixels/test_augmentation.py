@@ -313,3 +313,13 @@ def test_stored_pictures_can_be_augmented_to_look_at() -> None:
         np.array_equal(a, b) or np.array_equal(a, b[:, ::-1])
         for a, b in zip(flipped, pixels, strict=True)
     )
+
+
+def test_noise_in_stored_pictures_is_in_units_of_0_to_1() -> None:
+    """As cached views have it: 0.1 of white is 25.5 grey levels."""
+    noise = build_augmentation(
+        [recipe.GaussianNoise(transform="gaussian_noise", standard_deviation=0.1)]
+    )
+    grey = np.full((8, 32, 32, 3), 128, np.uint8)
+    changed = augment_pixels(grey, noise).astype(float)
+    assert (changed - 128).std() == pytest.approx(25.5, rel=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -419,3 +420,53 @@ def test_precision_follows_a_rule_and_not_a_timing(monkeypatch) -> None:
         assert precision.trains_in_bf16("float32", cpu, layer) is False
     features = Arrays(np.zeros((9, 5), np.float32), np.arange(9) % 3)
     assert run(head, train=features, validation=features).facts["precision"] == "float32"
+
+
+# --- what it trains on, and in which order ---------------------------------------------------
+
+
+def batches_seen(labels: np.ndarray) -> tuple[list[list[int]], list[list[int]]]:
+    """Which images the network got together, in training and in evaluation, over three epochs."""
+    trained: list[list[int]] = []
+    evaluated: list[list[int]] = []
+
+    class Seeing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.output = nn.Linear(1, NUM_CLASSES)
+
+        def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+            to = trained if self.training else evaluated
+            to.append(numbers[:, 0].int().tolist())
+            return self.output(numbers)
+
+    numbers = Arrays(np.arange(len(labels), dtype=np.float32)[:, None], labels)
+    run(Seeing(), train=numbers, validation=numbers, epochs=3, learning_rate=STILL)
+    return trained, evaluated
+
+
+def test_a_training_shuffles_images_and_evaluates_in_table_order() -> None:
+    """A table sorted by class, as folders give it: no batch may be of one class."""
+    labels = np.repeat(np.arange(3), 208)  # more than one batch of evaluation
+    trained, evaluated = batches_seen(labels)
+    assert len(trained) == 3 * 39 and len(evaluated) > 3
+    for start in (0, 39, 78):
+        epoch = trained[start : start + 39]
+        assert sorted(chain.from_iterable(epoch)) == list(range(624))
+        assert all(len(set(labels[ids])) >= 2 for ids in epoch)
+        together = {frozenset(range(s, s + 16)) for s in range(0, 624, 16)}
+        assert not together & {frozenset(ids) for ids in epoch}, "whole batches were shuffled"
+    assert trained[:39] != trained[39:78]
+    assert list(chain.from_iterable(evaluated)) == list(range(624)) * 3
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch_not_of_the_last() -> None:
+    """The learning rate is so large that later epochs undo what earlier ones learned."""
+    network = tiny_network()
+    result = run(network, epochs=10, learning_rate=0.5, optimizer="sgd", momentum=0.9)
+    assert 0 < result.best_epoch < result.last_epoch
+    with torch.no_grad():
+        logits = network(as_float(VALIDATION))
+    loss = float(functional.cross_entropy(logits, torch.from_numpy(VALIDATION.labels)))
+    assert loss == pytest.approx(result.history[result.best_epoch - 1]["validation_loss"], rel=1e-3)
+    assert loss < result.history[-1]["validation_loss"] - 1e-3

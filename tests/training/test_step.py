@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import NUM_CLASSES, Listener, tiny_arrays, tiny_network
 
 from tellapart.errors import TrainingError
-from tellapart.recipe import TrainingStage
+from tellapart.pixels.augmentation import build_augmentation
+from tellapart.recipe import GaussianNoise, TrainingStage
+from tellapart.training.batches import Arrays
 from tellapart.training.fit import FitResult, fit
 from tellapart.training.memory import is_out_of_memory
 
@@ -96,3 +99,27 @@ def test_other_errors_are_not_taken_for_a_full_memory() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
         train(network_that_fits(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
+
+
+def test_noise_of_a_recipe_is_in_units_of_0_to_1_where_the_network_gets_it() -> None:
+    """0.1 of white is 25.5 of 255; 0.1 of 255 is a fortieth of a grey level."""
+    noise = GaussianNoise(transform="gaussian_noise", standard_deviation=0.1)
+    seen: list[torch.Tensor] = []
+
+    class Seeing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.output = nn.Linear(3, NUM_CLASSES)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                seen.append(images.detach().clone())
+            return self.output(images.mean(dim=(2, 3)) / 255)
+
+    labels = np.arange(30) % NUM_CLASSES
+    grey = Arrays(np.full((30, 16, 16, 3), 128, np.uint8), labels)
+    stage = TrainingStage(epochs=1, batch_size=30, precision="float32")
+    augmentation = build_augmentation([noise])
+    fit(Seeing(), grey, grey, stage, num_classes=NUM_CLASSES, augmentation=augmentation,
+        device="cpu", progress=Listener())  # fmt: skip
+    assert seen and float((torch.cat(seen) - 128).std()) == pytest.approx(25.5, rel=0.02)
