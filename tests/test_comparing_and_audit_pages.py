@@ -46,3 +46,14 @@ def test_the_commands_of_both_pages_end_well(
                  for word in (map(str, sorted(Path().glob(each))) if "*" in each else [each])]
         assert cli.app(given, standalone_mode=False) in (0, None), words
     assert len(list(Path("runs").glob("comparison-*/report.json"))) == 2
+
+
+def test_the_commands_of_the_page_of_leaks_end_well(
+    image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(image_folder(classes=("cat", "dog"), per_class=12), tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    found = commands("leaks.md")
+    assert [words[0] for words in found] == ["train", "evaluate", "evaluate"]
+    for words in found:
+        assert cli.app(words, standalone_mode=False) in (0, None), words

@@ -36,3 +36,15 @@ def test_one_of_a_kind_and_every_shortcut_speak_for_themselves() -> None:
 def test_leaks_are_problems_and_unreadable_files_are_told_elsewhere() -> None:
     told = summarise([found("leak", ("a", "b")), found("truncated", ("c",)), found("new", ("d",))])
     assert [(one.kind, one.level) for one in told] == [("leak", "problem"), ("new", "note")]
+
+
+def test_leaks_are_told_as_shares_of_their_part() -> None:
+    leaks = [
+        Finding("leak", ("train/a", f"test/{n}"), ("x", "x"), ("train", "test"), 1.0,
+                "The same picture.", "Leave it out.", exclude=(f"test/{n}",))
+        for n in range(3)
+    ]  # fmt: skip
+    (told,) = summarise(leaks, {"train": 50, "validation": 0, "test": 12})
+    assert told.sentence.startswith(
+        "3 of 12 test images (25.0 %) are also in an earlier part. The clearest: "
+    )

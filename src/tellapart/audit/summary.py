@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from tellapart.audit.finding import DOUBTFUL_LABEL, Finding
 from tellapart.audit.observations import Level, Observation
 from tellapart.data.listing import shown
 from tellapart.data.problems import KINDS as PROBLEM_KINDS
+from tellapart.data.table import PARTS
+from tellapart.wording import percent, plural
 
 #: kind -> (how bad it is, what several of them are called).
 KINDS: dict[str, tuple[Level, str]] = {
@@ -31,8 +34,14 @@ TOLD_ELSEWHERE = frozenset(PROBLEM_KINDS)
 _EACH_ITS_OWN = frozenset({"shortcut"})
 
 
-def summarise(findings: Iterable[Finding]) -> list[Observation]:
-    """One observation a kind; each shortcut is told by itself."""
+def summarise(
+    findings: Iterable[Finding], sizes: Mapping[str, int] = MappingProxyType({})
+) -> list[Observation]:
+    """One observation a kind; each shortcut is told by itself.
+
+    Args:
+        sizes: number of images of each part, of which leaks are told as shares.
+    """
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         if finding.kind not in TOLD_ELSEWHERE:
@@ -40,6 +49,11 @@ def summarise(findings: Iterable[Finding]) -> list[Observation]:
     result: list[Observation] = []
     for kind, found in by_kind.items():
         level, name = KINDS.get(kind, ("note", f"findings of the kind {kind.replace('_', ' ')}"))
+        if kind == "leak" and (shares := _leaked_shares(found, sizes)):
+            first = f"{shares} The clearest: {shown(found[0].sentence)}"
+            paths = tuple(path for f in found for path in f.paths)
+            result.append(Observation(level, kind, first, shown(found[0].advice), paths))
+            continue
         if kind in _EACH_ITS_OWN or len(found) == 1:
             result += [
                 Observation(level, kind, shown(f.sentence), shown(f.advice), tuple(f.paths))
@@ -56,3 +70,26 @@ def summarise(findings: Iterable[Finding]) -> list[Observation]:
             )
         )
     return result
+
+
+def _leaked_shares(found: Iterable[Finding], sizes: Mapping[str, int]) -> str:
+    """How many images of validation and test an earlier part has; "" where that is not known.
+
+    >>> _leaked_shares([], {})
+    ''
+    """
+    leaked: dict[str, set[str]] = defaultdict(set)
+    for finding in found:
+        part_of = dict(zip(finding.paths, finding.parts, strict=True))
+        for path in finding.exclude:
+            leaked[part_of[path]].add(path)
+    told = [
+        f"{len(leaked[part]):,} of {plural(sizes[part], f'{part} image')} "
+        f"({percent(len(leaked[part]) / sizes[part])})"
+        for part in reversed(PARTS)
+        if leaked[part] and sizes.get(part)
+    ]
+    if not told:
+        return ""
+    are = "is" if sum(map(len, leaked.values())) == 1 else "are"
+    return f"{' and '.join(told)} {are} also in an earlier part."

@@ -126,7 +126,9 @@ def survey(
     looks = measure_looks(pixels.pixels, progress=progress)
     brief = brief_audit(pixels.table, pixels.digests)
     observations = observe(pixels.table, headers, looks, network_size=network_size)
-    observations += brief.observations if audit is None else summarise(audit.findings)
+    observations += brief.observations if audit is None else summarise(
+        audit.findings, {part: int((pixels.table.parts == part).sum()) for part in PARTS}
+    )
     order = {"problem": 0, "warning": 1, "note": 2}
     observations.sort(key=lambda found: order[found.level])
     return Survey(
