@@ -18,6 +18,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Task:
 # --- scores: higher is more foreign -----------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """What the scores may use: training features, labels, and a linear classifier's logits."""
 
@@ -91,49 +92,49 @@ def nearest_centred(known: Known, neighbours: int = 5) -> Score:
     return lambda rows: neighbour_distance(known.rows[:2000] - mean, rows - mean, neighbours)
 
 
+@cache
 def nearest_whitened(known: Known, neighbours: int = 5) -> Score:
     """Neighbours where every direction within the classes weighs the same (shrunk covariance)."""
-    root, mean = _whitening(known)
+    root, means = _whitening(known)
+    mean = means.mean(axis=0)
     white = (known.rows[:2000] - mean) @ root
     return lambda rows: neighbour_distance(white, (rows - mean) @ root, neighbours)
 
 
-def _within(known: Known) -> tuple[NDArray[np.float64], Rows]:
-    from sklearn.covariance import ledoit_wolf
-
+def _whitening(known: Known) -> tuple[Rows, Rows]:
+    """A matrix after which the classes have unit covariance, shrunk as Ledoit and Wolf (2004)
+    do, and the means of the classes."""
     classes = np.unique(known.labels)
     means = np.stack([known.rows[known.labels == label].mean(axis=0) for label in classes])
-    rest = known.rows - means[np.searchsorted(classes, known.labels)]
-    return ledoit_wolf(rest, assume_centered=True)[0], means
+    return _root(known.rows - means[np.searchsorted(classes, known.labels)]), means
 
 
-def _whitening(known: Known) -> tuple[Rows, Rows]:
-    covariance, _ = _within(known)
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors / np.sqrt(np.maximum(values, 1e-9))
-    return root.astype(np.float32), known.rows.mean(axis=0)
+def _root(rows: Rows) -> Rows:
+    from sklearn.covariance import ledoit_wolf
+
+    values, vectors = np.linalg.eigh(ledoit_wolf(rows, assume_centered=True)[0])
+    return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-9)), np.float32)
 
 
+@cache
 def mahalanobis(known: Known) -> Score:
-    """Lee et al. 2018, with the covariance shrunk as Ledoit and Wolf do."""
-    covariance, means = _within(known)
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors / np.sqrt(values)
+    """Lee et al. 2018, with a shrunk covariance."""
+    root, means = _whitening(known)
+    centres = means @ root
 
     def score(rows: Rows) -> NDArray[np.float64]:
-        squares = [(((rows - mean) @ root) ** 2).sum(axis=1) for mean in means]
+        white = rows @ root
+        squares = [((white - centre) ** 2).sum(axis=1) for centre in centres]
         return np.asarray(np.min(squares, axis=0), np.float64)
 
     return score
 
 
+@cache
 def relative_mahalanobis(known: Known) -> Score:
     """Ren et al. 2021: less the distance to one Gaussian of all training images."""
-    from sklearn.covariance import ledoit_wolf
-
     near, mean = mahalanobis(known), known.rows.mean(axis=0)
-    values, vectors = np.linalg.eigh(ledoit_wolf(known.rows - mean, assume_centered=True)[0])
-    root = vectors / np.sqrt(values)
+    root = _root(known.rows - mean)
     return lambda rows: near(rows) - (((rows - mean) @ root) ** 2).sum(axis=1)
 
 
@@ -154,6 +155,7 @@ def largest_logit(known: Known) -> Score:
     return lambda rows: -known.logits(rows).max(axis=1)
 
 
+@cache
 def vim(known: Known, directions: int = 256) -> Score:
     """Wang et al. 2022: what lies outside the principal directions, as one more logit."""
     from scipy.special import logsumexp
@@ -385,7 +387,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = tasks(options.cifar, options.pets, options.scans)
-    tables = {task.name: judge(task) for task in found}
+    tables = {}
+    for task in found:
+        tables[task.name] = judge(task)
+        print(f"{task.name}: done", flush=True)
     near_kind = {task.name: task.near for task in found}
     titles = "  ".join(f"{name[-16:]:16s}" for name in tables)
     print(f"{'score':32s}  {titles}  far   least far  alarms")
