@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check bench mutants clean
 
 demo: $(STAMP)
 	$(BIN)/tellapart demo
@@ -25,6 +25,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/verdict_light.py
+
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --quiet mutmut==3.8.1
+	$(BIN)/python benchmarks/mutants.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3 demo"; exit 2; }

@@ -73,23 +73,21 @@ def search(folder: Path) -> tuple[PixelCache, SimilarPairs, float]:
 
 
 def score(pixels: PixelCache, found: SimilarPairs) -> tuple[dict[str, int], list[str]]:
-    """Planted pairs found of each kind, and what else was found."""
+    """Planted pairs found of each kind, and pairs not planted that are called changed."""
     names = [Path(path).stem for path in pixels.table.paths]
     hits: Counter[str] = Counter()
     invented = []
     for first, second, change in _pairs(found):
         if names[first] == names[second]:
             hits[names[first].rsplit("-", 1)[0]] += 1
-        else:
+        elif change:
             invented.append(f"{pixels.table.paths[first]} {pixels.table.paths[second]} {change}")
     return dict(hits), invented
 
 
 def _pairs(found: SimilarPairs) -> list[tuple[int, int, str]]:
-    if found.changes is None:
-        raise ValueError("pairs without their changes")
-    columns = (found.first, found.second, found.changes)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+    changes = [""] * len(found.first) if found.changes is None else found.changes.tolist()
+    return list(zip(found.first.tolist(), found.second.tolist(), changes, strict=True))
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ _NAMES = (
 
 #: Correlation of aligned pictures, and of their fine detail, from which on they are one; the
 #: worst fitting places left out.
-_SAME_PICTURE, _SAME_DETAIL = 0.95, 0.75
+_SAME_PICTURE, _SAME_DETAIL = 0.95, 0.88
 #: Detail that random pairs of a set reach in the upper twentieth, from which on all its
 #: pictures are alike (solar cells: 0.93; photographs: 0.2), ...
 _LOOK_ALIKE = 0.6
