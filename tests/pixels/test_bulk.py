@@ -160,10 +160,18 @@ def test_a_large_png_of_16_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert error.value.kind == "too_large"
 
 
-def test_a_transparent_picture_that_would_take_too_much_memory_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(decoding, "MAXIMUM_TRANSPARENT_PIXELS", 1000)
+@pytest.mark.parametrize(
+    ("mode", "name", "what"),
+    [("RGBA", "PNG", "with transparency"), ("RGB", "WEBP", "as a WebP")],
+)
+def test_a_picture_that_is_in_memory_twice_is_refused_earlier(
+    monkeypatch: pytest.MonkeyPatch, mode: str, name: str, what: str
+) -> None:
+    """A WebP of 144 megapixels took 2.3 GB."""
     stream = io.BytesIO()
-    Image.new("RGBA", (40, 30)).save(stream, "PNG")
-    with pytest.raises(UnreadableImage, match="40 x 30 pixels with transparency") as error:
+    Image.new(mode, (40, 30)).save(stream, name)
+    assert decoding.open_upright(stream.getvalue()).size == (40, 30)
+    monkeypatch.setattr(decoding, "MAXIMUM_TRANSPARENT_PIXELS", 1000)
+    with pytest.raises(UnreadableImage, match=f"40 x 30 pixels {what}") as error:
         decoding.open_upright(stream.getvalue())
     assert error.value.kind == "too_large"

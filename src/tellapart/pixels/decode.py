@@ -57,7 +57,8 @@ DECODER_VERSION = "3"
 MAXIMUM_PIXELS = 2 * 89_478_485
 #: Of a PNG of 16 bits, whose numbers take several times the memory.
 MAXIMUM_DEEP_PIXELS = 64_000_000
-#: Of a picture with transparency, which is in memory twice while it is laid on white.
+#: Of a picture with transparency, which is in memory twice while it is laid on white, and of a
+#: WebP, of which its decoder keeps a copy.
 MAXIMUM_TRANSPARENT_PIXELS = 120_000_000
 MAXIMUM_FILE_BYTES = 1 << 30
 #: Files smaller than this on average are decoded by one thread.
@@ -254,10 +255,12 @@ def _load_with_pillow(
             f"The PNG has {image.width} x {image.height} pixels of 16 bits, more than "
             f"{MAXIMUM_DEEP_PIXELS // 10**6} megapixels.",
         )
-    if image.mode in ("RGBA", "LA") and pixels > MAXIMUM_TRANSPARENT_PIXELS:
+    transparent = image.mode in ("RGBA", "LA")
+    if (transparent or name == "WebP") and pixels > MAXIMUM_TRANSPARENT_PIXELS:
+        what = "pixels with transparency" if transparent else "pixels as a WebP"
         raise UnreadableImage(
             "too_large",
-            f"The picture has {image.width} x {image.height} pixels with transparency, more than "
+            f"The picture has {image.width} x {image.height} {what}, more than "
             f"{MAXIMUM_TRANSPARENT_PIXELS // 10**6} megapixels.",
         )
     with DECODING.share(BYTES_A_PIXEL * pixels * (2 if deep else 1)):
