@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -96,7 +97,7 @@ def test_the_command_finds_the_page_of_a_run_and_replaces_nothing(tmp_path: Path
     page.write_text(render_report(with_secrets(run_report())))
     with pytest.raises(FileError, match="is the page itself"):
         ta.private(page, out=page)
-    (tmp_path / "run.json").write_text('{"data": {"root": "%s"}}' % HOME)
+    (tmp_path / "run.json").write_text(json.dumps({"data": {"root": HOME}}))
     made = ta.private(tmp_path)
     assert made.page == tmp_path / "report-private.html"
     copy = text_of(made.page.read_text("utf-8"))

@@ -116,7 +116,7 @@ def test_foreign_images_are_called_unknown(
     share = result.unknown[foreign.name]
     assert share.low > on_test.unknown["test"].high
     assert not result.metrics[foreign.name].accuracy.known
-    assert "Called unknown" in result.report.read_text("utf-8")
+    assert "Unlike anything it was trained on" in result.report.read_text("utf-8")
     assert "none with a label" in "\n".join(result.lines())
 
 
