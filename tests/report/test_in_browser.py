@@ -278,7 +278,8 @@ CONTRAST = """
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
       const element = walker.currentNode.parentElement;
-      if (!walker.currentNode.data.trim() || element.closest("script, style, dialog, option")) continue;
+      if (!walker.currentNode.data.trim()) continue;
+      if (element.closest("script, style, dialog, option")) continue;
       if (!element.checkVisibility()) continue;
       const style = getComputedStyle(element);
       const behind = ground(element);
