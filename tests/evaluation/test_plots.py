@@ -83,10 +83,10 @@ def test_figures_of_a_thousand_classes_are_bounded_and_show_where_the_mistakes_a
         for i, name in enumerate(names)
     }
     words = texts(plots.per_class_bars(recall, "test"))
-    assert "80 worst of 1,000 classes" in words
-    assert "kind079" in words and "kind080" not in words
+    assert "30 worst of 1,000 classes" in words
+    assert "kind029" in words and "kind030" not in words
     counts = plots.class_counts({"train": list(range(1, 1001))}, names)
-    assert "80 smallest of 1,000 classes" in texts(counts) and "kind080" not in texts(counts)
+    assert "30 smallest of 1,000 classes" in texts(counts) and "kind030" not in texts(counts)
 
 
 def test_a_class_may_be_called_anything() -> None:
@@ -187,7 +187,7 @@ def test_the_words_for_the_kept_epoch_touch_neither_legend_nor_curves() -> None:
             figure.draw_without_rendering()
             axes = figure.axes[0]
             words = axes.texts[0].get_window_extent()
-            assert not words.overlaps(axes.get_legend().get_window_extent()), (best, number)
+            assert not words.overlaps(figure.legends[0].get_window_extent()), (best, number)
             assert not words.overlaps(axes.get_window_extent()), (best, number)
 
 
@@ -216,3 +216,60 @@ def test_curves_are_thinned_and_names_shortened() -> None:
     assert np.abs(np.interp(x, thinned_x, thinned_y) - x**2).max() < 1e-4
     assert shorten("a name that is much too long for an axis") == "a name that …for an axis"
     assert len({str(line) for line in line_styles(24)}) == 24
+
+
+def words_of(figure: matplotlib.figure.Figure) -> list[tuple[str, float, tuple[float, ...]]]:
+    """Every word that is drawn: text, size, and (left, bottom, right, top) in pixels."""
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+
+    plots.to_svg(figure)  # settles the layout
+    figure.draw_without_rendering()
+    beyond = set()  # ticks past the end of an axis are kept and not drawn
+    for axes in figure.findobj(Axes):
+        for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            for tick in axis.get_major_ticks():
+                inside = min(limits) - 1e-9 <= tick.get_loc() <= max(limits) + 1e-9
+                beyond |= {label for label in (tick.label1, tick.label2) if not inside}
+    return [
+        (text.get_text(), text.get_fontsize(), tuple(text.get_window_extent().extents))
+        for text in figure.findobj(Text)
+        if text.get_visible() and text.get_text().strip() and text not in beyond
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "separation"), [(2, 1.5), (2, 9.0), (4, 2.0), (12, 3.0), (30, 4.0)]
+)
+def test_words_have_one_size_and_neither_leave_the_figure_nor_cover_each_other(
+    made, classes: int, separation: float
+) -> None:
+    predictions = made(600, classes, separation=separation)
+    metrics = evaluate_predictions(predictions)
+    histories = {f"a-run-{n}": HISTORY for n in range(3)}
+    accuracies = [Number(0.98, 0.97, 0.99), Number(0.95, 0.93, 0.97), Number(0.8, 0.77, 0.83)]
+    figures = {
+        **plots.evaluation_figures(predictions, metrics, HISTORY, best_epoch=5),
+        **{f"kept {n}": plots.learning_curves(HISTORY, best_epoch=n) for n in (1, 4, 7)},
+        "overlay": plots.overlay_curves(histories),
+        "bars": plots.compare_accuracy_bars(list(histories), {"train": accuracies,
+                                                              "test": accuracies}),
+        "parameters": plots.accuracy_against_parameters(list(histories), [2e3, 4e6, 1e5],
+                                                        accuracies, "test"),
+        "seconds": plots.accuracy_against_seconds(list(histories), [20, 400, 90], accuracies,
+                                                  "test"),
+    }
+    del figures["confusion_matrix"]  # shown by no page
+    for name, figure in figures.items():
+        words = words_of(figure)
+        assert {size for _, size, _ in words} == {9.0}, name
+        width, height = figure.bbox.size
+        for text, _, (left, bottom, right, top) in words:
+            assert left > -2 and bottom > -2 and right < width + 2 and top < height + 2, (
+                name, text,
+            )
+        for i, (text, _, (left, bottom, right, top)) in enumerate(words):
+            for other, _, (l2, b2, r2, t2) in words[i + 1 :]:
+                across = min(right, r2) - max(left, l2)
+                down = min(top, t2) - max(bottom, b2)
+                assert across < 2 or down < 2, (name, text, other)

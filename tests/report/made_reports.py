@@ -26,6 +26,7 @@ from tellapart.report.content import (
     RunReport,
     Table,
 )
+from tellapart.verdict.verdict import Action, ClassSentence, Conclusion, Verdict
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 HOSTILE_QUOTES = "\"'><script>alert(2)</script><a href=https://example.org>"
@@ -88,11 +89,18 @@ def run_report(
         headline=Headline(
             f"Accuracy, {name}", number, f"Nine of ten, {name}.", references=[Reference(name, 0.5)]
         ),
+        verdict=Verdict(
+            "red", f"No: {name} leaks.",
+            tuple(Conclusion("leak", judgement, 9, f"{judgement} {name}.")
+                  for judgement in ("bad", "too_few", "good")),
+            f"Of {name} little.",
+            tuple(ClassSentence(c, f"Of 100 images of {c} it finds 9.", 9) for c in classes),
+            (Action("train", f"Train {name} again.", f"tellapart train {name}"),),
+            (Conclusion("other", "good", 1, f"Else {name} is well."),),
+        ),
+        numbers=[KeyNumber(f"Number of {name}", number)],
         key_numbers=[
             KeyNumber(name, Number(None, reason=f"only {name} is there"), "score", name),
-        ],
-        callouts=[
-            Callout("warning", f"Look at {name}.", f"Advice on {name}.", [stamped(7, name, name)])
         ],
         data_facts=Facts(name, [(name, name)]),
         data_counts=Table(

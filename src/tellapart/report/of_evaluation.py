@@ -339,7 +339,6 @@ def figures_of(
                 png=png.read_bytes(),
                 reading=reading,
                 alt=reading,
-                wide=name == "learning_curves",
             )
         )
     return figures
@@ -370,7 +369,8 @@ def galleries_of(predictions: Predictions, file_of: FileOf, rest: str) -> list[G
             title="Least certain images",
             pictures=pictures_of(predictions, unsure[: GALLERY_SIZE // 2], file_of),
             reading="The two likeliest classes are closest here: more training images like "
-            "these help most. Those that are mistakes stand above.",
+            "these help most. Those that are mistakes stand above."
+            if len(known) else "The two likeliest classes are closest here.",
             total=len(unsure),
             rest=rest,
         ),

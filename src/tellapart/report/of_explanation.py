@@ -201,7 +201,7 @@ def map_figure(
     svg, png = save_figure(figure, folder, "map_of_features", reading)
     return Figure(
         "map_of_features", "Map of the features", svg.read_text("utf-8"), reading,
-        png=png.read_bytes(), wide=True,
+        png=png.read_bytes(),
     )
 
 

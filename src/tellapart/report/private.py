@@ -24,7 +24,7 @@ _MARK = '<meta name="tellapart-private" content="marked">'
 _NAME = r"[^\s/\\'\"<>,;:()]+"
 #: An absolute path in quotes, which may hold spaces; one without; one of Windows.
 _QUOTED = re.compile(r"(['\"])(?:~|[A-Za-z]:)?[/\\][^'\"<>\n]*?([^/\\'\"<>\n]+)[/\\]?\1")
-_POSIX = re.compile(rf"(?<![\w.:/<~-])(?:file:/)?~?/(?:{_NAME}/)*({_NAME})/?")
+_POSIX = re.compile(rf"(?<![\w.:/<~-])(?:file:)?~?/+(?:{_NAME}/)*({_NAME})/?")
 _WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:|\\)[\\/](?:[^\\/\s'\"<>]+[\\/])*([^\\/\s'\"<>]+)[\\/]?")
 
 

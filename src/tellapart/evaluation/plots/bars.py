@@ -38,7 +38,7 @@ _PARTS: Mapping[str, tuple[str, str | None]] = {
 }
 
 #: Bars of more classes than these would make a figure longer than any page.
-MAXIMUM_BARS = 80
+MAXIMUM_BARS = 30
 
 
 def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
@@ -46,7 +46,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
 
     Args:
         counts: for each part C counts, in the order of ``classes``.
-        classes: C names; of more than 80 those with the fewest images are drawn.
+        classes: C names; of more than 30 those with the fewest images are drawn.
     """
     parts = {part: np.asarray(values) for part, values in counts.items() if np.any(values)}
     number, title = len(classes), "Images in each class: " + ", ".join(parts)
@@ -68,7 +68,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
             left = left + values
         for row, total in enumerate(left):
             axes.annotate(f"{total:,}", (total, row), (4, 0), textcoords="offset points",
-                          va="center", fontsize=_font(len(classes)))
+                          va="center")
         _name_rows(axes, classes)
         set_title(figure, title)
         axes.set_xlabel("images")
@@ -85,7 +85,7 @@ def per_class_bars(
 
     Args:
         per_class: by class name; classes where the metric is undefined are left out, and of more
-            than 80 all but the worst.
+            than 30 all but the worst.
         part: for the title.
         metric: one of ``CLASS_METRICS``.
     """
@@ -109,7 +109,7 @@ def per_class_bars(
             f"{word} of each class" if number == len(known)
             else f"{word} of the {len(known)} worst of {number:,} classes", part))
         label = word.lower() if metric == "recall" else word
-        axes.set_xlabel(f"{label} with 95 % interval (images of the class)")
+        axes.set_xlabel(f"{label}, 95 % interval (images)")
         lowest = float(np.nanmin(value - errors[0])) if len(known) else 0.0
         axes.set_xlim(max(0.0, lowest - 0.06 * (1.0 - lowest)), 1.0 + 0.02 * (1.0 - lowest))
         percent_axis(axes.xaxis)
@@ -141,7 +141,7 @@ def compare_accuracy_bars(
             for row, number, above in zip(rows, value, errors[1], strict=True):
                 if np.isfinite(number):
                     axes.annotate(percent(number), (number + above, row), (5, 0),
-                                  textcoords="offset points", va="center", fontsize=8)
+                                  textcoords="offset points", va="center")
         _name_rows(axes, names, 40)
         set_title(figure, f"Accuracy on {' and '.join(parts)}")
         axes.set_xlim(0, 1.13)
@@ -205,7 +205,7 @@ def _accuracy_against(
         axes.set(xlabel=label, ylabel="accuracy")
         percent_axis(axes.yaxis)
         grid(axes)
-        figure.legend(loc="outside lower left", ncols=2 if max(map(len, names)) > 18 else 3)
+        figure.legend(loc="outside lower left", ncols=1 if max(map(len, names)) > 18 else 2)
     return figure
 
 
@@ -248,12 +248,12 @@ def embedding_map(
         for spine in axes.spines.values():
             spine.set(visible=True, color=LINE)
         if len(classes) <= 20:
-            figure.legend(loc="outside right center", markerscale=1.4)
+            figure.legend(loc="outside lower left", ncols=2, markerscale=1.4)
         else:
             for index, name in enumerate(classes):
                 if (labels == index).any():
                     centre = np.median(points[labels == index], axis=0)
-                    axes.text(centre[0], centre[1], shorten(name, 14), fontsize=6.5, ha="center",
+                    axes.text(centre[0], centre[1], shorten(name, 14), ha="center",
                               va="center", fontweight="bold",
                               bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8})
     return figure
@@ -272,17 +272,13 @@ def _part_style(part: str) -> tuple[str, str | None]:
 
 
 def _height(rows: int) -> float:
-    return 1.25 + rows * (0.34 if rows <= 12 else 0.22 if rows <= 40 else 0.13)
-
-
-def _font(rows: int) -> float:
-    return 8.5 if rows <= 12 else 7.5 if rows <= 40 else 5.5
+    return 1.25 + rows * (0.3 if rows <= 12 else 0.2)
 
 
 def _name_rows(axes: Axes, names: Sequence[str], longest: int = 26) -> None:
     """Names along the left, the first on top."""
     shown = [shorten(name, longest) for name in names]
-    axes.set_yticks(range(len(names)), shown, fontsize=_font(len(names)), color=INK)
+    axes.set_yticks(range(len(names)), shown, color=INK)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
 
@@ -296,10 +292,10 @@ def _legend_below(figure: Figure, axes: Axes, entries: int) -> None:
 def _some(ticks: Sequence[float], low: float, high: float) -> list[float]:
     """Round numbers within the axis, so few that their labels stay apart."""
     within = [tick for tick in ticks if low <= tick <= high]
-    if len(within) > 8:  # of 1, 2, 5 only the 1s
+    if len(within) > 5:  # of 1, 2, 5 only the 1s
         ones = [tick for tick in within if f"{tick:e}".startswith("1.0")]
         within = ones if len(ones) > 2 else within[::2]
-    return within[:: -(-len(within) // 8) or 1]
+    return within[:: -(-len(within) // 5) or 1]
 
 
 def _short_count(number: float) -> str:

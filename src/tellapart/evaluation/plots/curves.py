@@ -70,16 +70,16 @@ def roc_curves(
         return false_alarms, hits
 
     with style():
-        figure, axes_grid = new_figure(WIDTH, 4.1)
+        figure, axes_grid = new_figure(WIDTH, 3.7)
         axes: Axes = axes_grid[0, 0]
         curves = _one_against_rest(labels, probabilities, classes, points, roc_auc)
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.text(0.66, 0.63, "chance", color=MUTED, fontsize=8, ha="left", va="top")
+        axes.text(0.66, 0.63, "chance", color=MUTED, ha="left", va="top")
         _draw(axes, curves, legend_at="lower right", what="area")
-        _enlarge_corner(axes, curves, (0.16, 0.47), right=False)
+        _enlarge_corner(axes, curves, (0.24, 0.42), right=False)
         set_title(figure, title_with_part("ROC curve", part, int((labels >= 0).sum())))
-        axes.set_xlabel("false alarms (share of the others called this class)")
-        axes.set_ylabel("hits (share of the class found)")
+        axes.set_xlabel("false alarms (share of the others)")
+        axes.set_ylabel("hits (share found)")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
         _finish_square(axes)
     return figure
@@ -102,7 +102,7 @@ def precision_recall_curves(
         return np.append(0.0, recall), np.append(precision[0], precision)
 
     with style():
-        figure, axes_grid = new_figure(WIDTH, 4.1)
+        figure, axes_grid = new_figure(WIDTH, 3.7)
         axes: Axes = axes_grid[0, 0]
         curves = _one_against_rest(
             labels, probabilities, classes, points, average_precision, both_of_two=True
@@ -110,8 +110,8 @@ def precision_recall_curves(
         _draw(axes, curves, legend_at="lower left", what="average precision")
         _enlarge_corner(axes, curves, (0.38, 0.42), right=True)
         set_title(figure, title_with_part("Precision and recall", part, int((labels >= 0).sum())))
-        axes.set_xlabel("recall (share of the class found)")
-        axes.set_ylabel("precision (share of the found that is right)")
+        axes.set_xlabel("recall (share found)")
+        axes.set_ylabel("precision (share that is right)")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
         _finish_square(axes)
     return figure
@@ -150,9 +150,9 @@ def calibration_diagram(
         lowest = max(0.0, min(start, limits[:, 0].min() if len(x) else 0.0) - 0.02)
         axes.set(xlim=(start, 1.012), ylim=(lowest, 1.03), ylabel="accuracy")
         axes.text(0.02, 0.95, "underconfident", transform=axes.transAxes, color=MUTED,
-                  fontsize=8, va="top")
+                  va="top")
         axes.text(0.98, 0.05, "overconfident", transform=axes.transAxes, color=MUTED,
-                  fontsize=8, ha="right")
+                  ha="right")
         set_title(figure, title_with_part("Calibration", part, len(confidence)))
         widths = 0.84 / BINS
         centres = np.array([(row.low + row.high) / 2 for row in rows])
@@ -161,7 +161,7 @@ def calibration_diagram(
         below.set_ylim(0, 1.25 * max(images, default=1))
         for centre, count in zip(centres, images, strict=True):
             below.annotate(f"{count:,}", (centre, count), (0, 2), textcoords="offset points",
-                           ha="center", fontsize=7, color=MUTED)
+                           ha="center", color=MUTED)
         below.set(ylabel="images", xlabel="confidence (probability of the prediction)")
         for each in (axes, below):
             grid(each, "y")
@@ -226,15 +226,21 @@ def coverage_curve(
         lowest = band[shown, 0][x[shown] >= 0.1].min() if (x[shown] >= 0.1).any() else 0.0
         low = max(0.0, lowest - 0.12 * (1 - lowest))
         axes.set(xlim=(0, 1.0), ylim=(low, 1 + 0.04 * (1 - low)))
-        for share in (0.8, 0.9, 1.0):
-            at = int(np.searchsorted(coverage, share).clip(0, len(coverage) - 1))
+        # A step of the axis apart at least, so that no number covers another.
+        apart = 0.08 * (1.04 - low)
+        places = np.searchsorted(coverage, (1.0, 0.9, 0.8)).clip(0, len(coverage) - 1).tolist()
+        if abs(accuracy[places[1]] - accuracy[places[0]]) < apart or (
+            abs(accuracy[places[2]] - accuracy[places[1]]) < apart
+        ):
+            del places[1]
+        for at in places:
             axes.plot(coverage[at], accuracy[at], "o", color=BLUE, markersize=5.5,
                       markeredgecolor="white", clip_on=False, zorder=5)
             axes.annotate(percent(accuracy[at]), (coverage[at], accuracy[at]),
                           (-7, -3), textcoords="offset points", ha="right", va="top",
-                          fontsize=8.5, fontweight="bold")
-        set_title(figure, title_with_part("Accuracy with the uncertain set aside", part, images))
-        axes.set_xlabel("share of images answered, the most certain first")
+                          fontweight="bold")
+        set_title(figure, title_with_part("Uncertain ones set aside", part, images))
+        axes.set_xlabel("share answered, the most certain first")
         axes.set_ylabel("accuracy of the answers")
         percent_axis(axes.xaxis, 0)
         percent_axis(axes.yaxis)
@@ -291,7 +297,7 @@ def _draw(
         heading = what if len(curves) == 1 else f"{what} (mean {mean:.3f})"
         if len(curves) > _COLOURED:
             heading += "\nthe three lowest:"
-        legend = axes.legend(loc=legend_at, title=heading, title_fontsize=8.5, alignment="left")
+        legend = axes.legend(loc=legend_at, title=heading, alignment="left")
         legend.get_title().set_color(MUTED)
 
 
@@ -301,25 +307,27 @@ def _enlarge_corner(
     at: tuple[float, float],
     right: bool,
 ) -> None:
-    """The corner, five times as large, if all curves run there and leave the middle empty."""
+    """The corner, five times as large, if all curves run there and leave the middle empty.
+
+    Of many classes the legend is too tall for it.
+    """
     side = 0.36
     # With the room that its numbers (left) and title (above) take.
-    across = np.linspace(at[0] - 0.09, at[0] + side + 0.01, 100)
-    top = at[1] + side + 0.08
+    across = np.linspace(at[0] - 0.17, at[0] + side + 0.04, 100)
+    top = at[1] + side + 0.1
     in_corner = [
         area > 0.93 and bool((np.interp(across, *curve) >= top).all()) for _, area, curve in curves
     ]
-    if not curves or not all(in_corner):
+    if not curves or len(curves) > _COLOURED or not all(in_corner):
         return
     corner = axes.inset_axes((*at, side, side))
     _draw(corner, curves, legend_at=None, what="")
     corner.set(xlim=(0.8, 1.004) if right else (-0.004, 0.2), ylim=(0.8, 1.004))
     _finish_square(corner)
-    corner.set_title("the corner, enlarged", fontsize=8, pad=4, color=MUTED, loc="left")
-    corner.tick_params(labelsize=7)
+    corner.set_title("the corner, enlarged", pad=4, color=MUTED, loc="left")
     corner.set_facecolor("white")
     corner.set_xticks([0.8, 0.9, 1.0] if right else [0, 0.1, 0.2])
-    corner.set_yticks([0.8, 0.9, 1.0])
+    corner.set_yticks([0.9, 1.0])
     for spine in corner.spines.values():
         spine.set_visible(True)
 

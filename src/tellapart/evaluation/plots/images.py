@@ -65,7 +65,7 @@ def image_sizes(
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         set_title(figure, f"Sizes of {len(widths):,} images")
         grid(axes)
-        legend = figure.legend(loc="outside lower right", ncols=3, labelcolor=MUTED)
+        legend = figure.legend(loc="outside lower right", ncols=1, labelcolor=MUTED)
         legend.legend_handles[-1]._sizes = [40]  # type: ignore[union-attr]
     return figure
 
@@ -93,6 +93,8 @@ def aspect_ratios(ratios: NDArray[np.float64], crop_loss: float) -> Figure:
         axes.set_xlim(1 / span, span)
         named = {0.25: "1:4", 1 / 3: "1:3", 0.5: "1:2", 0.75: "3:4", 1.0: "1:1", 4 / 3: "4:3",
                  2.0: "2:1", 3.0: "3:1", 4.0: "4:1"}
+        if span > 2.5:  # there is room for these only
+            named = {value: text for value, text in named.items() if "3" not in text}
         shown = {value: text for value, text in named.items() if 1 / span < value < span}
         axes.xaxis.set_major_locator(FixedLocator(list(shown)))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -100,7 +102,7 @@ def aspect_ratios(ratios: NDArray[np.float64], crop_loss: float) -> Figure:
         axes.set(xlabel="width : height", ylabel="share of the images")
         loses = f"a centre crop loses\nmore than {percent(crop_loss, 0)}"
         axes.text(0.985, 0.94, loses, color=INK,
-                  transform=axes.transAxes, ha="right", va="top", fontsize=8)
+                  transform=axes.transAxes, ha="right", va="top")
         percent_axis(axes.yaxis)
         set_title(figure, "Shapes of the images")
         grid(axes, "y")
@@ -137,8 +139,8 @@ def looks_by_class(
                         _outline(axes, chosen, bins, line, shorten(classes[index]))
             axes.set_xlim(0.0, largest)
             axes.set_ylim(bottom=0.0)
-            axes.set_xlabel({"brightness": "brightness (0 black, 1 white)",
-                             "sharpness": "sharpness (grey levels)"}[name])
+            axes.set_xlabel({"brightness": "brightness, 0 to 1",
+                             "sharpness": "sharpness"}[name])
             percent_axis(axes.yaxis)
             grid(axes)
         axes_grid[0, 0].set_ylabel("share of the images" if together else "share of the class")
@@ -146,7 +148,7 @@ def looks_by_class(
                           + ("" if together else " of each class"))
         if not together:
             figure.legend(*axes_grid[0, 0].get_legend_handles_labels(),
-                          loc="outside lower left", ncols=3)
+                          loc="outside lower left", ncols=2)
     return figure
 
 

@@ -40,8 +40,12 @@ COLOURS = (BLUE, ORANGE, "#1b8a63", "#b0609c", "#6ab4e4", "#7a4a21", "#c6a200", 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 
-#: Inches; at 100 % a figure is 557 CSS pixels wide.
-WIDTH = 5.8
+#: Inches; at 100 % a figure is 403 CSS pixels wide, as wide as a telephone or a third of a page,
+#: so that its letters are nowhere much smaller than they are meant to be.
+WIDTH = 4.2
+#: Points: the one size of all letters; only matrices of many classes, which no page shows, and
+#: sheets of pictures have smaller ones.
+LETTERS = 9.0
 PNG_DPI = 150
 
 FONT = "DejaVu Sans"  # comes with matplotlib
@@ -55,10 +59,12 @@ FALLBACK_FONTS = (
 )
 
 _SETTINGS: Any = {  # matplotlib wants its own literal type here
-    "font.size": 9.0,
+    "font.size": LETTERS,
     "text.color": INK,
     "axes.labelcolor": MUTED,
-    "axes.labelsize": 9.0,
+    "axes.labelsize": LETTERS,
+    "axes.titlesize": LETTERS,
+    "legend.title_fontsize": LETTERS,
     "axes.edgecolor": LINE,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
@@ -67,15 +73,16 @@ _SETTINGS: Any = {  # matplotlib wants its own literal type here
     "axes.axisbelow": True,
     "grid.color": "#e4e8eb",
     "grid.linewidth": 0.8,
+    "xtick.major.pad": 6.0,
     "xtick.color": LINE,
     "ytick.color": LINE,
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
+    "xtick.labelsize": LETTERS,
+    "ytick.labelsize": LETTERS,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "legend.handlelength": 2.2,
+    "legend.fontsize": LETTERS,
+    "legend.handlelength": 1.8,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
     "patch.linewidth": 0.0,
@@ -131,7 +138,7 @@ def new_figure(
 
 def set_title(figure: Figure, title: str) -> None:
     """The heading, at the figure's left edge, so that narrow axes do not cut it."""
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=LETTERS, fontweight="bold")
 
 
 def save_figure(

@@ -65,12 +65,9 @@ def learning_curves(history: History, best_epoch: int | None = None) -> Figure:
                 axes.axvline(boundary, color=LINE, linewidth=1.2, linestyle=(0, (1, 1)))
         _whole_epochs(axes_grid[-1, 0], epochs)
         set_title(figure, "Learning curves: train and validation")
-        # Above the drawing, where no curve runs; beside it the words for the kept epoch.
-        late = best_epoch is not None and _place(epochs, best_epoch) > 0.5
-        axes_grid[0, 0].legend(
-            loc="lower left" if late else "lower right", bbox_to_anchor=(0 if late else 1, 1.0),
-            ncols=2, borderaxespad=0.0,
-        )
+        # Below the drawing: above it stand the words about the kept epoch.
+        figure.legend(*axes_grid[0, 0].get_legend_handles_labels(), loc="outside lower left",
+                      ncols=2)
         figure.align_ylabels(list(axes_grid[:, 0]))
     return figure
 
@@ -109,7 +106,7 @@ def overlay_curves(
             _whole_epochs(axes, np.concatenate([pair[0] for pair in named.values()]))
         if len(named) > LEGEND_INSIDE:
             longest = max(len(shorten(name, 34)) for name in named)
-            figure.legend(loc="outside lower left", ncols=2 if longest > 18 else 4)
+            figure.legend(loc="outside lower left", ncols=1 if longest > 18 else 2)
         elif named:
             axes.legend(loc="lower right" if "accuracy" in quantity else "upper right")
     return figure
@@ -130,13 +127,11 @@ def _train_and_validation(
         axes.plot(epochs[at[0]], value, "o", color=BLUE, markersize=7, markeredgecolor="white",
                   zorder=5)
         text = percent(value) if name == "accuracy" else f"{value:.3g}"
-        # The legend takes the other half: 0.4 of the width, these words 0.3 of it.
-        place = _place(epochs, epochs[at[0]])
-        to_the_left = 0.3 < place <= 0.5 or place >= 0.7
+        to_the_left = _place(epochs, epochs[at[0]]) > 0.5
         axes.annotate(f"kept: epoch {best_epoch:g}, {text}", (epochs[at[0]], 1),
                       (5 if to_the_left else -5, 3), xycoords=("data", "axes fraction"),
                       textcoords="offset points", ha="right" if to_the_left else "left",
-                      fontsize=8.5, color=INK)
+                      color=INK)
 
 
 def _place(epochs: NDArray[np.float64], epoch: float) -> float:
