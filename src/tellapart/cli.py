@@ -415,7 +415,11 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="Answer unknown for images unlike the training ones.")
+        bool,
+        typer.Option(
+            "--unknown",
+            help="Answer unknown for images unlike the training ones (few that resemble them are).",
+        ),
     ] = False,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,

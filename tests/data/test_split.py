@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tellapart.data.split import share_out, split, split_groups
+from tellapart.data.split import _place_exactly, share_out, split, split_groups
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError
 
@@ -276,3 +276,32 @@ def test_a_class_that_no_whole_group_can_bring_is_said() -> None:
     except DataError as error:
         notes = (str(error),)
     assert any("Whole groups leave no images of" in note for note in notes)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_what_rounding_down_leaves_is_given_out(missing: int) -> None:
+    given = share_out(np.full(3, 10), 9 + missing, np.full(3, 10))
+    assert sorted(given.tolist()) == [3] * (3 - missing) + [4] * missing
+
+
+def test_the_exact_placement_is_the_best_of_all() -> None:
+    """Against trying every placement of five groups: deviations are shares of the targets."""
+    random = np.random.default_rng(0)
+    compared = 0
+    for _ in range(12):
+        counts = random.integers(0, 9, (5, 2)) * (random.random((5, 2)) < 0.8)
+        counts[counts.sum(axis=1) == 0, 0] = 1
+        targets = np.stack([np.ceil(counts.sum(axis=0) * share) for share in (0.6, 0.2, 0.2)])
+        targets = np.maximum(targets, 1).astype(np.int64)
+        members = [(np.flatnonzero(row), row[row > 0]) for row in counts]
+        costs = {}
+        for placed in product(range(3), repeat=5):
+            got = np.stack([counts[np.array(placed) == part].sum(axis=0) for part in range(3)])
+            if (got > 0).all():
+                costs[placed] = float((np.abs(got - targets) / targets).sum())
+        found = _place_exactly(members, targets)
+        assert (found is None) == (not costs)
+        if found is not None:
+            compared += 1
+            assert costs[tuple(found.tolist())] == pytest.approx(min(costs.values()))
+    assert compared >= 3
