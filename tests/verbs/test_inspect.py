@@ -152,7 +152,9 @@ def test_copies_and_leaks_are_found_without_the_audit(
     shutil.copyfile(root / "train/blue/0000.jpg", root / "test/blue/leak.jpg")
     shutil.copyfile(root / "train/red/0000.jpg", root / "train/blue/wrong.jpg")
     found = ta.inspect(root, out=tmp_path / "out")
-    assert sentences(found)["leak"].startswith("1 of 53 test images is also in train")
+    assert sentences(found)["leak"].startswith(
+        "1 of 53 test images (1.9 %) is also in train"
+    )
     assert "train/blue/wrong.jpg and train/red/0000.jpg" in sentences(found)["two_labels"]
     assert found.survey.observations[0].level == "problem"
 
