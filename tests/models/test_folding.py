@@ -132,3 +132,43 @@ class Doubling(nn.BatchNorm2d):
 )  # fmt: skip
 def test_what_cannot_be_folded_is_not(network) -> None:
     assert find_pairs(still(network)) == []
+
+
+def test_a_bias_that_stands_still_goes_through_the_batch_norm_too() -> None:
+    network = still(small()).double()
+    network[0].bias.requires_grad_(False)
+    images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    expected = outcome(network, images, fold=False)
+    for one, other in zip(outcome(network, images, fold=True), expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
+
+
+def test_a_convolution_with_holes_pads_as_timm_does() -> None:
+    from timm.layers.conv2d_same import Conv2dSame
+
+    torch.manual_seed(0)
+    network = nn.Sequential(Conv2dSame(3, 5, 3, stride=2, dilation=2), nn.BatchNorm2d(5))
+    network = still(network).double()
+    assert len(find_pairs(network)) == 1
+    images = torch.randn(2, 3, 17, 20, dtype=torch.float64)
+    expected = outcome(network, images, fold=False)
+    for one, other in zip(outcome(network, images, fold=True), expected, strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, atol=1e-10)
+
+
+def test_what_a_batch_norm_of_timm_drops_and_activates_stays() -> None:
+    from timm.layers.norm_act import BatchNormAct2d
+
+    class Doubled(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return 2 * images - 1
+
+    torch.manual_seed(0)
+    network = still(nn.Sequential(nn.Conv2d(3, 5, 3), BatchNormAct2d(5))).double()
+    network[1].drop = Doubled()
+    network[1].act = nn.Tanh()
+    assert len(find_pairs(network)) == 1
+    images = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    expected = outcome(network, images, fold=False)
+    for one, other in zip(outcome(network, images, fold=True), expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
