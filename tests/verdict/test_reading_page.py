@@ -56,6 +56,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
         "few_groups": [str(about_number.FEW_GROUPS)],
         "unlike": [f"{100 * about_number.MANY_UNLIKE:g} %"],
         "majority": [f"{about_number.UNEVEN} times"],
+        "rare_class": [f"{about_number.UNEVEN} times", f"than {about_number.RARE} images"],
         "shift": [f"{100 * about_fit.SMALL_SHIFT:g} points", f"{100 * about_fit.LARGE_SHIFT:g} po"],
         "fitting": [f"{100 * about_fit.SMALL_GAP:g} points", f"than {100 * about_fit.LARGE_GAP:g}"],
         "underfitting": [f"{100 * about_fit.FITTED:g} %"],

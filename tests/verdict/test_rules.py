@@ -73,6 +73,12 @@ CASES = [
      "bad: The accuracy alone says little: always answering cat would be right on 90.0 %", {}),
     ("majority", {"shown": metrics([[1750, 50], [20, 180]])},
      "good: The classes are uneven: always answering cat would be right on 90.0 %", {}),
+    ("rare_class", {"shown": metrics([[960, 0], [0, 4]])},
+     "too_few: Only 4 test images are of dog, so the accuracy says next to nothing about it: were "
+     "it never found, it would still be 99.6 %.", {"shown": metrics([[960, 0], [0, 40]])}),
+    ("rare_class", {"shown": metrics([[900, 0, 0], [0, 1, 0], [0, 0, 3]])},
+     "too_few: Only 4 test images are of dog and fox, so the accuracy says next to nothing about "
+     "them", {"shown": metrics([[5, 0, 0], [0, 6, 0], [0, 0, 5]])}),
     ("missing_classes", {"shown": metrics([[90, 9, 0], [20, 79, 0], [0, 0, 0]])},
      "bad: There is no test image of fox, so the number says nothing about it.", {}),
     ("interrupted", {"training": trained(in_epochs=True, ended_by="interrupted",

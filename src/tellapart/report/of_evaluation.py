@@ -42,7 +42,7 @@ from tellapart.report.content import (
     Reference,
     Table,
 )
-from tellapart.wording import percent, plural
+from tellapart.wording import plural
 
 #: Pictures shown in each gallery of a report.
 GALLERY_SIZE = 60
@@ -70,15 +70,11 @@ def headline_of(metrics: Metrics, part: str) -> Headline:
             f"Accuracy on {_place(part)}", undefined("no image has a label"),
             "What each image was called is below; how good that is cannot be said.",
         )
-    _, low, high = accuracy.measured()
     return Headline(
         label=f"Accuracy on {_place(part)}",
         number=accuracy,
-        sentence=(
-            f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right. The "
-            f"accuracy on all images of this kind lies between {percent(low)} and "
-            f"{percent(high)} (95 %)."
-        ),
+        # What the interval means stands beside it, in the verdict.
+        sentence=f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right.",
         references=(Reference(f"always '{metrics.majority_class}'", share),),
     )
 

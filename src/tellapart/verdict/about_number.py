@@ -27,6 +27,8 @@ COUNTED_SHARE, COUNTED_LIFT = 0.05, 0.02
 HARMLESS_SHARE = 0.01
 #: Classes are uneven where the largest has this many times its even share.
 UNEVEN = 1.5
+#: Of uneven classes, one with fewer images than this hardly counts in the accuracy.
+RARE = 10
 #: Fewer groups than this are few.
 FEW_GROUPS = 30
 #: Share of images unlike the training ones that is above the usual 5 % beyond chance.
@@ -159,7 +161,10 @@ def _what_train_says(evidence: Evidence) -> str:
     value, low, _ = evidence.train.balanced_accuracy.measured()
     middle = evidence.chance + 0.25 * (1.0 - evidence.chance)
     if low > middle:
-        return f" Its training images it knows by heart ({share_of(value)} averaged over classes)."
+        return (
+            f" What it learned are its training images ({share_of(value)} averaged over classes), "
+            "and nothing that holds for others."
+        )
     if value < middle:
         return f" Nor were its training images ({share_of(value)} averaged over classes)."
     return ""
@@ -234,6 +239,30 @@ def majority(evidence: Evidence) -> Found | None:
     return Found(
         "good", 14, f"The classes are uneven: {always}; it reaches {share_of(value)}, and "
         f"{balanced}.",
+    )
+
+
+def rare_class(evidence: Evidence) -> Found | None:
+    """Uneven classes, of which some have next to no images: the accuracy is not about them."""
+    shown = evidence.shown
+    if len(evidence.present) < 2 or (shown.majority_share or 0.0) <= UNEVEN * evidence.chance:
+        return None
+    rows = shown.per_class
+    rare = [name for name in evidence.present if rows[name].support < RARE]
+    if not rare:
+        return None
+    images = sum(rows[name].support for name in rare)
+    found = sum(round(rows[name].recall.measured()[0] * rows[name].support) for name in rare)
+    value = shown.accuracy.measured()[0]
+    it = "it" if len(rare) == 1 else "them"
+    without = (
+        f": were {it} never found, it would still be {share_of(value - found / shown.images)}"
+        if found else ""
+    )
+    return Found(
+        "too_few", YELLOW + 1,
+        f"Only {images_of(shown.part, images)} {are(images)} of {classes_named(rare)}, so the "
+        f"accuracy says next to nothing about {it}{without}.",
     )
 
 

@@ -223,7 +223,8 @@ def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action |
 
 
 def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
-    if not _doubted(found, "few_images", "few_groups", "missing_classes", "one_class"):
+    asks = ("few_images", "few_groups", "missing_classes", "one_class", "rare_class")
+    if not _doubted(found, *asks):
         return None
     images, part = evidence.shown.images, evidence.shown.part
     if evidence.absent:

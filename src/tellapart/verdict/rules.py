@@ -37,6 +37,8 @@ RULES: tuple[Rule, ...] = (
          _SAYS_NOTHING),
     Rule("majority", "Is it better than one answer for all?", about_number.majority, True,
          _NOTHING_LEARNED),
+    Rule("rare_class", "Does the number say something of every class?", about_number.rare_class,
+         True, _NOTHING_LEARNED),
     Rule("missing_classes", "Does every class have images?", about_number.missing_classes, True,
          ("no_labels", "one_class")),
     Rule("interrupted", "Did training come to its end?", about_number.interrupted, True),
@@ -63,7 +65,7 @@ RULES: tuple[Rule, ...] = (
     Rule("classes_alike", "Are the classes found equally often?", about_classes.classes_alike,
          unless=(*_NOTHING_LEARNED, "weak_class", "never_predicted")),
     Rule("few_class_images", "Does every class have enough images?",
-         about_classes.few_class_images, unless=_SAYS_NOTHING),
+         about_classes.few_class_images, unless=(*_SAYS_NOTHING, "rare_class")),
     Rule("no_mistakes", "Is anything wrong?", about_classes.no_mistakes, unless=_SAYS_NOTHING),
     # --- confidence ---
     Rule("confidence", "Can its confidence be taken at its word?", about_confidence.confidence,
