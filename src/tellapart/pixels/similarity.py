@@ -9,7 +9,7 @@ that only resemble each other (one scene, one breed, one machine) are told from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -38,6 +38,8 @@ _SAME_DETAIL = 0.7
 #: Of 181 brain scans that the search in all pairs and with features knows from another part, 3
 #: neighbours find 174, in a tenth of its time, and 8 neighbours 178.
 _NEIGHBOURS = 3
+#: And so many where these are all alike: more than the copies that one picture may have.
+_CROWD = 24
 
 #: Descriptors that make a pair a candidate where there are no features ...
 _LIKELY_DESCRIPTOR = 0.85
@@ -137,36 +139,55 @@ def find_nearest(
     """
     grey = np.asarray(thumbnails, np.float32)
     descriptors = _descriptors(grey)
-    count = len(grey)
-    found: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     rows = np.flatnonzero(sought)
-    size = max(64, _BLOCK_NUMBERS // max(count, 1))
     with progress.stage("Comparing images", len(rows), "images") as stage:
-        for start in range(0, len(rows), size):
-            block = rows[start : start + size]
-            looks = descriptors[block] @ descriptors.T
-            looks[np.arange(len(block)), block] = -1.0
-            found.append(_nearest(looks, block))
-            for rank in np.unique(ranks[block]):
-                earlier = np.flatnonzero(ranks < rank)
-                of_rank = np.flatnonzero(ranks[block] == rank)
-                if len(earlier):
-                    pairs = _nearest(looks[np.ix_(of_rank, earlier)], block[of_rank])
-                    found.append(np.stack([pairs[:, 0], earlier[pairs[:, 1]]], axis=1))
-            stage.advance(len(block))
-    pairs = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
-    first, second = pairs[:, 0], pairs[:, 1]
-    scores = _told_by_detail(grey, first, second, _scores(grey, first, second, progress))
-    close = scores >= BORDERLINE
-    return SimilarPairs(first[close], second[close], scores[close])
+        pairs = _neighbours(descriptors, rows, ranks, _NEIGHBOURS, stage.advance)
+    scores = _scored(grey, pairs, progress)
+    # Where all neighbours are alike there may be many more: pictures of one kind of thing.
+    alike = np.bincount(pairs[scores >= SAME_PICTURE].reshape(-1), minlength=len(grey))
+    crowded = np.flatnonzero(sought & (alike >= _NEIGHBOURS))
+    if len(crowded):
+        more = _neighbours(descriptors, crowded, np.zeros_like(ranks), _CROWD)
+        known = pairs[:, 0] * len(grey) + pairs[:, 1]
+        more = more[~np.isin(more[:, 0] * len(grey) + more[:, 1], known)]
+        added = _scored(grey, more, progress)
+        pairs, scores = np.concatenate([pairs, more]), np.concatenate([scores, added])
+    close = np.flatnonzero(scores >= BORDERLINE)
+    close = close[np.lexsort((pairs[close, 1], pairs[close, 0]))]
+    return SimilarPairs(pairs[close, 0], pairs[close, 1], scores[close])
 
 
-def _nearest(looks: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _neighbours(
+    descriptors: Floats,
+    rows: NDArray[np.int64],
+    ranks: NDArray[np.int64],
+    most: int,
+    advance: Callable[[int], None] = lambda number: None,
+) -> NDArray[np.int64]:
+    """Pairs (P, 2) of ``rows`` and their nearest in all and in lower ranks, each once, in order."""
+    found: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
+    size = max(64, _BLOCK_NUMBERS // max(len(descriptors), 1))
+    for start in range(0, len(rows), size):
+        block = rows[start : start + size]
+        looks = descriptors[block] @ descriptors.T
+        looks[np.arange(len(block)), block] = -1.0
+        found.append(_nearest(looks, block, most))
+        for rank in np.unique(ranks[block]):
+            earlier = np.flatnonzero(ranks < rank)
+            of_rank = np.flatnonzero(ranks[block] == rank)
+            if len(earlier):
+                pairs = _nearest(looks[np.ix_(of_rank, earlier)], block[of_rank], most)
+                found.append(np.stack([pairs[:, 0], earlier[pairs[:, 1]]], axis=1))
+        advance(len(block))
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+
+
+def _nearest(looks: Floats, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """Pairs (P, 2) of a row's number and the column of one of its nearest that are likely."""
     likely = looks >= _LIKELY_DESCRIPTOR
-    many = np.flatnonzero(likely.sum(axis=1) > _NEIGHBOURS)
+    many = np.flatnonzero(likely.sum(axis=1) > most)
     if len(many):
-        best = np.argpartition(-looks[many], _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS]
+        best = np.argpartition(-looks[many], most - 1, axis=1)[:, :most]
         likely[many] = False
         likely[many[:, None], best] = True
     at, columns = np.nonzero(likely)
@@ -194,6 +215,11 @@ def _scores(
         for done in pool.map(block, range(0, len(first), _PAIRS_AT_A_TIME)):
             stage.advance(done)
     return scores
+
+
+def _scored(grey: Floats, pairs: NDArray[np.int64], progress: Progress) -> Floats:
+    first, second = pairs[:, 0], pairs[:, 1]
+    return _told_by_detail(grey, first, second, _scores(grey, first, second, progress))
 
 
 def _told_by_detail(
