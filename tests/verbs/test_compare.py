@@ -21,6 +21,8 @@ from tellapart.errors import RunError
 from tellapart.evaluation import plots
 from tellapart.evaluation.metric_table import metrics_to_json
 from tellapart.evaluation.metrics import evaluate_predictions
+from tellapart.files import write_text
+from tellapart.recipe_reading import load_recipe, recipe_to_yaml
 from tellapart.run import Run, open_run
 from tellapart.run_info import INTERRUPTED, RUNNING
 from tellapart.verbs.compare import Comparison, compare, find_runs, names_of
@@ -250,6 +252,20 @@ def test_settings_that_differ_are_in_a_table(compared: Comparison, runs: Path) -
     assert sorted(line.split()[1:]) == ["1", "8"]
     same = differing_settings({"a": open_run(runs / "long"), "b": open_run(runs / "long")})
     assert same == ()
+
+
+def test_settings_that_one_way_of_training_has_are_told_where_they_are_unusual(
+    runs: Path, tmp_path: Path
+) -> None:
+    """A probe has no mixup; that a training has none either is no difference to read of."""
+    recipe = load_recipe("probe")
+    shutil.copytree(runs / "long", tmp_path / "probe")
+    probe = open_run(tmp_path / "probe")
+    write_text(probe.path / "recipe.yaml", recipe_to_yaml(recipe))
+    probe = probe.update(files={})
+    told = {row.key for row in differing_settings({"a": open_run(runs / "long"), "b": probe})}
+    assert {"name", "method", "training.epochs"} <= told
+    assert not {"training.label_smoothing", "training.mixup"} & told
 
 
 def test_refuses_less_than_two_runs(runs: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tellapart.recipe import ProbeSettings, TrainingStage
 from tellapart.run import Run
 
 #: Keys of a recipe that say what it is, not what it does.
@@ -31,11 +32,14 @@ def differing_settings(runs: Mapping[str, Run]) -> tuple[DifferingSetting, ...]:
     """
     found = {name: {**_flat(_recipe(run)), **_beside(run)} for name, run in runs.items()}
     keys = list(dict.fromkeys(key for values in found.values() for key in values))
+    usual = _usual()
     in_recipe = [key for key in keys if " " not in key]
     rows = []
     for key in (*in_recipe, *(key for key in keys if " " in key)):
         values = {name: found[name].get(key, NOT_THERE) for name in runs}
-        if len(set(values.values())) > 1:
+        # What only one way of training knows is news where it is not as it usually is.
+        told = set(values.values()) - {NOT_THERE} != {usual.get(key)}
+        if len(set(values.values())) > 1 and told:
             rows.append(DifferingSetting(key, values))
     return tuple(rows)
 
@@ -48,6 +52,13 @@ def _recipe(run: Run) -> dict[str, Any]:
     for key in ("training", "fine_tuning") if recipe.method != "fit" else ("probe",):
         content.pop(key, None)
     return content
+
+
+def _usual() -> dict[str, str]:
+    """The settings of each way of training, as they are where nobody says otherwise."""
+    stage = TrainingStage().model_dump(mode="json")
+    probe = ProbeSettings().model_dump(mode="json")
+    return _flat({"training": stage, "fine_tuning": stage, "probe": probe})
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, str]:
