@@ -57,6 +57,8 @@ class Leaks:
     #: The most alike pairs that were left in, at most 20; how many there are is ``num_borderline``.
     borderline: tuple[BorderlinePair, ...] = ()
     num_borderline: int = 0
+    #: "" or why changed copies were not looked for: "too many" images, "all alike".
+    not_sought: str = ""
 
     @property
     def leaked(self) -> int:

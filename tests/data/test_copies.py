@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from made_images import CHANGES, photograph, resized
-from tellapart.data.copies import MOST_COPIES, copies_of, find_copies, split_apart
+from tellapart.data.copies import ALL_ALIKE, MOST_COPIES, copies_of, find_copies, split_apart
 from tellapart.data.pixels import load_pixels
 from tellapart.data.reading import read_table
 from tellapart.data.table import ImageTable
@@ -166,3 +166,26 @@ def test_without_copies_the_split_is_what_it_was() -> None:
     plain = split(given, validation=0.2, test=0.2, seed=3).table
     assert ours.parts.tolist() == plain.parts.tolist()
     assert ours.notes == plain.notes
+
+
+def test_of_pictures_that_are_all_alike_only_equal_files_are_copies(tmp_path: Path) -> None:
+    """As photographs of solar cells: one pattern, a little different each time."""
+    random = np.random.default_rng(5)
+    pattern = random.normal(128, 40, (64, 64, 3))
+    for part, count in (("train", 30), ("validation", 12), ("test", 18)):
+        for name in ("good", "bad"):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(pattern + random.normal(0, 8, pattern.shape), 0, 255)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    again = tmp_path / "test/good/again.png"
+    again.write_bytes((tmp_path / "train/good/0.png").read_bytes())
+    images = load_pixels(read_table(tmp_path), SIZE)
+    found = find_copies(images)
+    assert found.not_sought == ALL_ALIKE and not len(found.borderline.first)
+    leaked = found.leaked(images.table.parts)
+    assert [images.table.paths[row] for row in np.flatnonzero(leaked != "")] == [
+        "test/good/again.png"
+    ]
+    assert find_copies(images).not_sought == ALL_ALIKE  # from the cache

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.audit.observations import Observation
-from tellapart.data.copies import CLEAN, COPY, NO_PAIRS, Copies, copies_of
+from tellapart.data.copies import (
+    ALL_ALIKE,
+    CLEAN,
+    COPY,
+    NO_PAIRS,
+    TOO_MANY,
+    Copies,
+    copies_of,
+)
 from tellapart.data.groups import frames_note
 from tellapart.data.listing import plural, shown
 from tellapart.data.table import PARTS, ImageTable
@@ -72,11 +80,18 @@ def brief_audit(
         *_copies(table, groups),
         *_borderline(table, copies),
     ]
-    if not copies.complete:
+    if copies.not_sought == TOO_MANY:
         found.append(Observation(
             "warning", "not_compared",
             f"{len(table):,} images are too many to compare every two of them, so only copies "
             "byte for byte are known.",
+        ))  # fmt: skip
+    elif copies.not_sought == ALL_ALIKE:
+        found.append(Observation(
+            "note", "not_compared",
+            "These pictures are all so alike that a changed copy of one cannot be told from "
+            "another, so only copies byte for byte are known.",
+            "Where several show the same thing, keep them in one part with --group-by.",
         ))  # fmt: skip
     if table.groups is None:
         note = frames_note(table.paths, table.labels, table.classes)

@@ -23,6 +23,7 @@ from tellapart.pixels.measures import THUMBNAIL_SIDE, grey_thumbnails
 from tellapart.pixels.similarity import (
     SAME_PICTURE,
     SimilarPairs,
+    are_all_alike,
     find_nearest,
     group_pairs,
 )
@@ -38,10 +39,14 @@ _FEWEST_LOOK_ALIKES = 4
 _MOST_COMPARED = 20_000_000_000
 _THUMBNAIL = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 #: Raised when other pairs are found in the same pixels.
-_VERSION = 3
+_VERSION = 4
 
 #: How an image is known from an earlier part: not at all, byte for byte, or slightly changed.
 CLEAN, COPY, NEAR = "", "copy", "near"
+
+#: Why only equal files were looked for: too many images; or the pictures, such as those of solar
+#: cells, are all so alike that a copy of one cannot be told from another.
+TOO_MANY, ALL_ALIKE = "too many", "all alike"
 
 NO_PAIRS = SimilarPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
@@ -55,13 +60,19 @@ class Copies:
         contents: int64 (N,), equal numbers for equal files.
         borderline: pairs that may be copies and are not counted as such: not quite alike
             enough, or in a large group of look-alikes.
-        complete: changed copies were looked for, not only equal files.
+        not_sought: "" or why changed copies were not looked for, only equal files: TOO_MANY
+            or ALL_ALIKE.
     """
 
     groups: NDArray[np.int64]
     contents: NDArray[np.int64]
     borderline: SimilarPairs
-    complete: bool = True
+    not_sought: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Changed copies were looked for, not only equal files."""
+        return not self.not_sought
 
     def leaked(self, parts: NDArray[np.str_]) -> NDArray[np.str_]:
         """For each row CLEAN, or how an earlier part has its picture: COPY or NEAR, str (N,).
@@ -93,18 +104,21 @@ def find_copies(images: PixelCache, *, progress: Progress = SILENT) -> Copies:
     sought = np.ones(len(table), np.bool_)
     if np.isin(PARTS, parts).all() and not (parts == "").any():
         sought = parts != "train"
-    complete = int(sought.sum()) * len(table) <= _MOST_COMPARED
-    near = NO_PAIRS
-    if complete and len(table):
+    too_many = int(sought.sum()) * len(table) > _MOST_COMPARED
+    not_sought, near = TOO_MANY if too_many else "", NO_PAIRS
+    if len(table) and not too_many:
         key = cache.text_digest(images.key, str(_VERSION), *parts.tolist())
         stored = cache.read_note("copies", key)
-        if stored is not None:
-            near = _from_bytes(stored)
-        else:
+        if stored is None:
             thumbnails = thumbnails_of(images, progress=progress)
-            near = find_nearest(thumbnails, _ranks(parts), sought, progress=progress)
-            cache.write_note("copies", key, _to_bytes(near))
-    return copies_of(images.digests, table.labels, near, complete=complete)
+            found = None
+            if not are_all_alike(thumbnails, progress=progress):
+                found = find_nearest(thumbnails, _ranks(parts), sought, progress=progress)
+            stored = _to_bytes(found)
+            cache.write_note("copies", key, stored)
+        found = _from_bytes(stored)
+        not_sought, near = (ALL_ALIKE, near) if found is None else ("", found)
+    return copies_of(images.digests, table.labels, near, not_sought=not_sought)
 
 
 def thumbnails_of(images: PixelCache, *, progress: Progress = SILENT) -> NDArray[np.uint8]:
@@ -149,13 +163,17 @@ def find_seen(
     """
     count, old = len(images), len(digests)
     near = NO_PAIRS
-    complete = thumbnails is not None and count * (count + old) <= _MOST_COMPARED
+    complete = (
+        thumbnails is not None
+        and count * (count + old) <= _MOST_COMPARED
+        and not are_all_alike(thumbnails, progress=progress)
+    )
     if thumbnails is not None and complete:
         every = np.concatenate([thumbnails, thumbnails_of(images, progress=progress)])
         new = np.arange(old + count) >= old
         near = find_nearest(every, new.astype(np.int64), new, progress=progress)
     unknown = np.full(old + count, -1, np.int64)
-    copies = copies_of([*digests, *images.digests], unknown, near, complete=complete)
+    copies = copies_of([*digests, *images.digests], unknown, near)
     parts = np.array([PARTS[0]] * old + [PARTS[-1]] * count)
     groups = np.unique(copies.groups[old:], return_inverse=True)[1].astype(np.int64)
     return Seen(copies.leaked(parts)[old:], groups, complete)
@@ -166,7 +184,7 @@ def copies_of(
     labels: NDArray[np.int64],
     near: SimilarPairs,
     *,
-    complete: bool = True,
+    not_sought: str = "",
 ) -> Copies:
     """What pairs of similar pictures say of an entire table.
 
@@ -190,7 +208,7 @@ def copies_of(
     borderline = SimilarPairs(
         near.first[open_pairs], near.second[open_pairs], near.scores[open_pairs]
     )
-    return Copies(groups, contents, borderline, complete)
+    return Copies(groups, contents, borderline, not_sought)
 
 
 def split_apart(
@@ -289,12 +307,17 @@ def _has_earlier(numbers: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArra
     return result
 
 
-def _to_bytes(pairs: SimilarPairs) -> bytes:
+def _to_bytes(pairs: SimilarPairs | None) -> bytes:
+    """Pairs, or that they were not looked for, because all pictures are alike."""
+    if pairs is None:
+        return b""
     stream = io.BytesIO()
     np.savez(stream, first=pairs.first, second=pairs.second, scores=pairs.scores)
     return stream.getvalue()
 
 
-def _from_bytes(content: bytes) -> SimilarPairs:
+def _from_bytes(content: bytes) -> SimilarPairs | None:
+    if not content:
+        return None
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         return SimilarPairs(stored["first"], stored["second"], stored["scores"])

@@ -34,6 +34,8 @@ BORDERLINE = 0.93
 #: not in their grain: of 181 such pairs of different pictures at most 0.73, and 97 % below 0.65;
 #: copies of photographs (recompressed, resized, cropped, brightened) at least 0.88.
 _SAME_DETAIL = 0.7
+#: So many random pairs say whether all pictures of a set are alike, and so many images at least.
+_RANDOM_PAIRS, _FEWEST_TO_COMPARE = 500, 50
 #: So many of the most alike pictures are looked at closely for each picture before a training.
 #: Of 181 brain scans that the search in all pairs and with features knows from another part, 3
 #: neighbours find 174, in a tenth of its time, and 8 neighbours 178.
@@ -155,6 +157,22 @@ def find_nearest(
     close = np.flatnonzero(scores >= BORDERLINE)
     close = close[np.lexsort((pairs[close, 1], pairs[close, 0]))]
     return SimilarPairs(pairs[close, 0], pairs[close, 1], scores[close])
+
+
+def are_all_alike(thumbnails: NDArray[np.uint8] | Floats, *, progress: Progress = SILENT) -> bool:
+    """Whether pictures drawn at random agree in what is fine, so that no copy can be told.
+
+    In photographs of solar cells one in twenty random pairs correlates at 0.88 in detail (brain
+    scans 0.44, cats and dogs 0.2): cells of one make are as alike as copies of one picture.
+    """
+    grey = np.asarray(thumbnails, np.float32)
+    if len(grey) < _FEWEST_TO_COMPARE:
+        return False
+    first, second = np.random.default_rng(0).integers(0, len(grey), (2, _RANDOM_PAIRS))
+    different = first != second
+    with progress.stage("Looking how alike the images are", None):
+        detail = detail_correlation(grey[first[different]], grey[second[different]])
+    return bool(np.percentile(detail, 95) >= _SAME_DETAIL)
 
 
 def _neighbours(

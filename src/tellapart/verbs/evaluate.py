@@ -297,7 +297,8 @@ def _warnings(
     if not seen.complete and not foreign:
         warnings[""].append(
             "Of the images that this run was made with only byte for byte copies can be told: it "
-            "keeps no small pictures of them (an older version made it, or they are very many)."
+            "keeps no small pictures of them (an older version made it, or they are very many), or "
+            "these are all alike."
         )
     for part, rows in rows_of.items():
         how = seen.how[rows]

@@ -108,11 +108,11 @@ class Explained(ShortRepr):
         """What the command prints."""
         for image in self.images:
             truth = self._name(image.subject.label)
-            really = f" (really {truth})" if truth not in (None, self.classes[image.predicted]) \
-                else ""
+            wrong = truth not in (None, self.classes[image.predicted])
+            labelled = f" (labelled {truth})" if wrong else ""
             yield (
                 f"{shown(self.classes[image.predicted])} {percent(image.confidence)}"
-                f"{shown(really)}  {shown(image.subject.path)}"
+                f"{shown(labelled)}  {shown(image.subject.path)}"
             )
         for path, reason in self.problems:
             yield f"cannot be read  {shown(path)}: {shown(reason)}"

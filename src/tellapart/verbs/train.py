@@ -546,6 +546,7 @@ def _leaks(prepared: _Prepared) -> dict[str, Leaks]:
             near=int((leaked[of_part] == NEAR).sum()),
             borderline=tuple(later[:_MOST_BORDERLINE]),
             num_borderline=len(later),
+            not_sought=prepared.copies.not_sought,
         )
     return found
 

@@ -62,7 +62,7 @@ def evidence_of(
         test=stored.get("test"),
         counts=info.data.counts,
         leak=leak,
-        leaks_sought=of_part is not None,
+        leaks_sought=of_part is not None and not of_part.not_sought,
         validation_leak=of_validation.images if of_validation is not None and counted else 0,
         borderline=of_part.num_borderline if of_part is not None else 0,
         groups=_num_groups(shown, stored[part]),
