@@ -160,6 +160,24 @@ def test_large_pictures_are_brought_to_size_as_pillow_does(interpolation: str, f
     assert np.array_equal(found, expected)
 
 
+def test_black_and_white_become_grey_where_they_are_made_smaller() -> None:
+    """Half of all pixels are white: 127.5, and no choice of one pixel of each square."""
+    board = np.indices((32, 32)).sum(axis=0) % 2 == 0
+    found = decode(_encoded(Image.fromarray(board), "PNG"), Preprocessing(4, 4, "squash"))
+    assert np.abs(found - 127.5).max() <= 2
+
+
+def test_inks_become_colours_before_they_are_mixed() -> None:
+    """Cyan and yellow by CMYK's plain rule, (1 - ink) * (1 - black), then Pillow's resizing."""
+    inks = _noise(12, 8, 4)
+    values = inks.astype(np.float64) / 255
+    colours = np.rint(255 * (1 - values[..., :3]) * (1 - values[..., 3:])).astype(np.uint8)
+    expected = Image.fromarray(colours).resize((6, 4), Image.Resampling.BILINEAR)
+    content = _encoded(Image.frombytes("CMYK", (12, 8), inks.tobytes()), "TIFF")
+    found = decode(content, Preprocessing(4, 6, "squash", "bilinear"))
+    assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 2
+
+
 @pytest.mark.parametrize(("width", "height"), [(40, 20), (20, 40), (41, 20), (21, 50)])
 def test_crops_are_from_the_middle(width: int, height: int) -> None:
     picture = Image.fromarray(_noise(width, height))
@@ -264,6 +282,22 @@ def test_limits_are_the_last_size_that_is_read(
     assert _refusal(lambda: open_upright(content)) == ("too_large", says)
     plain = _encoded(_noise(4, 3), "PNG")
     assert open_upright(plain).size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("width", "bits", "says"),
+    [
+        (11_000, 8, "11000 x 11000 pixels with transparency, more than 120 megapixels."),
+        (8_001, 16, "8001 x 8001 pixels of 16 bits, more than 64 megapixels."),
+    ],
+)
+def test_the_limits_are_named(width: int, bits: int, says: str) -> None:
+    """Of a file whose header alone claims so many."""
+    start = _encoded(_noise(4, 3, 4), "PNG")
+    header = struct.pack(">IIBBBBB", width, width, bits, 6, 0, 0, 0)
+    check = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    kind, reason = _refusal(lambda: open_upright(start[:16] + header + check + start[33:]))
+    assert kind == "too_large" and reason.endswith(says)
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
