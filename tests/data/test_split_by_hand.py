@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tellapart.data.split import (
+    _check_grouped,
     _error,
     _fill,
     _place,
@@ -236,3 +237,31 @@ def test_needed_groups_are_placed_first(seed: int) -> None:
     assert sorted(placed[:3].tolist()) == [0, 1, 2]
     assert (np.abs(found - targets)[:, 0] <= 5).all()
     assert (np.abs(found - targets)[:, 1] <= 3).all()
+
+
+@pytest.mark.parametrize(
+    ("assigned", "said"),
+    [
+        ([0, 0, 0, 0, 1, 1, 1, 1], "Whole groups leave no images of b for train"),
+        ([0, 0, 0, 0, 0, 0, 0, 0], "Whole groups leave no images of a, b for test"),
+    ],
+)
+def test_train_needs_every_class_and_a_part_some_images(assigned: list[int], said: str) -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    groups = np.arange(8)
+    table = _table(labels.tolist(), groups.tolist())
+    with pytest.raises(DataError, match=said):
+        _check_grouped(table, labels, groups, np.array(assigned), ["test"])
+    uneven = np.array([1, 1, 0, 0, 0, 0, 0, 0])
+    assert _check_grouped(table, labels, groups, uneven, ["test"]) == [
+        "Whole groups leave no images of b for test."
+    ]
+
+
+def test_what_is_not_needed_goes_where_it_is_missed() -> None:
+    """One class, sizes 64, 32, 16, 8, 4 and 2, wanted 66, 32 and 28: none is off by more than 4."""
+    sizes = np.array([64, 32, 16, 8, 4, 2])
+    targets = np.array([[66], [32], [28]])
+    placed = _place_needed_first(_members(sizes[:, None]), targets, np.random.default_rng(0))
+    found = np.bincount(placed, weights=sizes, minlength=3)
+    assert np.abs(found - targets[:, 0]).max() <= 4
