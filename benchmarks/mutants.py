@@ -31,7 +31,7 @@ _SETTINGS = """
 source_paths = ["src"]
 only_mutate = ["src/tellapart/{module}"]
 pytest_add_cli_args_test_selection = {tests}
-pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args = {arguments}
 also_copy = ["docs", "benchmarks", "README.md", "CHANGELOG.md", "Makefile"]
 use_setproctitle = false
 use_git_change_detection = false
@@ -39,7 +39,9 @@ track_dependencies = false
 """
 
 
-def try_module(module: str, tests: list[str], sample: int, seed: int) -> dict[str, Any]:
+def try_module(
+    module: str, tests: list[str], deselect: list[str], sample: int, seed: int
+) -> dict[str, Any]:
     """Try a sample of a module's mutants: counts, and the changes that lived."""
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "repository"
@@ -48,19 +50,23 @@ def try_module(module: str, tests: list[str], sample: int, seed: int) -> dict[st
         )
         selection = json.dumps([f"tests/{name}" for name in tests])
         with (copy / "pyproject.toml").open("a", encoding="utf-8") as file:
-            file.write(_SETTINGS.format(module=module, tests=selection))
+            arguments = ["-p", "no:cacheprovider"]
+            arguments += [word for test in deselect for word in ("--deselect", test)]
+            file.write(
+                _SETTINGS.format(module=module, tests=selection, arguments=json.dumps(arguments))
+            )
         _mutmut(copy, "run", "no such mutant")
         facts = copy / "mutants" / "src" / "tellapart" / f"{module}.meta"
         if not facts.is_file():
             raise SystemExit(f"mutmut made no mutants of {module}; see what it says in {copy}.")
         names = sorted(json.loads(facts.read_text("utf-8"))["exit_code_by_key"])
         chosen = sorted(random.Random(seed).sample(names, min(sample, len(names))))
-        _mutmut(copy, "run", *chosen)
+        said = _mutmut(copy, "run", *chosen)
         codes = json.loads(facts.read_text("utf-8"))["exit_code_by_key"]
+        if all(codes[name] is None for name in chosen):
+            raise SystemExit(f"No mutant of {module} was tried; mutmut says:\n{said[-3000:]}")
         lived = {name: LIVED[codes[name]] for name in chosen if codes[name] in LIVED}
-        shown = {
-            name: f"{why}\n{_mutmut(copy, 'show', name)}" for name, why in lived.items()
-        }
+        shown = {name: f"{why}\n{_mutmut(copy, 'show', name)}" for name, why in lived.items()}
     untried = sum(codes[name] is None for name in chosen)
     return {
         "mutants": len(names),
@@ -97,7 +103,8 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: not in {TABLE.name}")
     results = {}
     for module in options.modules or settings["modules"]:
-        found = try_module(module, settings["modules"][module], options.sample, options.seed)
+        tests = settings["modules"][module]
+        found = try_module(module, tests, settings["deselect"], options.sample, options.seed)
         results[module] = found
         share = found["killed"] / max(1, found["tried"])
         print(f"{module}: {found['killed']} of {found['tried']} noticed, {share:.0%}", flush=True)
