@@ -17,7 +17,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,31 +95,39 @@ def nearest_centred(known: Known, neighbours: int = 5) -> Score:
 @cache
 def nearest_whitened(known: Known, neighbours: int = 5) -> Score:
     """Neighbours where every direction within the classes weighs the same (shrunk covariance)."""
-    root, means = _whitening(known)
+    covariance, means, _ = _gaussians(known)
+    root = _root(covariance)
     mean = means.mean(axis=0)
     white = (known.rows[:2000] - mean) @ root
     return lambda rows: neighbour_distance(white, (rows - mean) @ root, neighbours)
 
 
-def _whitening(known: Known) -> tuple[Rows, Rows]:
-    """A matrix after which the classes have unit covariance, shrunk as Ledoit and Wolf (2004)
-    do, and the means of the classes."""
-    classes = np.unique(known.labels)
-    means = np.stack([known.rows[known.labels == label].mean(axis=0) for label in classes])
-    return _root(known.rows - means[np.searchsorted(classes, known.labels)]), means
-
-
-def _root(rows: Rows) -> Rows:
+def _gaussians(
+    known: Known,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of the classes the covariance within them, shrunk as Ledoit and Wolf (2004) do, their means,
+    and their shares."""
     from sklearn.covariance import ledoit_wolf
 
-    values, vectors = np.linalg.eigh(ledoit_wolf(rows, assume_centered=True)[0])
-    return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-9)), np.float32)
+    classes, counts = np.unique(known.labels, return_counts=True)
+    features = known.rows.astype(np.float64)
+    means = np.stack([features[known.labels == label].mean(axis=0) for label in classes])
+    within = features - means[np.searchsorted(classes, known.labels)]
+    covariance = ledoit_wolf(within, assume_centered=True)[0]
+    return covariance, means, counts / counts.sum()
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A matrix after which this covariance is that of the identity."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-9)))
 
 
 @cache
 def mahalanobis(known: Known) -> Score:
     """Lee et al. 2018, with a shrunk covariance."""
-    root, means = _whitening(known)
+    covariance, means, _ = _gaussians(known)
+    root = _root(covariance)
     centres = means @ root
 
     def score(rows: Rows) -> NDArray[np.float64]:
@@ -132,10 +140,35 @@ def mahalanobis(known: Known) -> Score:
 
 @cache
 def relative_mahalanobis(known: Known) -> Score:
-    """Ren et al. 2021: less the distance to one Gaussian of all training images."""
-    near, mean = mahalanobis(known), known.rows.mean(axis=0)
-    root = _root(known.rows - mean)
+    """Ren et al. 2021: less the distance to one Gaussian of all training images.
+
+    Its covariance is that within the classes, as shrunk, and that between them. With a shrinkage
+    of its own the floors of both differ in the many directions without content, and the
+    difference of the distances is about these: foreign images then come out as the nearer ones.
+    """
+    near = mahalanobis(known)
+    covariance, means, shares = _gaussians(known)
+    mean = shares @ means
+    between = ((means - mean).T * shares) @ (means - mean)
+    root = _root(covariance + between)
     return lambda rows: near(rows) - (((rows - mean) @ root) ** 2).sum(axis=1)
+
+
+@cache
+def of_unit_length(known: Known) -> Known:
+    """Features of length 1; those of pictures with little in them are short, so near the mean."""
+    return replace(known, rows=unit(known.rows), validation=unit(known.validation))
+
+
+def mahalanobis_unit(known: Known) -> Score:
+    """Mueller and Hein 2025 (Mahalanobis++)."""
+    score = mahalanobis(of_unit_length(known))
+    return lambda rows: score(unit(rows))
+
+
+def relative_unit(known: Known) -> Score:
+    score = relative_mahalanobis(of_unit_length(known))
+    return lambda rows: score(unit(rows))
 
 
 def unsure(known: Known) -> Score:
@@ -215,6 +248,8 @@ SCORES: dict[str, Callable[[Known], Score]] = {
     "5 nearest, whitened": nearest_whitened,
     "Mahalanobis": mahalanobis,
     "relative Mahalanobis": relative_mahalanobis,
+    "Mahalanobis, unit length": mahalanobis_unit,
+    "relative Mahalanobis, unit length": relative_unit,
     "1 - probability": unsure,
     "energy": energy,
     "largest logit": largest_logit,
@@ -223,6 +258,8 @@ SCORES: dict[str, Callable[[Known], Score]] = {
     "nearest + energy": together(nearest, energy),
     "centred + energy": together(nearest_centred, energy),
     "nearest + relative Mahalanobis": together(nearest, relative_mahalanobis),
+    "nearest + Mahalanobis, unit length": together(nearest, mahalanobis_unit),
+    "nearest or Mahalanobis, unit length": either(nearest, mahalanobis_unit),
     "centred + relative + energy": together(nearest_centred, relative_mahalanobis, energy),
     "nearest or energy": either(nearest, energy),
     "centred or energy": either(nearest_centred, energy),
@@ -393,7 +430,7 @@ def main() -> None:
         print(f"{task.name}: done", flush=True)
     near_kind = {task.name: task.near for task in found}
     titles = "  ".join(f"{name[-16:]:16s}" for name in tables)
-    print(f"{'score':32s}  {titles}  far   least far  alarms")
+    print(f"{'score':36s}  {titles}  far   least far  alarms")
     summary: dict[str, Any] = {}
     for score in SCORES:
         near = [tables[name][score][near_kind[name]] for name in tables]
@@ -412,7 +449,7 @@ def main() -> None:
             "false_alarms": alarms,
         }
         cells = "  ".join(f"{row['noticed']:5.1%} ({row['auroc']:.3f}) " for row in near)
-        print(f"{score:32s}  {cells}  {np.mean(far):.1%}  {min(far):.1%}  {alarms:.1%}")
+        print(f"{score:36s}  {cells}  {np.mean(far):.1%}  {min(far):.1%}  {alarms:.1%}")
     if options.json:
         result = {"summary": summary, "tasks": tables}
         options.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -22,8 +22,7 @@ class UnknownDetector:
 
     The distance is that to the ``neighbours``-th nearest training image, between features
     scaled to unit length (Sun et al. 2022, "Out-of-distribution detection with deep
-    nearest neighbors"); 0..2. Of 18 scores it was the best on images of other things, and none
-    was better on images close to the classes without being worse there: docs/foreign-images.md.
+    nearest neighbors"); 0..2. Why this score, and which others were tried: docs/foreign-images.md.
 
     Attributes:
         reference: float32 (M, D), features of training images, unit length.
