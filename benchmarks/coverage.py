@@ -2,11 +2,13 @@
 
     python benchmarks/coverage.py                # all cases, about 10 minutes on 2 cores
     python benchmarks/coverage.py --only grouped --sets 200
+    python benchmarks/coverage.py --only unseen --sets 300   # no method was tuned on these
 
-Scores are Gaussian, so the truth is known as closely as one likes: it is the value on some
-hundred thousand images. ``results/coverage.json`` has, for each case and number, the share of
-test sets whose interval holds it, the shares below and above, how often there was an interval,
-and its mean width. docs/how-numbers-are-computed.md shows the table that ``--table`` prints.
+Scores are drawn, so the truth is known as closely as one likes: it is the value on some hundred
+thousand images; of the digits it is the value on all of them, from which sets are drawn.
+``results/coverage.json`` has, for each case and number, the share of test sets whose interval
+holds it, the shares below and above, how often there was an interval, and its mean width.
+docs/how-numbers-are-computed.md shows the tables that ``--table`` prints.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tellapart.comparison.differences import difference_of
 from tellapart.evaluation.image_groups import image_groups
@@ -47,6 +51,9 @@ class Case:
         equal: groups of one size, otherwise geometric sizes.
         alike: correlation of the scores within a group.
         of_one_class: a group has one class (a patient), otherwise any (a camera).
+        scores: normal; student (t of 3 degrees of freedom); skewed (lognormal); or digits, the
+            answers of a logistic regression on scikit-learn's handwritten digits.
+        spread: of the logarithm of the groups' sizes, which are then lognormal; 0: see ``equal``.
     """
 
     name: str
@@ -59,6 +66,8 @@ class Case:
     equal: bool = True
     alike: float = 0.0
     of_one_class: bool = True
+    scores: str = "normal"
+    spread: float = 0.0
 
 
 UNGROUPED = (
@@ -88,29 +97,88 @@ GROUPED = tuple(
     for one in (True, False)
 )  # fmt: skip
 
+#: Kinds that no constant of a method was chosen on: other scores, other sizes of groups, and a
+#: classifier's own answers.
+UNSEEN = (
+    Case("30 images, Student's t", 30, scores="student"),
+    Case("200 images, 4 classes, Student's t", 200, 4, 2.2, scores="student"),
+    Case("60 images, 1:5, skewed", 60, shares=(5 / 6, 1 / 6), scores="skewed"),
+    Case("300 images, 3 classes, skewed", 300, 3, 2.0, scores="skewed"),
+    Case("30 digits", 30, 10, scores="digits"),
+    Case("200 digits", 200, 10, scores="digits"),
+    Case("40 groups, Student's t, alike 0.5", 320, groups=40, spread=1.0, alike=0.5,
+         scores="student"),
+    Case("40 groups, skewed, alike 0.5, 4 classes in each", 320, 4, 2.5, groups=40, spread=1.0,
+         alike=0.5, of_one_class=False, scores="skewed"),
+    Case("100 groups, Student's t, alike 0.8", 600, groups=100, spread=1.0, alike=0.8,
+         scores="student"),
+)  # fmt: skip
+
+
+@cache
+def digits() -> Predictions:
+    """1,797 handwritten digits, each answered by a model fitted on another tenth of them."""
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+
+    pixels, labels = load_digits(return_X_y=True)
+    tenth = np.random.default_rng(0).permutation(len(labels)) % 10
+    probabilities = np.empty((len(labels), 10))
+    for number in range(10):
+        model = LogisticRegression(C=0.01, max_iter=1000)
+        model.fit(pixels[tenth == (number + 1) % 10], labels[tenth == (number + 1) % 10])
+        probabilities[tenth == number] = model.predict_proba(pixels[tenth == number])
+    return Predictions(
+        "test", tuple(map(str, range(10))), tuple(map(str, range(len(labels)))),
+        labels.astype(np.int64), probabilities,
+    )  # fmt: skip
+
+
+def drawn(case: Case, random: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """Scores (count, classes) of mean 0 and variance 1; Student's t has a variance of 3."""
+    shape = (count, case.classes)
+    if case.scores == "student":
+        return random.standard_t(3, shape)
+    if case.scores == "skewed":  # exp of a normal of variance 0.5
+        mean, variance = np.exp(0.25), np.exp(0.5) * (np.exp(0.5) - 1)
+        return (random.lognormal(0.0, np.sqrt(0.5), shape) - mean) / np.sqrt(variance)
+    return random.normal(size=shape)
+
 
 def made(case: Case, seed: int) -> Predictions:
     """A test set of this kind."""
     random = np.random.default_rng(seed)
+    if case.scores == "digits":
+        rows = random.integers(0, len(digits()), case.images)
+        return Predictions(
+            "test", digits().classes, tuple(map(str, range(case.images))),
+            digits().labels[rows], digits().probabilities[rows],
+        )  # fmt: skip
     images, classes = case.images, case.classes
     shares = case.shares or None
     if case.groups:
         size = images / case.groups
-        sizes = (
-            np.full(case.groups, round(size)) if case.equal
-            else random.geometric(1.0 / size, case.groups)
-        )
-        groups = np.repeat(np.arange(case.groups), sizes)
+        if case.spread:
+            mean = np.log(size) - case.spread**2 / 2
+            sizes = np.maximum(1, np.round(random.lognormal(mean, case.spread, case.groups)))
+        elif case.equal:
+            sizes = np.full(case.groups, round(size))
+        else:
+            sizes = random.geometric(1.0 / size, case.groups)
+        groups = np.repeat(np.arange(case.groups), sizes.astype(np.int64))
         images = len(groups)
-        common = random.normal(size=(case.groups, classes))[groups]
+        common = drawn(case, random, case.groups)[groups]
         labels = random.choice(classes, case.groups if case.of_one_class else images, p=shares)
         labels = labels[groups] if case.of_one_class else labels
         scores = np.sqrt(case.alike) * common
-        scores += np.sqrt(1.0 - case.alike) * random.normal(size=(images, classes))
+        scores += np.sqrt(1.0 - case.alike) * drawn(case, random, images)
     else:
         groups = None
         labels = random.choice(classes, images, p=shares)
-        scores = random.normal(size=(images, classes))
+        scores = drawn(case, random, images)
+        if case.alike:  # of groups of one image, for the truth
+            scores = np.sqrt(case.alike) * drawn(case, random, images)
+            scores += np.sqrt(1.0 - case.alike) * drawn(case, random, images)
     scores[np.arange(images), labels] += case.separation
     powers = np.exp(case.sharpness * (scores - scores.max(axis=1, keepdims=True)))
     return Predictions(
@@ -132,11 +200,12 @@ def _numbers(predictions: Predictions, seed: int) -> dict[str, Number]:
 
 def covered(case: Case, sets: int) -> dict[str, Any]:
     """How often each number's interval covers."""
-    many = Case(
-        case.name, 400_000 // case.classes, case.classes, case.separation, case.sharpness,
-        case.shares,
+    many = replace(
+        case, images=400_000 // case.classes, groups=0,
+        alike=0.0 if case.scores == "normal" else case.alike,  # sums of normal ones are normal
     )  # fmt: skip
-    truth = {name: number.value for name, number in _numbers(made(many, 10**6), 0).items()}
+    all_images = digits() if case.scores == "digits" else made(many, 10**6)
+    truth = {name: number.value for name, number in _numbers(all_images, 0).items()}
     rows = {name: {"below": 0, "above": 0, "given": 0, "width": 0.0} for name in NUMBERS}
     for seed in range(sets):
         for name, number in _numbers(made(case, seed), seed).items():
@@ -203,13 +272,13 @@ def next_images(sets: int) -> dict[str, float]:
     return found
 
 
-def table(content: dict[str, Any]) -> str:
-    """The cases as a Markdown table of coverages in percent."""
+def table(rows: list[dict[str, Any]]) -> str:
+    """Cases as a Markdown table of coverages in percent."""
     lines = [
         "| test set | " + " | ".join(name.replace("_", " ") for name in NUMBERS) + " |",
         "| --- |" + " ---: |" * len(NUMBERS),
     ]
-    for row in content["cases"]:
+    for row in rows:
         shares = []
         for name in NUMBERS:
             number = row["numbers"][name]
@@ -222,27 +291,31 @@ def table(content: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", type=int, default=500, help="test sets a case (500)")
-    parser.add_argument("--only", choices=("ungrouped", "grouped"), help="half of the cases")
+    parser.add_argument("--only", choices=("ungrouped", "grouped", "unseen"), help="some cases")
     parser.add_argument("--table", action="store_true", help="print the stored table and end")
     parser.add_argument("--out", type=Path, default=RESULT, help="the JSON file")
     options = parser.parse_args()
     if options.table:
-        print(table(json.loads(options.out.read_text("utf-8"))))
+        content = json.loads(options.out.read_text("utf-8"))
+        print(table(content["cases"]), table(content["unseen"]), sep="\n\n")
         return
-    cases = {"ungrouped": UNGROUPED, "grouped": GROUPED, None: UNGROUPED + GROUPED}[options.only]
+    kinds = {"ungrouped": UNGROUPED, "grouped": GROUPED, "unseen": UNSEEN}
     start = time.monotonic()
-    rows = []
-    for case in cases:
-        rows.append({"case": asdict(case), "numbers": covered(case, options.sets)})
-        print(f"{case.name}: {time.monotonic() - start:.0f} s", flush=True)
+    rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    for kind, cases in kinds.items():
+        for case in cases if options.only in (None, kind) else ():
+            numbers = covered(case, options.sets)
+            rows[kind].append({"case": asdict(case), "numbers": numbers, "sets": options.sets})
+            print(f"{case.name}: {time.monotonic() - start:.0f} s", flush=True)
     content = {
         "sets": options.sets,
-        "cases": rows,
+        "cases": rows["ungrouped"] + rows["grouped"],
+        "unseen": rows["unseen"],
         "paired": paired(2 * options.sets),
         "next_images": next_images(10 * options.sets),
     }
     options.out.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    print(table(content))
+    print(table(content["cases"]), table(content["unseen"]), sep="\n\n")
 
 
 if __name__ == "__main__":
