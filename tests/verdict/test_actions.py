@@ -64,10 +64,10 @@ def test_against_overfitting_no_advice_that_is_followed_already(
 def test_more_epochs_with_the_time_that_an_epoch_took() -> None:
     run = trained(in_epochs=True, history=FALLING, seconds_an_epoch=12.0)
     found = actions(training=run)["more_epochs"]
-    assert found.sentence == "Train 5 epochs more, about 1 min 0 s on the same machine."
+    assert found.sentence == "Train for 5 more epochs, about 1 min 0 s on the same machine."
     assert found.command == "tellapart train --resume runs/pets --extend 5"
     unknown = trained(in_epochs=True, history=FALLING)
-    assert actions(training=unknown)["more_epochs"].sentence == "Train 5 epochs more."
+    assert actions(training=unknown)["more_epochs"].sentence == "Train for 5 more epochs."
     stopped = trained(in_epochs=True, history=FALLING, ended_by="time limit")
     assert "more_epochs" not in actions(training=stopped)
 
@@ -134,7 +134,7 @@ def test_a_command_repeats_how_the_images_were_read_and_divided() -> None:
 def test_the_worst_class_wants_images() -> None:
     found = actions(shown=metrics([[95, 5, 0], [3, 97, 0], [35, 0, 15]]))
     assert found["more_images"].sentence == (
-        "Collect more images of fox, which has 2,000 to train on, such as those that it gets wrong."
+        "Collect more images of fox, which has 2,000 to train on, like those that it gets wrong."
     )
     assert "more_images" not in actions(shown=two(950, 50))
 

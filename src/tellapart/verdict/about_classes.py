@@ -61,7 +61,8 @@ def weak_class(evidence: Evidence) -> Found | None:
         weak.sort(key=lambda name: shown.per_class[name].recall.measured()[2])
         told = "; ".join(_found_in(evidence, name) for name in weak[:NAMED])
         rest = len(weak) - NAMED
-        more = f"; and {rest:,} more class{'' if rest == 1 else 'es'} as rarely" if rest > 0 else ""
+        weak_too = "class is" if rest == 1 else "classes are"
+        more = f"; {rest:,} more {weak_too} weak, too" if rest > 0 else ""
         return Found("bad", 86, f"{told}{more}.")
     doubtful = [n for n in answered if shown.per_class[n].recall.measured()[0] < 0.5]
     if not doubtful:

@@ -166,7 +166,10 @@ def _what_train_says(evidence: Evidence) -> str:
             "and nothing that holds for others."
         )
     if value < middle:
-        return f" Nor were its training images ({share_of(value)} averaged over classes)."
+        return (
+            f" Its training images were not learned either ({share_of(value)} averaged over "
+            "classes)."
+        )
     return ""
 
 
@@ -190,10 +193,10 @@ def few_images(evidence: Evidence) -> Found | None:
     few = f"{shown.images:,} image{'' if shown.images == 1 else 's'}" + (
         f" in {groups:,} group{'' if groups == 1 else 's'}" if grouped else ""
     )
-    leave = "leaves" if shown.images == 1 else "leave"
+    few += " is too few, and leaves" if shown.images == 1 else " are few, and leave"
     return Found(
         "too_few", RED + 1 if high - low > FAR_TOO_WIDE else YELLOW + 4,
-        f"{sentence}: {few} {are(shown.images)} few, and {leave} the true accuracy anywhere "
+        f"{sentence}: {few} the true accuracy anywhere "
         f"between {limits_of(shown.accuracy).replace(' to ', ' and ')} (95 %); four times as many "
         "would halve that range.",
     )

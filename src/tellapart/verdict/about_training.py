@@ -79,5 +79,5 @@ def validation_leak(evidence: Evidence) -> Found | None:
     return Found(
         "bad", 48,
         f"{leaked:,} of the validation images {'was' if one else 'were'} also used to train, so "
-        "what was chosen by them, such as epochs and temperature, was chosen too kindly.",
+        "what they chose, such as the epoch and the temperature, rests on images that it knew.",
     )

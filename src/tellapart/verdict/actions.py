@@ -184,7 +184,7 @@ def _more_epochs(evidence: Evidence, origin: Origin, found: Found) -> Action | N
     seconds = training.seconds_an_epoch
     time = f", about {duration(number * seconds)} on the same machine" if seconds else ""
     return Action(
-        "more_epochs", f"Train {number} epochs more{time}.",
+        "more_epochs", f"Train for {number} more epochs{time}.",
         go_on(origin, "--extend", str(number)),
     )
 
@@ -217,7 +217,7 @@ def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action |
     has = evidence.counts.get("train", {}).get(worst)
     now = f", which has {has:,} to train on" if has else ""
     return Action(
-        "more_images", f"Collect more images of {class_named(worst)}{now}, such as those that it "
+        "more_images", f"Collect more images of {class_named(worst)}{now}, like those that it "
         "gets wrong.",
     )
 
