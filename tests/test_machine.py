@@ -115,8 +115,7 @@ def test_small_products_get_one_thread_each_and_then_all_again() -> None:
     code = """
 from tellapart.machine import single_threaded
 from threadpoolctl import threadpool_info
-with single_threaded():
-    from sklearn.linear_model import LogisticRegression
+with single_threaded("sklearn.linear_model"):
     inside = [pool["num_threads"] for pool in threadpool_info()]
 print(len(inside), max(inside), max(pool["num_threads"] for pool in threadpool_info()))
 """

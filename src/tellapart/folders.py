@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,7 @@ def renamed_into_place(
     wanted: Path, fill: Callable[[Path], None], place: Callable[[Path], Path]
 ) -> Path:
     """Fill a folder beside ``wanted`` and rename it to ``place(wanted)``, if need be again."""
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(wanted.parent)
-    unfinished = wanted.parent / unfinished_name()
-    try:
-        unfinished.mkdir()
+    with _unfinished(wanted) as unfinished:
         fill(unfinished)
         while True:
             path = place(wanted)
@@ -63,6 +59,17 @@ def renamed_into_place(
             except OSError:  # another process was quicker
                 if place(wanted) == path:
                     raise
+
+
+@contextmanager
+def _unfinished(wanted: Path) -> Iterator[Path]:
+    """An empty folder beside ``wanted``, to be filled and renamed; what is left of it goes."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(wanted.parent)
+    unfinished = wanted.parent / unfinished_name()
+    try:
+        unfinished.mkdir()
+        yield unfinished
     finally:
         remove(unfinished)
 
@@ -132,16 +139,10 @@ def write_folder(
         RunError: it cannot be written.
     """
     try:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(wanted.parent)
-        unfinished = wanted.parent / unfinished_name()
-        try:
-            unfinished.mkdir()
+        with _unfinished(wanted) as unfinished:
             write(unfinished)
             write_json(unfinished / _OF, about)
             return _put_in_place(unfinished, wanted, about, replace_any)
-        finally:
-            remove(unfinished)
     except (OSError, FileError) as error:
         in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         raise RunError(

@@ -207,17 +207,20 @@ def keep_memory() -> bool:
 
 
 @contextmanager
-def single_threaded() -> Iterator[None]:
+def single_threaded(*modules: str) -> Iterator[None]:
     """One thread for each product of small matrices inside.
 
     The threads of BLAS and OpenMP spin while they wait for each other, which takes longer than
     the product: fitting a probe on 2,000 images took 0.05 s of processor time with one thread
     and 0.8 s with two; where other work has the cores, 0.07 s and 1.2 s. The result no longer
     depends on the number of cores, either.
+
+    Args:
+        modules: what will be used inside and brings threads of its own; imported first, because
+            only what is loaded can be limited.
     """
-    # Only what is loaded can be limited; these two bring their own BLAS and OpenMP.
-    import_module("scipy.linalg")
-    import_module("sklearn")
+    for name in modules:
+        import_module(name)
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):

@@ -203,7 +203,7 @@ def test_runs_of_older_versions_open_and_go_on(
 
 def test_a_split_of_an_older_version_is_gone_on_with(tmp_path: Path) -> None:
     """It did not look for near copies, so that one may be on both sides."""
-    import tellapart.verbs.train as verb
+    import tellapart.verbs.preparation as verb
 
     folder, seed = tmp_path / "data", 0
     for name in CLASSES:
@@ -345,3 +345,25 @@ def test_nothing_is_compared_where_all_was_seen(tmp_path: Path) -> None:
     runs = [quick_run(folder, tmp_path / name, epochs=1) for name in "ab"]
     with pytest.raises(RunError, match="nothing is left to compare"):
         compare(runs, out=tmp_path / "page")
+
+
+def test_of_pictures_that_are_all_alike_an_evaluation_says_what_is_not_known(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(7)
+    pattern = random.normal(128, 40, (64, 64, 3))
+    for part, count in (("train", 20), ("validation", 8), ("test", 4)):
+        for name in CLASSES:
+            folder = tmp_path / "data" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(pattern + random.normal(0, 8, pattern.shape), 0, 255)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    run = quick_run(tmp_path / "data", tmp_path / "run", epochs=1)
+    assert "test_with_leaked" not in run.metrics
+    assert any("all so alike" in sentence for sentence in run.info.data.audit)
+    (warning,) = [w for w in evaluate(run, tmp_path / "data" / "test").warnings if "byte" in w]
+    assert warning == (
+        "Of the images that this run was made with only byte for byte copies can be told: they are "
+        "all so alike that a changed copy of one cannot be told from another."
+    )

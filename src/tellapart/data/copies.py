@@ -44,9 +44,9 @@ _VERSION = 4
 #: How an image is known from an earlier part: not at all, byte for byte, or slightly changed.
 CLEAN, COPY, NEAR = "", "copy", "near"
 
-#: Why only equal files were looked for: too many images; or the pictures, such as those of solar
-#: cells, are all so alike that a copy of one cannot be told from another.
-TOO_MANY, ALL_ALIKE = "too many", "all alike"
+#: Why only equal files were looked for: too many images; the pictures, such as those of solar
+#: cells, are all so alike that a copy of one cannot be told from another; a run kept none of them.
+TOO_MANY, ALL_ALIKE, NOT_KEPT = "too many", "all alike", "not kept"
 
 NO_PAIRS = SimilarPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
@@ -68,11 +68,6 @@ class Copies:
     contents: NDArray[np.int64]
     borderline: SimilarPairs
     not_sought: str = ""
-
-    @property
-    def complete(self) -> bool:
-        """Changed copies were looked for, not only equal files."""
-        return not self.not_sought
 
     def leaked(self, parts: NDArray[np.str_]) -> NDArray[np.str_]:
         """For each row CLEAN, or how an earlier part has its picture: COPY or NEAR, str (N,).
@@ -138,12 +133,13 @@ class Seen:
     Attributes:
         how: str (N,), CLEAN, COPY or NEAR.
         groups: int64 (N,), equal numbers for copies of one picture within the table.
-        complete: changed copies were looked for, not only equal files.
+        not_sought: "" or why changed copies were not looked for, only equal files: NOT_KEPT,
+            TOO_MANY or ALL_ALIKE.
     """
 
     how: NDArray[np.str_]
     groups: NDArray[np.int64]
-    complete: bool
+    not_sought: str
 
 
 def find_seen(
@@ -162,13 +158,14 @@ def find_seen(
             fit of ``images``; None: only equal files are known.
     """
     count, old = len(images), len(digests)
-    near = NO_PAIRS
-    complete = (
-        thumbnails is not None
-        and count * (count + old) <= _MOST_COMPARED
-        and not are_all_alike(thumbnails, progress=progress)
-    )
-    if thumbnails is not None and complete:
+    near, not_sought = NO_PAIRS, ""
+    if thumbnails is None:
+        not_sought = NOT_KEPT
+    elif count * (count + old) > _MOST_COMPARED:
+        not_sought = TOO_MANY
+    elif are_all_alike(thumbnails, progress=progress):
+        not_sought = ALL_ALIKE
+    else:
         every = np.concatenate([thumbnails, thumbnails_of(images, progress=progress)])
         new = np.arange(old + count) >= old
         near = find_nearest(every, new.astype(np.int64), new, progress=progress)
@@ -176,7 +173,7 @@ def find_seen(
     copies = copies_of([*digests, *images.digests], unknown, near)
     parts = np.array([PARTS[0]] * old + [PARTS[-1]] * count)
     groups = np.unique(copies.groups[old:], return_inverse=True)[1].astype(np.int64)
-    return Seen(copies.leaked(parts)[old:], groups, complete)
+    return Seen(copies.leaked(parts)[old:], groups, not_sought)
 
 
 def copies_of(

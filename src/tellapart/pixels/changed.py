@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.machine import num_cores
+from tellapart.machine import num_cores, single_threaded
 from tellapart.pixels.alignment import Agreement, affine, agreement, align
 from tellapart.progress import SILENT, Progress
 
@@ -314,8 +314,6 @@ def _compare(
     grey: Floats, first: Rows, second: Rows, turns: Rows, progress: Progress
 ) -> _Found:
     """Align each pair, block by block on all cores."""
-    from threadpoolctl import threadpool_limits
-
     count = len(first)
     whole, trimmed, overlap, detail = (np.full(count, -1.0, np.float32) for _ in range(4))
     maps = np.zeros((count, 2, 3), np.float32)
@@ -336,7 +334,7 @@ def _compare(
 
     with (
         progress.stage("Looking for changed copies", count, "pairs") as stage,
-        threadpool_limits(1),  # the products are far too small to share among cores
+        single_threaded(),
         ThreadPoolExecutor(num_cores()) as pool,
     ):
         for done in pool.map(block, blocks):

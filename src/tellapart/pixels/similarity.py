@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.machine import num_cores
+from tellapart.machine import num_cores, single_threaded
 from tellapart.pixels.changed import ChangedPairs, find_changed
 from tellapart.progress import SILENT, Progress
 
@@ -216,8 +216,6 @@ def _scores(
     grey: Floats, first: NDArray[np.int64], second: NDArray[np.int64], progress: Progress
 ) -> Floats:
     """Aligned correlation of each pair, block by block on all cores."""
-    from threadpoolctl import threadpool_limits
-
     scores = np.empty(len(first), np.float32)
 
     def block(start: int) -> int:
@@ -227,7 +225,7 @@ def _scores(
 
     with (
         progress.stage("Comparing closely", len(first), "pairs") as stage,
-        threadpool_limits(1),  # the products are far too small to share among cores
+        single_threaded(),
         ThreadPoolExecutor(num_cores()) as pool,
     ):
         for done in pool.map(block, range(0, len(first), _PAIRS_AT_A_TIME)):

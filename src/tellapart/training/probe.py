@@ -84,7 +84,7 @@ def train_probe(
     start: NDArray[np.float64] | None = None
     with (
         progress.stage("Fitting the probe", len(settings.strengths), "strengths") as stage,
-        single_threaded(),
+        single_threaded("sklearn.linear_model"),
     ):
         for strength in sorted(settings.strengths):
             weight, bias = _fit(x, y, strength, settings, num_classes, start)

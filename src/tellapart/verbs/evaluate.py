@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.audit.brief import how_copied
-from tellapart.data.copies import CLEAN, COPY, NEAR, Seen
+from tellapart.data.copies import ALL_ALIKE, CLEAN, COPY, NEAR, NOT_KEPT, TOO_MANY, Seen
 from tellapart.data.pixels import PixelCache
 from tellapart.data.reading import read_unlabelled
 from tellapart.data.source import Source
@@ -34,6 +34,12 @@ from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import find_seen_by
 from tellapart.wording import percent
 
+#: Why changed copies of a run's images were not looked for, in words.
+_WHY_NOT_SOUGHT = {
+    NOT_KEPT: "it keeps no small pictures of them (it is of an older version, or they are many)",
+    TOO_MANY: "there are too many images to compare every two of them",
+    ALL_ALIKE: "they are all so alike that a changed copy of one cannot be told from another",
+}
 #: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
 _BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision")
 
@@ -183,20 +189,11 @@ def evaluate(
         answers = classifier.probabilities(images.pixels, progress=progress)
     rows_of = _parts_of(images.table, source.display_name)
     seen = find_seen_by(opened, images, progress)
-    alone = len(np.unique(seen.groups)) == len(seen.groups)
-    found: dict[str, Predictions] = {}
+    labels = np.full(len(images), -1) if foreign else images.table.labels
+    found = _predictions(opened, images, rows_of, labels, answers, seen)
     metrics: dict[str, Metrics] = {}
     unknown: dict[str, Number] = {}
     for part, rows in rows_of.items():
-        found[part] = Predictions(
-            part=part,
-            classes=classifier.classes,
-            paths=tuple(images.table.paths[row] for row in rows.tolist()),
-            labels=np.full(len(rows), -1) if foreign else images.table.labels[rows],
-            probabilities=answers[rows],
-            groups=None if alone else seen.groups[rows],
-            decision=opened.decision,
-        )
         metrics |= metrics_of(
             found[part],
             _seen_paths(images, seen, rows),
@@ -223,6 +220,30 @@ def evaluate(
         opened.path, metrics, found, place / "report.html", told, unknown,
         opened.decision,
     )  # fmt: skip
+
+
+def _predictions(
+    run: Run,
+    images: PixelCache,
+    rows_of: Mapping[str, NDArray[np.int64]],
+    labels: NDArray[np.int64],
+    answers: NDArray[np.float64],
+    seen: Seen,
+) -> dict[str, Predictions]:
+    """What the run says of each part: labels (N,) and probabilities (N, C) of all images."""
+    alone = len(np.unique(seen.groups)) == len(seen.groups)
+    return {
+        part: Predictions(
+            part=part,
+            classes=run.classes,
+            paths=tuple(images.table.paths[row] for row in rows.tolist()),
+            labels=labels[rows],
+            probabilities=answers[rows],
+            groups=None if alone else seen.groups[rows],
+            decision=run.decision,
+        )
+        for part, rows in rows_of.items()
+    }
 
 
 def _seen_paths(images: PixelCache, seen: Seen, rows: NDArray[np.int64]) -> set[str]:
@@ -294,11 +315,10 @@ def _warnings(
 ) -> dict[str, list[str]]:
     """Images that the run has seen, and images unlike those it has seen, by part."""
     warnings: dict[str, list[str]] = {"": [], **{part: [] for part in rows_of}}
-    if not seen.complete and not foreign:
+    if seen.not_sought and not foreign:
         warnings[""].append(
-            "Of the images that this run was made with only byte for byte copies can be told: it "
-            "keeps no small pictures of them (an older version made it, or they are very many), or "
-            "these are all alike."
+            "Of the images that this run was made with only byte for byte copies can be told: "
+            f"{_WHY_NOT_SOUGHT[seen.not_sought]}."
         )
     for part, rows in rows_of.items():
         how = seen.how[rows]

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tellapart.audit.brief import BriefAudit, brief_audit
-from tellapart.cache import Record, recorded, text_digest
-from tellapart.data.copies import CLEAN, COPY, NEAR, Copies, find_copies, split_apart
-from tellapart.data.groups import with_groups
-from tellapart.data.pixels import PixelCache
+from tellapart.cache import Record, recorded
 from tellapart.data.source import Source
-from tellapart.data.split import Splits, split
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import RecipeError, RunError, TrainingError
-from tellapart.evaluation.choosing import require_choosable
-from tellapart.machine import describe_machine, keep_memory, resolve_device
-from tellapart.models.inputs import preprocessing_for
-from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.machine import resolve_device
 from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import apply_settings, load_recipe, with_decision
@@ -39,19 +29,12 @@ from tellapart.run import (
     run_name,
     training_lock,
 )
-from tellapart.run_images import StoredImage, write_images
+from tellapart.run_images import write_images
 from tellapart.run_info import (
     COMPLETE,
-    FORMAT,
     RUNNING,
-    BorderlinePair,
-    DataInfo,
-    Leaks,
-    LeftOut,
-    RunInfo,
 )
 from tellapart.stopwatch import Stopwatch
-from tellapart.training.auto import settle_image_size
 from tellapart.training.outcome import Task
 from tellapart.training.remember import same_contents
 from tellapart.training.saved_work import found_in_cache
@@ -64,10 +47,17 @@ from tellapart.training.together import (
     require_devices,
     said_by_main,
 )
-from tellapart.training.unused import unused_settings
 from tellapart.training.ways import check_trainable, train_task, way_of
+from tellapart.verbs.preparation import Prepared, choosing_rows, parts_of, prepare
+from tellapart.verbs.run_description import (
+    assignment,
+    leaks_of,
+    new_run_info,
+    num_groups,
+    stored_images,
+)
 from tellapart.verbs.scoring import publish
-from tellapart.wording import did_you_mean, listed, shown, texts
+from tellapart.wording import listed, texts
 
 
 def train(
@@ -163,10 +153,10 @@ def train(
     start = parent.classifier().state() if parent is not None else None
     kind = resolve_device(device)
     with recorded() as record:
-        prepared = main_first(kind, lambda: _prepare(source, resolved, kind, watch, progress))
+        prepared = main_first(kind, lambda: prepare(source, resolved, kind, watch, progress))
         if not is_main_process():
             return _take_part(Run(Path(said_by_main(kind, ""))), prepared, start)
-        info = _run_info(source, prepared, parent)
+        info = new_run_info(source, prepared, parent)
         usual = Path(runs) / run_name(source.display_name, resolved.name, datetime.now())
         path = Path(run) if run is not None else usual
         made = create_run(path, prepared.recipe, info, numbered=run is None)
@@ -177,7 +167,7 @@ def train(
 
 def _train_new(
     made: Run,
-    prepared: _Prepared,
+    prepared: Prepared,
     watch: Stopwatch,
     record: Record,
     progress: Progress,
@@ -187,7 +177,7 @@ def _train_new(
     """Train a run that was just made; it stays only if something can go on with it."""
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
-        write_images(made.images_file, _stored_images(prepared))  # resuming reads them
+        write_images(made.images_file, stored_images(prepared))  # resuming reads them
         return _train_and_publish(made, task, prepared, watch, record)
     except BaseException as error:
         # Without an epoch to go on from there is nothing to keep, and where the recipe is at
@@ -217,7 +207,7 @@ def _as_plain(value: Any) -> Any:
 
 
 def _take_part(
-    run: Run, prepared: _Prepared, start: Mapping[str, Any] | None, extend: int = 0
+    run: Run, prepared: Prepared, start: Mapping[str, Any] | None, extend: int = 0
 ) -> Run:
     """Train beside the main process, which writes everything; the run is whole afterwards."""
     task = _task(run, prepared, SILENT, start_state=start, extend=extend)
@@ -273,7 +263,7 @@ def _resume(
     kind = resolve_device(device)
     check_trainable(opened.recipe, num_processes=num_processes())
     prepared = main_first(
-        kind, lambda: _prepare(source, opened.recipe, kind, watch, progress, opened.images)
+        kind, lambda: prepare(source, opened.recipe, kind, watch, progress, opened.images)
     )
     _refuse_other_images(opened, prepared, progress)
     _require_same_labels(opened, prepared.splits.table)
@@ -296,17 +286,11 @@ def _require_same_labels(run: Run, table: ImageTable) -> None:
             f"{listed(before.classes)} and are {listed(table.classes)}; put them back, or train "
             "anew."
         )
-    if before.data.assignment and _assignment(table) != before.data.assignment:
+    if before.data.assignment and assignment(table) != before.data.assignment:
         raise RunError(
             f"The classes, parts or names of the images of {run.path} have changed since it "
             "began; put them back, or train anew."
         )
-
-
-def _assignment(table: ImageTable) -> str:
-    """The digest of the path, class and part of every image."""
-    names = [table.classes[label] for label in table.labels]
-    return text_digest(*table.classes, *table.paths, *names, *table.parts.tolist())
 
 
 def _refuse_to_extend(run: Run) -> None:
@@ -327,7 +311,7 @@ def _refuse_to_extend(run: Run) -> None:
         )
 
 
-def _refuse_other_images(run: Run, prepared: _Prepared, progress: Progress) -> None:
+def _refuse_other_images(run: Run, prepared: Prepared, progress: Progress) -> None:
     """What a run goes on with are the images, in the parts, that it began with.
 
     Raises:
@@ -345,7 +329,7 @@ def _refuse_other_images(run: Run, prepared: _Prepared, progress: Progress) -> N
         raise RunError(
             f"The images of {run.path} have changed since it began; train anew on them."
         )
-    if {(image.part, image.path) for image in stored} != _parts_of(table):
+    if {(image.part, image.path) for image in stored} != parts_of(table):
         raise RunError(
             f"The images of {run.path} would be divided into other parts now than when it began; "
             "train anew on them."
@@ -369,80 +353,6 @@ def _is_being_extended(run: Run) -> bool:
     return is_unfinished(run.recipe, run.checkpoint_folder)
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Everything that is settled before training starts."""
-
-    recipe: Recipe
-    splits: Splits
-    images: PixelCache
-    preprocessing: Preprocessing
-    device: str
-    audit: BriefAudit
-    copies: Copies
-    #: Of each image CLEAN, COPY or NEAR, str (N,).
-    leaked: NDArray[np.str_]
-
-
-def _prepare(
-    source: Source,
-    recipe: Recipe,
-    device: str,
-    watch: Stopwatch,
-    progress: Progress,
-    stored: Sequence[StoredImage] = (),
-) -> _Prepared:
-    """Read the folder, decode its images, look for copies among them and split them.
-
-    ``stored`` are the images of a run that is gone on with.
-    """
-    keep_memory()
-    with watch.stage("Find images"):
-        table = source.read(progress)
-        # What cannot be split, or decided on, is said before any image is decoded.
-        _require_decidable(_split(table, recipe).table, recipe)
-    if recipe.method == "auto":
-        recipe = settle_image_size(recipe, table)
-    preprocessing = preprocessing_for(recipe.model, recipe.data)
-    with watch.stage("Decode images"):
-        images = source.pixels(table, preprocessing, progress=progress)
-    with watch.stage("Look for copies"):
-        copies = find_copies(images, progress=progress)
-        splits = _split_apart(images.table, copies, recipe, stored)
-        leaked = copies.leaked(splits.table.parts)
-    _require_decidable(splits.table, recipe)
-    audit = brief_audit(
-        splits.table, images.digests, copies, left_out=not recipe.data.keep_leaks
-    )
-    unused = unused_settings(recipe)
-    for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
-        progress.note(sentence)
-    return _Prepared(recipe, splits, images, preprocessing, device, audit, copies, leaked)
-
-
-def _split_apart(
-    table: ImageTable, copies: Copies, recipe: Recipe, stored: Sequence[StoredImage]
-) -> Splits:
-    """Split a table, copies kept together; the parts of an older run as it made them.
-
-    Older versions did not look for copies. Their runs are gone on with in the parts that they
-    began with, if these are what such a version would make of the table.
-    """
-    splits = split_apart(
-        table, copies, validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed
-    )
-    before = {(image.part, image.path) for image in stored}
-    if before and before != _parts_of(splits.table):
-        as_older = _split(table, recipe)
-        if before == _parts_of(as_older.table):
-            return as_older
-    return splits
-
-
-def _parts_of(table: ImageTable) -> set[tuple[str, str]]:
-    return set(zip(table.parts.tolist(), table.paths, strict=True))
-
-
 def _resolve_recipe(
     recipe: str | Path,
     settings: Iterable[str],
@@ -461,155 +371,9 @@ def _resolve_recipe(
     return apply_settings(load_recipe(recipe), [*texts(settings), *overlay])
 
 
-def _require_decidable(table: ImageTable, recipe: Recipe) -> None:
-    """The class that is looked for must be one, and validation must have images to choose on.
-
-    Raises:
-        RecipeError: there is no such class.
-        DataError: the validation part has no images of it, or of no other class.
-    """
-    positive = recipe.decision.positive
-    if positive is None:
-        return
-    if positive not in table.classes:
-        hint = did_you_mean(positive, table.classes)
-        raise RecipeError(
-            f"--positive (decision.positive): there is no class '{shown(positive)}'.{hint} The "
-            f"classes are {listed(table.classes, 20, 'and')}."
-        )
-    require_choosable(table.labels[table.parts == "validation"], table.classes, positive)
-
-
-def _split(table: ImageTable, recipe: Recipe) -> Splits:
-    return split(
-        table, validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed
-    )
-
-
-def _run_info(source: Source, prepared: _Prepared, parent: Run | None) -> RunInfo:
-    """What is known of a run from the start."""
-    from tellapart import __version__
-
-    table = prepared.splits.table
-    return RunInfo(
-        format=FORMAT,
-        status=RUNNING,
-        tellapart=__version__,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        command=" ".join(["tellapart", *sys.argv[1:]]),
-        classes=table.classes,
-        preprocessing=prepared.preprocessing.to_dict(),
-        source=source.to_dict(),
-        data=DataInfo(
-            root=str(table.root),
-            fingerprint=prepared.images.key,
-            images=len(table),
-            counts={part: _class_counts(table, part) for part in PARTS},
-            assignment=_assignment(table),
-            notes=table.sentences,
-            left_out=tuple(LeftOut(p.path, p.reason, p.kind) for p in table.problems[:1000]),
-            num_left_out=len(table.problems),
-            audit=tuple(prepared.audit.sentences),
-            leaks=_leaks(prepared),
-            groups=_num_groups(prepared),
-        ),
-        seed=prepared.recipe.seed,
-        device=prepared.device,
-        machine=describe_machine(prepared.device),
-        parent=str(parent.path.absolute()) if parent is not None else None,
-    )
-
-
-#: Borderline pairs that ``run.json`` names.
-_MOST_BORDERLINE = 20
-
-
-def _leaks(prepared: _Prepared) -> dict[str, Leaks]:
-    """What earlier parts have of validation and of test."""
-    table, leaked = prepared.splits.table, prepared.leaked
-    pairs = prepared.copies.borderline_across(table.parts)
-    found = {}
-    for part in PARTS[1:]:
-        of_part = table.parts == part
-        if not of_part.any():
-            continue
-        later = [
-            BorderlinePair(table.paths[i], table.paths[j], round(float(score), 4))
-            for i, j, score in zip(
-                pairs.first.tolist(), pairs.second.tolist(), pairs.scores, strict=True
-            )
-            if part in (table.parts[i], table.parts[j])
-        ]
-        found[part] = Leaks(
-            images=int(of_part.sum()),
-            copies=int((leaked[of_part] == COPY).sum()),
-            near=int((leaked[of_part] == NEAR).sum()),
-            borderline=tuple(later[:_MOST_BORDERLINE]),
-            num_borderline=len(later),
-            not_sought=prepared.copies.not_sought,
-        )
-    return found
-
-
-def _groups(prepared: _Prepared) -> NDArray[np.int64]:
-    """Numbers of the images that belong together, as copies or as the table says: (N,)."""
-    groups = with_groups(prepared.splits.table, prepared.copies.groups).groups
-    return np.zeros(0, np.int64) if groups is None else groups
-
-
-def _num_groups(prepared: _Prepared) -> int:
-    return int((np.bincount(_groups(prepared), minlength=1) > 1).sum())
-
-
-def _stored_images(prepared: _Prepared) -> list[StoredImage]:
-    """What ``images.csv`` says: by part, and in it by path."""
-    table, groups = prepared.splits.table, _groups(prepared)
-    sizes = np.bincount(groups, minlength=1)
-    return [
-        StoredImage(
-            part,
-            prepared.images.digests[row],
-            table.paths[row],
-            int(groups[row]) if sizes[groups[row]] > 1 else None,
-            prepared.leaked[row],
-        )
-        for part in PARTS
-        for row in np.flatnonzero(table.parts == part).tolist()
-    ]
-
-
-def _choosing(prepared: _Prepared) -> NDArray[np.int64] | None:
-    """Rows of the validation images that choose; None: all of them.
-
-    Leaked ones do not choose, unless they are kept on purpose, or hardly any others are there
-    (or none of the class that is looked for): a choice by a handful of images is a worse one.
-    """
-    table = prepared.splits.table
-    rows = np.flatnonzero(table.parts == "validation")
-    clean = rows[prepared.leaked[rows] == CLEAN]
-    if prepared.recipe.data.keep_leaks or len(clean) == len(rows):
-        return None
-    positive = prepared.recipe.decision.positive
-    if positive is not None:
-        looked_for = table.labels[clean] == table.classes.index(positive)
-        if looked_for.all() or not looked_for.any():
-            return None
-    return clean if len(clean) >= min(_FEWEST_TO_CHOOSE, len(rows) / 2) else None
-
-
-#: Clean validation images from which on they alone choose.
-_FEWEST_TO_CHOOSE = 20
-
-
-def _class_counts(table: ImageTable, part: str) -> dict[str, int]:
-    labels = table.labels[table.parts == part]
-    counts = np.bincount(labels, minlength=len(table.classes)).tolist()
-    return dict(zip(table.classes, counts, strict=True))
-
-
 def _task(
     run: Run,
-    prepared: _Prepared,
+    prepared: Prepared,
     progress: Progress,
     *,
     start_state: Mapping[str, Any] | None = None,
@@ -631,12 +395,12 @@ def _task(
         tensorboard_folder=run.path / "tensorboard" if tensorboard else None,
         start_state=start_state,
         extend=extend,
-        choosing=_choosing(prepared),
+        choosing=choosing_rows(prepared),
     )
 
 
 def _train_and_publish(
-    run: Run, task: Task, prepared: _Prepared, watch: Stopwatch, record: Record
+    run: Run, task: Task, prepared: Prepared, watch: Stopwatch, record: Record
 ) -> Run:
     """Train and choose without a look at the test part, which only the last step reads."""
     with watch.stage("Train"):
@@ -646,13 +410,13 @@ def _train_and_publish(
         scored = score_validation(task.without_test(), trained)
     # Until here a finished run that is extended stays as it was; from here its files change.
     data = replace(
-        run.info.data, fingerprint=prepared.images.key, leaks=_leaks(prepared),
-        groups=_num_groups(prepared),
+        run.info.data, fingerprint=prepared.images.key, leaks=leaks_of(prepared),
+        groups=num_groups(prepared),
     )  # fmt: skip
     run = run.update(
         status=RUNNING, stopped="", data=data, files={}, from_cache=from_cache
     )
-    write_images(run.images_file, _stored_images(prepared))
+    write_images(run.images_file, stored_images(prepared))
     run = publish(run, task, prepared.splits, trained, scored, watch)
     if trained.stopped is None:  # else the other processes are not where this one is
         said_by_main(task.device, "")
