@@ -22,8 +22,11 @@ class TorchEngine:
     ) -> None:
         import torch
 
+        from tellapart.models.memory_format import quick_memory_format
+
         self.name = f"PyTorch {precision} on {device}"
-        self._module = module.to(device).to(memory_format=torch.channels_last).eval()
+        self._memory_format = quick_memory_format(module, device)
+        self._module = module.to(device).to(memory_format=self._memory_format).eval()
         self._device = device
         self._type = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": None}[precision]
         self._image_shape = (height, width, 3)
@@ -38,10 +41,13 @@ class TorchEngine:
     def _blocks(self, pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
         import torch
 
+        from tellapart.models.memory_format import in_order
+
         kind = self._device.partition(":")[0]
         for start in range(0, len(pixels), self._batch):
             block = torch.from_numpy(np.array(pixels[start : start + self._batch]))
             images = block.to(self._device).permute(0, 3, 1, 2).float()
+            images = in_order(images, self._memory_format)
             with (
                 torch.inference_mode(),
                 torch.autocast(kind, dtype=self._type, enabled=self._type is not None),

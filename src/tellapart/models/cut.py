@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tellapart.models.backbone import Backbone
+from tellapart.models.memory_format import in_order
 from tellapart.recipe import Trainable
 
 #: What networks raise whose units do not follow one another, where one of them is left out.
@@ -37,21 +38,26 @@ class Cut:
 class Tail(nn.Module):
     """The moving part of a backbone and the head on it: maps in, logits out."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        memory_format: torch.memory_format = torch.channels_last,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.memory_format = memory_format
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (N, C, h, w), or whatever goes through the cut, to logits."""
-        logits: Tensor = self.head(self.backbone(_channels_last(maps)))
+        logits: Tensor = self.head(self.backbone(_in_order(maps, self.memory_format)))
         return logits
 
 
 @fx.wrap  # so that a tracer, which knows no shapes, does not look inside (models.folding)
-def _channels_last(maps: Tensor) -> Tensor:
-    """Maps in the order of memory that is quick; tokens as they are."""
-    return maps.contiguous(memory_format=torch.channels_last) if maps.ndim == 4 else maps
+def _in_order(maps: Tensor, memory_format: torch.memory_format) -> Tensor:
+    return in_order(maps, memory_format)
 
 
 def cut_point(backbone: Backbone, trainable: Trainable) -> str:

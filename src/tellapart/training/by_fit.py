@@ -21,6 +21,7 @@ from tellapart.errors import RunError
 from tellapart.models.backbone import Backbone
 from tellapart.models.cut import Tail, cut_backbone, cut_point
 from tellapart.models.freezing import describe_trainable, freeze
+from tellapart.models.memory_format import quick_memory_format
 from tellapart.models.network import Network, build_network, count_parameters
 from tellapart.pixels.augmentation import build_augmentation
 from tellapart.recipe import BackboneModel, Recipe, TrainingStage
@@ -193,8 +194,9 @@ def _still_part(
     cut = cut_backbone(network.backbone, at, *size) if at else None
     if cut is None:
         return None
-    tail = Tail(cut.moving, network.head)
-    return tail.to(memory_format=torch.channels_last), at
+    memory_format = quick_memory_format(cut.moving, task.device)
+    tail = Tail(cut.moving, network.head, memory_format)
+    return tail.to(memory_format=memory_format), at
 
 
 def _feature_arrays(task: Task, stage: TrainingStage, until: str) -> tuple[Arrays, Arrays]:

@@ -383,7 +383,7 @@ def _evaluate_in_batches(
     plan = [ids[accelerator.process_index :: accelerator.num_processes] for ids in plan]
     for inputs, labels in source.batches([ids for ids in plan if len(ids)]):
         with learner.forward_pass():
-            logits = learner.network(inputs)
+            logits = learner.network(learner.ordered(inputs))
         predicted = predicted_classes(logits)
         loss += cross_entropy(logits, labels).sum()
         hits += (predicted == labels).sum()

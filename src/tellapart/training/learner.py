@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tellapart.models.depthwise import QuickDepthwise, has_slow_gradients
 from tellapart.models.folding import find_pairs, folded
 from tellapart.models.freezing import freeze
+from tellapart.models.memory_format import in_order, quick_memory_format
 from tellapart.models.network import l2_penalty
 from tellapart.recipe import TrainingStage
 from tellapart.training.averaging import WeightAverage
@@ -46,8 +47,9 @@ class Learner:
         device = accelerator.device
         freeze(network, stage.trainable)
         network.to(device)
+        self._memory_format = quick_memory_format(network, device.type)
         if on_images:
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=self._memory_format)
         network.train()
         quicken_batch_norm(network, steps_per_epoch)
         for layer in network.modules():
@@ -64,7 +66,9 @@ class Learner:
         self.bf16 = trains_in_bf16(stage.precision, device, network)
         on_cpu = device.type == "cpu"
         self._quick_depthwise = self.bf16 and on_cpu and has_slow_gradients(network)
-        self._pairs = find_pairs(network)
+        # On a GPU folding costs more than it saves: an NVIDIA H200 trained EfficientNet-Lite0
+        # (64 images of 96 pixels, bf16) at 3,524 images a second with it, at 5,483 without.
+        self._pairs = find_pairs(network) if on_cpu else []
         #: Images that are evaluated at a time.
         self.evaluation_batch_size = EVALUATION_BATCH_SIZE
         self.has_penalty = bool(l2_penalty(network))
@@ -79,6 +83,13 @@ class Learner:
         quick = QuickDepthwise() if self._quick_depthwise else nullcontext()
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16), quick, folded(self._pairs):
             yield
+
+    def ordered(self, inputs: Tensor) -> Tensor:
+        """Inputs in the order of memory that the network runs in."""
+        # Channels last is how images come, and the weights alone decide for it.
+        if self._memory_format is torch.channels_last:
+            return inputs
+        return in_order(inputs, self._memory_format)
 
     def averaged(self) -> AbstractContextManager[None]:
         """Inside, the network has the weights that are evaluated: averaged, if any are."""

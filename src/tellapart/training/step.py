@@ -158,7 +158,7 @@ class TrainingStep:
         """Add the gradient of some images, by their share of the whole."""
         learner = self.learner
         with learner.forward_pass():
-            logits = learner.model(inputs)
+            logits = learner.model(learner.ordered(inputs))
         data_loss = self.objective(logits, targets)
         loss = data_loss
         weighted = data_loss if share is None else data_loss * share
