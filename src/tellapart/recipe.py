@@ -291,7 +291,10 @@ class TrainingStage(Section):
     progressive_resizing: ProgressiveResizing | None = None
     #: Decay of the weight average a step; None switches it off.
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    #: balanced: each image's loss weighs as much as its class is rare.
     class_weight: Literal["none", "balanced"] = "none"
+    #: shuffled: each image once an epoch; balanced: each class equally often, and as many images.
+    sampler: Literal["shuffled", "balanced"] = "shuffled"
     #: Largest norm of the gradient; None switches it off.
     gradient_clip: Positive | None = None
     precision: Literal["auto", "float32", "bf16"] = "auto"
@@ -303,17 +306,46 @@ class TrainingStage(Section):
     #: A frozen backbone is run once, over this many augmented views an image (0: no cache).
     cached_views: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _balanced_once(self) -> TrainingStage:
+        _require_balanced_once(self.class_weight, self.sampler)
+        return self
+
+
+def _require_balanced_once(class_weight: str, sampler: str) -> None:
+    if class_weight == sampler == "balanced":
+        raise ValueError(
+            "'class_weight' and 'sampler' both balanced would count rare classes twice; set one"
+        )
+
 
 class ProbeSettings(Section):
-    """Logistic regression on frozen features."""
+    """A classifier on frozen features, its settings chosen on the validation part."""
 
-    #: Inverse regularisation strengths to choose from, on the validation part.
+    #: A name in ``tellapart.training.probe_heads.HEADS``.
+    head: Literal["logistic", "discriminant", "network", "neighbours"] = "logistic"
+    #: For logistic: inverse regularisation strengths to choose from.
     strengths: tuple[Positive, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    #: For discriminant: how far the covariance is moved towards a ball, to choose from.
+    shrinkages: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (
+        0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9
+    )  # fmt: skip
+    #: For network: widths of its hidden layer to choose from.
+    units: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 128, 512)
+    #: For neighbours: how many vote, to choose from.
+    neighbours: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 3, 5, 9, 17, 33)
     class_weight: Literal["none", "balanced"] = "none"
-    #: Below this many validation images the strength is chosen by cross-validation.
+    #: For network, as in training: which images an epoch shows.
+    sampler: Literal["shuffled", "balanced"] = "shuffled"
+    #: Below this many validation images the settings are chosen by cross-validation.
     cross_validate_below: Annotated[int, Field(ge=0)] = 100
     #: Features of these views of each image are used as well (train) and averaged (test).
     views: tuple[Literal["original", "flip"], ...] = ("original",)
+
+    @model_validator(mode="after")
+    def _balanced_once(self) -> ProbeSettings:
+        _require_balanced_once(self.class_weight, self.sampler)
+        return self
 
 
 # --- the decision -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import torch
 from tellapart.training.batches import (
     Arrays,
     BatchSource,
+    balanced_plan,
     derive_seed,
     ordered_plan,
     shuffled_plan,
@@ -80,3 +81,18 @@ def test_arrays_that_do_not_fit_together_are_refused() -> None:
 def test_each_epoch_and_purpose_has_its_own_seed() -> None:
     seeds = {derive_seed(s, p, e) for s in (0, 1) for p in ("dropout", "mixing") for e in range(50)}
     assert len(seeds) == 200
+
+
+def test_a_balanced_epoch_shows_classes_equally_often_and_rare_images_evenly() -> None:
+    labels = torch.tensor([0] * 17 + [2] * 3)  # class 1 has no images
+    seen = torch.zeros(20)
+    for epoch in range(4):
+        generator = torch.Generator().manual_seed(epoch)
+        batches = balanced_plan(labels, 8, generator)
+        ids = torch.cat(batches)
+        assert len(ids) == 20 and [len(batch) for batch in batches] == [8, 8, 4]
+        assert (labels[ids] == 0).sum() == 10
+        counts = torch.bincount(ids, minlength=20)
+        assert counts[:17].max() == 1 and counts[17:].tolist() in ([3, 3, 4], [3, 4, 3], [4, 3, 3])
+        seen += counts
+    assert (seen > 0).all()

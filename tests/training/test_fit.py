@@ -162,6 +162,7 @@ def test_it_learns_and_returns_the_epoch_with_the_lowest_validation_loss() -> No
         {"schedule": "cosine", "warmup": 0.1, "label_smoothing": 0.1, "mixup": 0.2},
         {"schedule": "one_cycle", "warmup": 0.3, "cutmix": 1.0, "ema_decay": 0.9},
         {"class_weight": "balanced", "precision": "bf16", "mixup": 0.2, "cutmix": 0.2},
+        {"sampler": "balanced"},
     ],
 )
 def test_every_setting_trains(settings: dict) -> None:

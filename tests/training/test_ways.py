@@ -43,6 +43,7 @@ def test_weights_to_begin_from_need_training_in_epochs(recipe: str) -> None:
         ("probe", "model.weights=none", "needs a pretrained backbone"),
         ("auto", "probe.views=[flip]", "probe.views needs 'original'"),
         ("finetune", "fine_tuning.nesterov=true", "fine_tuning.nesterov goes with optimizer: sgd"),
+        ("finetune", "training={class_weight: balanced, sampler: balanced}", "rare classes twice"),
         ("finetune", "training.momentum=0.5", "training.momentum=0.5 goes with sgd or rmsprop"),
     ],
 )

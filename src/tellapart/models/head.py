@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tellapart.errors import RecipeError
+from tellapart.models.feature_heads import SHARPNESS, SPARE_VOTES, NeighboursHead
 from tellapart.recipe import HeadLayer
 
 #: Keras' BatchNormalization(momentum=0.99, epsilon=1e-3), in PyTorch's terms.
@@ -22,7 +25,7 @@ class Head(nn.Module):
     embedding maps look at. ``output`` maps it to logits (N, ``num_outputs``).
     """
 
-    def __init__(self, hidden: nn.Sequential, output: nn.Linear) -> None:
+    def __init__(self, hidden: nn.Sequential, output: nn.Linear | Neighbours) -> None:
         super().__init__()
         self.hidden = hidden
         self.output = output
@@ -31,6 +34,33 @@ class Head(nn.Module):
         """Features (N, ...), as the backbone gives them, to logits (N, num_outputs)."""
         logits: Tensor = self.output(self.hidden(features))
         return logits
+
+
+class Neighbours(nn.Module):
+    """The output layer of :class:`~tellapart.models.feature_heads.NeighboursHead` as a module.
+
+    What it says is nothing that gradient descent moves, but gradients flow through it to the
+    features, as Grad-CAM needs.
+    """
+
+    references: Tensor
+    votes: Tensor
+    mean: Tensor
+    count: Tensor
+
+    def __init__(self, head: NeighboursHead) -> None:
+        super().__init__()
+        prefix = "head.output."
+        for name, value in head.state().items():
+            self.register_buffer(name.removeprefix(prefix), torch.tensor(value))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, D) to logits (N, C)."""
+        near = functional.normalize(features - self.mean) @ self.references.T
+        cosines, order = near.topk(int(self.count), dim=1)
+        cast = ((cosines - cosines[:, :1]) / SHARPNESS).exp()
+        sums = (cast[..., None] * self.votes[order]).sum(1) + SPARE_VOTES / self.votes.shape[1]
+        return (sums / sums.sum(1, keepdim=True)).log()
 
 
 def build_head(

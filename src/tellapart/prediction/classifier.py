@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from tellapart.engines.engine import Engine
 from tellapart.engines.features import backbone_key
 from tellapart.errors import RunError, TellapartError
 from tellapart.evaluation.decision import Decision, decided
+from tellapart.models.feature_heads import FeatureHead, can_be_frozen, read_head, read_neighbours
 from tellapart.models.tensors import (
     State,
     joint_digest,
@@ -44,6 +45,8 @@ from tellapart.recipe import BackboneModel, Model, ScratchModel
 #: Images that are in memory at a time.
 BLOCK_IMAGES = 256
 
+_Head = TypeVar("_Head", bound=FeatureHead)
+
 
 @dataclass(frozen=True)
 class Description:
@@ -58,12 +61,16 @@ class Description:
     #: Which pretrained backbone was left as it was; "" where it was trained. Only a name: what
     #: is shared between runs goes by the weights themselves.
     frozen_backbone: str = ""
+    #: On a frozen backbone the nearest training images vote, and the model has no output layer.
+    neighbours: bool = False
 
     def to_json(self) -> str:
         content = asdict(self) | {
             "preprocessing": self.preprocessing.to_dict(),
             "model": self.model.model_dump(mode="json"),
         }
+        if not self.neighbours:  # said only where it is so: older versions do not know the word
+            del content["neighbours"]
         return json.dumps(content)
 
     @classmethod
@@ -96,10 +103,11 @@ class Description:
             raise ValueError(f"the temperature is {self.temperature!r}")
         if self.model.output == "sigmoid" and len(self.classes) != 2:
             raise ValueError(f"a sigmoid output for {len(self.classes)} classes")
-        model = self.model
-        plain = isinstance(model, BackboneModel) and model.features == "pooled" and not model.head
+        plain = isinstance(self.model, BackboneModel) and can_be_frozen(self.model)
         if not isinstance(self.frozen_backbone, str) or (self.frozen_backbone and not plain):
             raise ValueError("a frozen backbone with layers between it and the output")
+        if self.neighbours not in (True, False) or (self.neighbours and not self.frozen_backbone):
+            raise ValueError("neighbours that vote without a frozen backbone")
 
     @property
     def outputs(self) -> int:
@@ -224,6 +232,10 @@ class Classifier:
             random_weights=True,
         )
         state = self.state()
+        if self.description.neighbours:
+            from tellapart.models.head import Neighbours
+
+            network.head.output = Neighbours(self._read(read_neighbours, state))
         for name, expected in network.state_dict().items():
             theirs = state.get(name)
             if theirs is None or expected.is_floating_point() != (theirs.dtype.kind == "f"):
@@ -280,7 +292,8 @@ class Classifier:
     def features(
         self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
     ) -> NDArray[np.float32]:
-        """The vectors (N, D) that the output layer sees, of the images as they are (no views)."""
+        """Vectors (N, D) of the images as they are (no views): those of the frozen backbone, or
+        else what the output layer sees."""
         engine = self._feature_engine()
         blocks = []
         with progress.stage("Features", len(pixels), "images") as stage:
@@ -345,15 +358,19 @@ class Classifier:
                 stage.advance(len(block))
 
     @cached_property
-    def _linear_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        state = self.state()
-        pair = state.get("head.output.weight"), state.get("head.output.bias")
-        weight, bias = pair
-        if weight is None or bias is None or weight.ndim != 2 or (
-            weight.shape[0] != self.description.outputs or bias.shape != weight.shape[:1]
-        ):
-            raise self._other_network("head.output")
-        return weight, bias
+    def _feature_head(self) -> FeatureHead:
+        """What stands on the frozen backbone, as arrays."""
+        described = self.description
+        if described.neighbours or not isinstance(described.model, BackboneModel):
+            return self._read(read_neighbours, self.state())
+        layers = described.model.head
+        return self._read(lambda state, outputs: read_head(state, layers, outputs), self.state())
+
+    def _read(self, read: Callable[[State, int], _Head], state: State) -> _Head:
+        try:
+            return read(state, self.description.outputs)
+        except ValueError as error:
+            raise self._other_network(str(error)) from error
 
     @cached_property
     def _digests(self) -> dict[str, str]:
@@ -372,8 +389,7 @@ class Classifier:
     def _head(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.description.frozen_backbone:
             return output
-        weight, bias = self._linear_head
-        return output @ weight.T + bias
+        return self._feature_head.logits(output)
 
     @cached_property
     def _engines(self) -> dict[str, Engine]:

@@ -109,7 +109,8 @@ class BatchSource:
         else:
             self._mapped = np.asarray(inputs)
         self._rows = None if rows is None else torch.from_numpy(rows)
-        self._labels = torch.from_numpy(np.asarray(arrays.labels, dtype=np.int64)).to(device)
+        self.labels = torch.from_numpy(np.asarray(arrays.labels, dtype=np.int64))
+        self._labels = self.labels.to(device)
 
     def batch(self, ids: Tensor, views: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Inputs and labels of some images.
@@ -173,7 +174,39 @@ def shuffled_plan(size: int, batch_size: int, generator: torch.Generator) -> lis
     before it, because BatchNorm can say nothing of a single value. Within a batch ids are
     in ascending order, which the gradient does not see and a disk likes.
     """
-    order = torch.randperm(size, generator=generator)
+    return _in_batches(torch.randperm(size, generator=generator), batch_size)
+
+
+def balanced_plan(labels: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Ids of each batch of an epoch that shows every class equally often (to one image).
+
+    An epoch is as long as one of :func:`shuffled_plan`. Images of a rare class come again only
+    when all of it were seen; of a frequent class some are left for later epochs.
+
+    Args:
+        labels: int64 (N,), of the images; classes without images are left out.
+    """
+    order = balanced_order(labels, generator)
+    return _in_batches(order[torch.randperm(len(order), generator=generator)], batch_size)
+
+
+def balanced_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """As many ids as there are labels, each class equally often, class by class."""
+    classes = labels.unique().tolist()
+    # Which classes get the images that are left over changes from epoch to epoch.
+    extra = set(torch.randperm(len(classes), generator=generator)[: len(labels) % len(classes)]
+                .tolist())  # fmt: skip
+    drawn = []
+    for position, label in enumerate(classes):
+        ids = torch.nonzero(labels == label)[:, 0]
+        wanted = len(labels) // len(classes) + (position in extra)
+        rounds = [ids[torch.randperm(len(ids), generator=generator)]
+                  for _ in range(-(-wanted // len(ids)))]  # fmt: skip
+        drawn.append(torch.cat(rounds)[:wanted] if rounds else ids[:0])
+    return torch.cat(drawn)
+
+
+def _in_batches(order: Tensor, batch_size: int) -> list[Tensor]:
     batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1 and batch_size > 1:
         last = batches.pop()

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from tellapart.engines.features import backbone_key, extract
 from tellapart.errors import RecipeError
 from tellapart.models.kept import backbone_state
+from tellapart.prediction.classifier import Description
 from tellapart.recipe import BackboneModel, Recipe
 from tellapart.training.outcome import Task, Trained
-from tellapart.training.probe import train_probe
+from tellapart.training.probe_heads import fit_head
+from tellapart.training.selection import ProbeData, mean_logits
 
 
 def train_by_probe(task: Task) -> Trained:
-    """Every image through the frozen backbone once, then a logistic regression.
+    """Every image through the frozen backbone once, then a head on its features.
 
     Raises:
         RecipeError: the recipe's model is no backbone with pooled features.
@@ -34,45 +36,49 @@ def train_by_probe(task: Task) -> Trained:
         progress=task.progress,
     )
     features = extracted.values
-    probe = train_probe(
-        features[:, task.rows["train"]],
-        task.labels_of("train"),
-        features[:, task.rows["validation"]],
-        task.labels_of("validation"),
+    fitted = fit_head(
+        ProbeData(
+            features[:, task.rows["train"]],
+            task.labels_of("train"),
+            features[:, task.rows["validation"]],
+            task.labels_of("validation"),
+            task.num_classes,
+            task.recipe.seed,
+        ),
         settings,
-        num_classes=task.num_classes,
-        seed=task.recipe.seed,
-        progress=task.progress,
+        task.progress,
     )
+    head = fitted.head
 
     def logits(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = probe.logits(features[:, rows]).mean(axis=0)
-        return result
+        return mean_logits(head, features[:, rows])
 
-    state: dict[str, NDArray[Any]] = {
-        **backbone_state(model, task.preprocessing),
-        "head.output.weight": probe.weight,
-        "head.output.bias": probe.bias,
-    }
-    head_parameters = probe.weight.size + probe.bias.size
+    of_head = head.state()
+    state: dict[str, NDArray[Any]] = {**backbone_state(model, task.preprocessing), **of_head}
+    head_parameters = sum(value.size for value in of_head.values())
     backbone_parameters = sum(
         value.size for name, value in state.items()
         if name.startswith("backbone.") and not name.endswith("num_batches_tracked")
     )
+    key = backbone_key(model, task.preprocessing)
     return Trained(
         state=state,
-        frozen_backbone=backbone_key(model, task.preprocessing),
+        frozen_backbone=key,
         logits=logits,
         total_parameters=backbone_parameters + head_parameters,
         trainable_parameters=head_parameters,
         features=lambda rows: features[0, rows],
         engine_name=extracted.engine_name,
         recipe=task.recipe.model_copy(update={"test_time": test_time}),
-        facts={
-            "strength": probe.strength,
-            "strength_chosen_by": probe.chosen_by,
-            "strength_log_losses": {str(k): v for k, v in probe.losses.items()},
-        },
+        facts=fitted.facts,
+        description=Description(
+            classes=task.classes,
+            preprocessing=task.preprocessing,
+            model=head.model(model),
+            test_time=test_time,
+            frozen_backbone=key,
+            neighbours=settings.head == "neighbours",
+        ),
     )
 
 

@@ -203,6 +203,7 @@ def build_loop(
     plan = DataPlan(
         BatchSource(train, device), BatchSource(validation, device), stage.batch_size, seed,
         accelerator.num_processes, accelerator.process_index,
+        balanced=stage.sampler == "balanced",
     )  # fmt: skip
     learner = Learner(
         accelerator, network, stage,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tellapart.data.pixels import PixelCache
 from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.prediction.classifier import Description
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.training.callbacks import Callback
@@ -83,6 +84,8 @@ class Trained:
     #: Engine and precision that computed ``logits`` and ``features``; "" where they are None.
     engine_name: str = ""
     history: Sequence[Mapping[str, float]] = ()
+    #: What the classifier is, where recipe and preprocessing do not say it; no temperature yet.
+    description: Description | None = None
     #: The recipe as it was in the end (method auto settles what it left open).
     recipe: Recipe | None = None
     #: Facts for ``run.json``, for example the strength that a probe chose.

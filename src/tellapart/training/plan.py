@@ -8,7 +8,13 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from tellapart.training.batches import BatchSource, derive_seed, shuffled_plan, steps_per_epoch
+from tellapart.training.batches import (
+    BatchSource,
+    balanced_plan,
+    derive_seed,
+    shuffled_plan,
+    steps_per_epoch,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class DataPlan:
     seed: int = 0
     num_processes: int = 1
     rank: int = 0
+    #: Show each class equally often in place of each image once.
+    balanced: bool = False
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -49,9 +57,12 @@ class DataPlan:
         return steps_per_epoch(self.train.size, self.batch_size)
 
     def epoch(self, epoch: int) -> EpochPlan:
-        """What this process sees in an epoch, counted from 1: all its images once."""
+        """What this process sees in an epoch, counted from 1."""
         generator = Generator().manual_seed(derive_seed(self.seed, "shuffling", epoch))
-        batches = shuffled_plan(self.train.size, self.batch_size, generator)
+        if self.balanced:
+            batches = balanced_plan(self.train.labels, self.batch_size, generator)
+        else:
+            batches = shuffled_plan(self.train.size, self.batch_size, generator)
         views = None
         if self.train.num_views > 1:
             views = torch.randint(self.train.num_views, (self.train.size,), generator=generator)

@@ -50,7 +50,7 @@ def score_validation(task: Task, trained: Trained) -> Scored:
     Raises:
         DataError: a decision is asked for, and validation lacks the images to choose it on.
     """
-    description = Description(
+    description = trained.description or Description(
         classes=task.classes,
         preprocessing=task.preprocessing,
         model=recipe_of(task, trained).model,

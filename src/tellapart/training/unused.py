@@ -7,6 +7,7 @@ from typing import Any
 
 from tellapart.recipe import BackboneModel, ProbeSettings, Recipe, Section, TrainingStage
 from tellapart.training.optimizers import OPTIMIZERS
+from tellapart.training.probe_heads import HEADS
 from tellapart.training.schedules import SCHEDULES
 from tellapart.training.ways import way_of
 
@@ -25,7 +26,7 @@ def unused_settings(recipe: Recipe) -> list[str]:
         reason = "a probe is not trained in epochs"
         if recipe.method == "auto":
             reason = f"method auto trains a probe, and {reason}; method=fit is"
-        return _sentence(keys, reason)
+        return _sentence(keys, reason) + _unused_of_probe(recipe.probe)
     keys = list(_changed("probe", recipe.probe, tuple(ProbeSettings.model_fields)))
     sentences = _sentence(keys, "only method=probe fits a probe")
     for section, stage in (("training", recipe.training), ("fine_tuning", recipe.fine_tuning)):
@@ -53,6 +54,19 @@ def _unused_of_stage(stage: TrainingStage, recipe: Recipe) -> Iterator[tuple[tup
         yield ("warmup",), f"a {stage.schedule} learning rate has no warm-up"
     if not OPTIMIZERS[stage.optimizer].takes_epsilon:
         yield ("epsilon",), f"{stage.optimizer} does not divide by anything"
+
+
+def _unused_of_probe(probe: ProbeSettings) -> list[str]:
+    """Settings of heads that the probe does not have."""
+    sentences = []
+    for row in HEADS.values():
+        if row.name != probe.head:
+            keys = list(_changed("probe", probe, row.settings))
+            sentences += _sentence(keys, f"only probe.head={row.name} reads it")
+    if probe.sampler == "balanced" and probe.head != "network":
+        reason = f"probe.head={probe.head} sees all images at once; set probe.class_weight=balanced"
+        sentences += _sentence(["probe.sampler=balanced"], reason)
+    return sentences
 
 
 def _changed(section: str, settings: Section, names: tuple[str, ...]) -> Iterator[str]:

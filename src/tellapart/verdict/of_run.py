@@ -154,14 +154,15 @@ def training_of(run: Run) -> Training:
     ) or info.parent is not None
     moved = in_epochs and any(stage.trainable.backbone != "none" for stage in stages)
     history = run.history() if in_epochs else []
-    weights = [recipe.probe.class_weight] if not in_epochs else [s.class_weight for s in stages]
+    settings = stages if in_epochs else [recipe.probe]
+    balanced = any("balanced" in (each.class_weight, each.sampler) for each in settings)
     trained = info.stages
     seconds = [row["seconds"] for row in history if row.get("seconds")]
     return Training(
         pretrained=pretrained,
         frozen=pretrained and not moved,
         augmented=in_epochs and bool(recipe.augmentation),
-        balanced="balanced" in weights,
+        balanced=balanced,
         in_epochs=in_epochs,
         history=tuple(history),
         kept_epoch=run.kept_epoch,
