@@ -46,7 +46,7 @@ def test_our_own_recipes_have_none(name: str) -> None:
             "training.warmup=0.1 has no effect: a constant learning rate has no warm-up.",
         ),
         ("finetune", ["probe.class_weight=balanced"], "only method=probe fits a probe"),
-        ("probe", ["probe.units=[8]"], "probe.units has no effect: only probe.head=network reads it"),
+        ("probe", ["probe.units=[8]"], "probe.units has no effect: only probe.head=network reads"),
         (
             "probe", ["probe.sampler=balanced", "probe.head=discriminant"],
             "probe.sampler=balanced has no effect: probe.head=discriminant sees all images at once",

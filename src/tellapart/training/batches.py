@@ -192,7 +192,7 @@ def balanced_plan(labels: Tensor, batch_size: int, generator: torch.Generator) -
 
 def balanced_order(labels: Tensor, generator: torch.Generator) -> Tensor:
     """As many ids as there are labels, each class equally often, class by class."""
-    classes = labels.unique().tolist()
+    classes = torch.unique(labels).tolist()
     # Which classes get the images that are left over changes from epoch to epoch.
     extra = set(torch.randperm(len(classes), generator=generator)[: len(labels) % len(classes)]
                 .tolist())  # fmt: skip
