@@ -27,7 +27,7 @@ LAYERS = (
     ("engines",),
     ("evaluation",),
     ("prediction",),
-    ("run", "run_images"),
+    ("predictors", "run", "run_images"),
     ("training",),
     ("comparison", "explanation", "verdict"),
     ("report",),
@@ -138,7 +138,7 @@ def test_every_verb_is_public_and_a_command() -> None:
     from tellapart.cli import app
 
     commands = {command.callback.__name__ for command in app.registered_commands}
-    public = set(tellapart.__all__) - {"open_run", "resume", "TellapartError"}
+    public = set(tellapart.__all__) - {"open_predictor", "open_run", "resume", "TellapartError"}
     assert commands == public
     for name in public:
         assert callable(getattr(tellapart, name))

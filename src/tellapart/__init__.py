@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tellapart.errors import TellapartError as TellapartError
+    from tellapart.predictors import open_predictor as open_predictor
     from tellapart.run import open_run as open_run
     from tellapart.verbs.backbones import backbones as backbones
     from tellapart.verbs.compare import compare as compare
@@ -51,6 +52,7 @@ _PUBLIC = {
     "train": "tellapart.verbs.train",
     "resume": "tellapart.verbs.train",
     "open_run": "tellapart.run",
+    "open_predictor": "tellapart.predictors",
     "TellapartError": "tellapart.errors",
 }
 

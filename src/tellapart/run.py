@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -23,6 +23,7 @@ import numpy as np
 from tellapart import result
 from tellapart.errors import FileError, RunError
 from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.policy import Policy
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.files import clear_leftovers, write_text
 from tellapart.folders import (
@@ -54,10 +55,10 @@ from tellapart.run_info import (
 from tellapart.wording import nearest, quoted, shown
 
 if TYPE_CHECKING:
-    from tellapart.data.given import Given
     from tellapart.data.source import Source
     from tellapart.prediction.answers import Answers
     from tellapart.prediction.classifier import Classifier
+    from tellapart.prediction.predictor import ImageGiven, Predictor
 
 #: Files whose digests ``run.json`` keeps, beside the predictions; the model has its own.
 _DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors",
@@ -78,21 +79,30 @@ class Run:
 
     def predict(
         self,
-        images: Given,
+        images: Iterable[ImageGiven] | ImageGiven,
         *,
         device: str = "auto",
         unknown: bool = False,
         progress: Progress = DEFAULT,
     ) -> Answers:
-        """Classify image files and folders; see :func:`tellapart.predict`."""
-        from tellapart.prediction.answers import answer_files
+        """Classify images; see :func:`tellapart.predict`."""
+        return self.predictor(device, unknown=unknown).predict(images, progress=progress)
 
-        return answer_files(
-            self.classifier(device),
-            images,
-            unknown_file=self.intact(self.unknown_file) if unknown else None,
-            progress=progress,
-        )
+    def predictor(self, device: str = "auto", *, unknown: bool = False) -> Predictor:
+        """What answers for this run, by the policy in force.
+
+        Args:
+            unknown: answer "unknown" for images unlike the training ones.
+
+        Raises:
+            RunError: model or ``run.json`` are damaged, or the run cannot answer "unknown".
+            TellapartError: there is no such device here.
+        """
+        from tellapart.evaluation.unknown import load_unknown
+        from tellapart.prediction.predictor import Predictor
+
+        detector = load_unknown(self.intact(self.unknown_file)) if unknown else None
+        return Predictor(self.classifier(device), self.policy, detector)
 
     @property
     def exit_code(self) -> int:
@@ -262,12 +272,21 @@ class Run:
             )
         return decision
 
+    @cached_property
+    def policy(self) -> Policy:
+        """How answers are made of probabilities.
+
+        Raises:
+            RunError: ``run.json`` does not say it as this version does.
+        """
+        return Policy(self.decision)
+
     @property
     def model_file(self) -> Path:
         return self.path / "model.safetensors"
 
     def classifier(self, device: str = "auto") -> Classifier:
-        """The trained classifier with the decision in force, held against ``run.json``.
+        """The trained classifier, held against ``run.json``.
 
         Raises:
             RunError: the file is missing, damaged, or not the one that the run was finished with.
@@ -280,7 +299,6 @@ class Run:
             device=resolve_device(device),
             digest=self.info.model_digest,
             classes=self.classes,
-            decision=self.decision,
         )
 
     def intact(self, file: Path) -> Path:

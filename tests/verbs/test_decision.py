@@ -233,7 +233,7 @@ def test_a_damaged_decision_is_a_sentence(
     shutil.copytree(run.path, tmp_path / "run")
     copy = ta.open_run(tmp_path / "run")
     changed = copy.update(decision={**copy.info.decision, **change})
-    for use in (changed.classifier, lambda: changed.predictions("test")):
+    for use in (changed.predictor, lambda: changed.predictions("test")):
         with pytest.raises(RunError, match=message):
             use()
 

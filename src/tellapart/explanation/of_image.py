@@ -14,6 +14,7 @@ from tellapart.explanation.layers import MapLayer, evidence_layer, map_layers
 from tellapart.explanation.occlusion import Occlusion, log_odds, occlusion
 from tellapart.models.network import Network
 from tellapart.prediction.classifier import Classifier
+from tellapart.prediction.predictor import Predictor
 from tellapart.progress import SILENT, Progress
 
 Pixels = NDArray[np.uint8]
@@ -78,7 +79,7 @@ class Inside:
 
 
 def explain_images(
-    classifier: Classifier,
+    predictor: Predictor,
     inside: Inside,
     subjects: Sequence[Subject],
     *,
@@ -88,13 +89,13 @@ def explain_images(
     """Grad-CAM and occlusion for each image, without its neighbours.
 
     Args:
-        target: the class to explain; None: the one that the classifier answers. Where the
+        target: the class to explain; None: the one that is answered. Where the
             truth is known and another class, Grad-CAM is drawn for it too.
     """
     if not subjects:
         return []
-    probabilities = classifier.probabilities(np.stack([s.pixels for s in subjects]))
-    answers = classifier.decide(probabilities).tolist()
+    judged = predictor.judge(np.stack([s.pixels for s in subjects]))
+    probabilities, answers = judged.probabilities, judged.predicted.tolist()
     found = []
     with progress.stage("Explaining", len(subjects), "images") as stage:
         for subject, row, answer in zip(subjects, probabilities, answers, strict=True):
@@ -107,7 +108,7 @@ def explain_images(
                 evidence = dict(zip(classes, maps, strict=True))
 
             def score(versions: Pixels, column: int = wanted) -> NDArray[np.float64]:
-                return log_odds(classifier.probabilities(versions), column)
+                return log_odds(predictor.probabilities(versions), column)
 
             hidden = occlusion(score, subject.pixels)
             found.append(ImageExplanation(subject, row, answer, wanted, evidence, hidden))

@@ -46,8 +46,8 @@ from tellapart.pixels.tails import check_tail
 
 __all__ = [
     "DECODER_VERSION", "FORMATS", "MAXIMUM_FILE_BYTES", "MAXIMUM_PIXELS", "Picture",
-    "UnreadableImage", "check_size", "decode", "decode_many", "num_decoding_threads",
-    "open_upright", "orientation_of", "read_image_file", "read_picture",
+    "PictureGiven", "UnreadableImage", "check_size", "decode", "decode_many", "fitted",
+    "num_decoding_threads", "open_upright", "orientation_of", "read_image_file", "read_picture",
 ]  # fmt: skip
 
 #: Raised when the same bytes give other pixels than before.
@@ -84,6 +84,11 @@ _UPRIGHT = {
 _ORIENTATION = 0x0112
 #: Rows of a transparent picture that are laid on white at a time, in pixels.
 _STRIP_PIXELS = 1 << 22
+
+
+#: A picture however it is given: a file, the bytes of one, a picture of Pillow, or an array, uint8
+#: (height, width, 3) in RGB or (height, width) in grey.
+PictureGiven = Path | bytes | Image.Image | NDArray[np.uint8]
 
 
 class Picture(NamedTuple):
@@ -134,19 +139,19 @@ def read_picture(source: Path | bytes, preprocessing: Preprocessing) -> Picture:
 
 
 def decode_many(
-    files: Sequence[Path], preprocessing: Preprocessing
+    sources: Sequence[PictureGiven], preprocessing: Preprocessing
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Read files side by side.
+    """Read pictures side by side.
 
     Returns:
-        uint8 (N, height, width, 3) of those files that could be read, in their order, and for
-        each file "" or the reason why it could not.
+        uint8 (N, height, width, 3) of those that could be read, in their order, and for each
+        source "" or the reason why it could not.
     """
     with (
         without_warnings(),
-        ThreadPoolExecutor(num_decoding_threads(map(_file_bytes, files))) as pool,
+        ThreadPoolExecutor(num_decoding_threads(map(_size_in_bytes, sources))) as pool,
     ):
-        outcomes = list(pool.map(lambda file: _decode_or_reason(file, preprocessing), files))
+        outcomes = list(pool.map(lambda given: _decode_or_reason(given, preprocessing), sources))
     decoded = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     size = (0, preprocessing.height, preprocessing.width, 3)
     reasons = [outcome if isinstance(outcome, str) else "" for outcome in outcomes]
@@ -163,18 +168,63 @@ def num_decoding_threads(file_bytes: Iterable[int]) -> int:
     return 1 if sum(sizes) < SMALL_FILE_BYTES * len(sizes) else num_cores()
 
 
-def _file_bytes(file: Path) -> int:
+def _size_in_bytes(source: PictureGiven) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    if not isinstance(source, Path):
+        return SMALL_FILE_BYTES  # nothing is left to decode, and Pillow resizes without the lock
     try:
-        return file.stat().st_size
+        return source.stat().st_size
     except OSError:  # decoding says what is wrong with it
         return 0
 
 
-def _decode_or_reason(file: Path, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
+def _decode_or_reason(
+    source: PictureGiven, preprocessing: Preprocessing
+) -> NDArray[np.uint8] | str:
     try:
-        return decode(file, preprocessing)
+        if isinstance(source, Path | bytes):
+            return decode(source, preprocessing)
+        return fitted(source, preprocessing)
     except UnreadableImage as error:
         return error.reason
+
+
+def fitted(
+    source: Image.Image | NDArray[np.uint8], preprocessing: Preprocessing
+) -> NDArray[np.uint8]:
+    """A picture that is decoded already, at a network's size: uint8 (height, width, 3), RGB.
+
+    It is scaled from the size that it has; of a large JPEG, :func:`decode` starts from a reduced
+    one, which may give pixels that differ by a few grey levels.
+
+    Raises:
+        UnreadableImage: it is no picture of 8 bits a colour, or cannot be loaded.
+    """
+    image = source if isinstance(source, Image.Image) else _from_array(source)
+    check_size(image.width, image.height)
+    try:
+        image.load()
+        plain, _ = _to_grey_or_rgb(image)
+        upright = _fit(_turned(plain, orientation_of(image)), preprocessing)
+    except MemoryError as error:
+        raise UnreadableImage("too_large", "The picture does not fit into memory.") from error
+    except OSError as error:
+        raise UnreadableImage("unreadable", f"The picture cannot be loaded: {error}.") from error
+    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+
+
+def _from_array(pixels: Any) -> Image.Image:
+    kind = getattr(pixels, "dtype", type(pixels).__name__)
+    shape: tuple[int, ...] = tuple(getattr(pixels, "shape", ()))
+    colours = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    if kind != np.uint8 or not colours or 0 in shape:
+        raise UnreadableImage(
+            "not_an_image",
+            "An array must be uint8, of shape (height, width, 3) in RGB or (height, width) in "
+            f"grey; received {kind} {shape}.",
+        )
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def open_upright(source: Path | bytes) -> Image.Image:

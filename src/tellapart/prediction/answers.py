@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tellapart.data.given import Given, files_of
 from tellapart.errors import DataError
 from tellapart.evaluation.columns import class_columns, word_for
 from tellapart.evaluation.decision import Decision
-from tellapart.evaluation.unknown import UnknownDetector, load_unknown
-from tellapart.machine import keep_memory
-from tellapart.prediction.classifier import Classifier
-from tellapart.progress import SILENT, Progress
 from tellapart.result import Rows
 from tellapart.wording import percent, shortened, shown
 
@@ -138,64 +131,6 @@ def check_format(name: str) -> None:
     """
     if name not in FORMATS:
         raise DataError(f"--format takes {', '.join(FORMATS)}; received '{name}'.")
-
-
-def answer_files(
-    classifier: Classifier,
-    images: Given,
-    *,
-    unknown_file: Path | None = None,
-    progress: Progress = SILENT,
-) -> Answers:
-    """Classify image files, and all pictures in and below folders.
-
-    Args:
-        unknown_file: answer "unknown" for images unlike the training ones, as this file tells.
-
-    Raises:
-        RunError: the classifier's file or that of the unknown is missing or damaged.
-        DataError: a path does not exist, or a folder holds no picture.
-    """
-    keep_memory()
-    files = files_of(images, progress)
-    if unknown_file is not None:
-        found = _with_unknown(files, classifier, load_unknown(unknown_file), progress)
-    else:
-        found = (
-            _answer(file, row, error, classifier)
-            for file, row, error in classifier.predict_files(files, progress=progress)
-        )
-    if classifier.decision is not None:
-        progress.note(f"The decision in force: {classifier.decision.rule}.")
-    return Answers(tuple(found), classifier.classes, classifier.decision)
-
-
-def _with_unknown(
-    files: Sequence[Path], classifier: Classifier, detector: UnknownDetector, progress: Progress
-) -> Iterator[Answer]:
-    for block, pixels, reasons in classifier.decode_files(files, progress=progress):
-        probabilities, features = classifier.probabilities_and_features(pixels)
-        far = detector.is_unknown(features) if len(pixels) else np.zeros(0, dtype=bool)
-        rows = iter(zip(probabilities, far.tolist(), strict=True))
-        for file, reason in zip(block, reasons, strict=True):
-            if reason:
-                yield Answer(str(file), "", {}, reason)
-                continue
-            row, is_unknown = next(rows)
-            answer = _answer(file, row, "", classifier)
-            word = word_for(UNKNOWN, classifier.classes)
-            prediction = word if is_unknown else answer.prediction
-            yield replace(answer, prediction=prediction, unknown=is_unknown)
-
-
-def _answer(file: Path, row: Any, error: str, classifier: Classifier) -> Answer:
-    if row is None:
-        return Answer(str(file), "", {}, error)
-    return Answer(
-        path=str(file),
-        prediction=classifier.classes[int(classifier.decide(row[None])[0])],
-        probabilities={name: float(p) for name, p in zip(classifier.classes, row, strict=True)},
-    )
 
 
 def _likeliest(answer: Answer, unknown_word: str, most: int = 3) -> str:

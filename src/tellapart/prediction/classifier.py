@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -26,7 +27,6 @@ from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.features import backbone_key
 from tellapart.errors import RunError, TellapartError
-from tellapart.evaluation.decision import Decision, decided
 from tellapart.models.feature_heads import FeatureHead, can_be_frozen, read_head, read_neighbours
 from tellapart.models.tensors import (
     State,
@@ -36,7 +36,6 @@ from tellapart.models.tensors import (
     tensor_digests,
     write_tensors,
 )
-from tellapart.pixels.decode import decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
 from tellapart.progress import SILENT, Progress
@@ -137,14 +136,12 @@ def load_classifier(
     device: str = "auto",
     digest: str = "",
     classes: Sequence[str] = (),
-    decision: Decision | None = None,
 ) -> Classifier:
     """Open a classifier; its weights are read when they are first needed.
 
     Args:
         file: what :func:`save_classifier` wrote.
         digest, classes: what ``run.json`` says they are; empty: they are not compared.
-        decision: how a class is chosen; None: the likeliest.
 
     Raises:
         RunError: the file is missing, damaged, lacks its description, or is of another run.
@@ -170,12 +167,15 @@ def load_classifier(
             f"{file} is not the model that the run was finished with, by its digest in run.json; "
             "put that one back, or train again."
         )
-    return Classifier(file, description, device, header.digest, decision=decision)
+    return Classifier(file, description, device, header.digest)
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Images in, probabilities out, and of these the class that the decision gives."""
+    """Images in, probabilities out; several threads may ask at the same time.
+
+    What becomes of them is for a :class:`~tellapart.prediction.predictor.Predictor` to say.
+    """
 
     #: Where the weights are read from when they are first needed; None: they are in memory.
     file: Path | None
@@ -184,8 +184,8 @@ class Classifier:
     #: Of weights and description, as the file was written; "" in files of the first version.
     digest: str = ""
     weights: State | None = field(default=None, repr=False, compare=False)
-    #: In force when a class is chosen; None: the likeliest is.
-    decision: Decision | None = None
+    #: Held while an engine is opened, so that of two threads one does it.
+    _opening: Any = field(default_factory=RLock, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -268,10 +268,6 @@ class Classifier:
         """
         return to_probabilities(self.logits(pixels, progress=progress), self.description)
 
-    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The class of each image, int64 (N,), by the decision, from (N, num_classes)."""
-        return decided(probabilities, self.classes, self.decision)
-
     def logits(
         self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
     ) -> NDArray[np.float32]:
@@ -286,7 +282,7 @@ class Classifier:
                 results.append(np.mean(logits, axis=0, dtype=np.float32))
                 stage.advance(len(block))
         if not results:
-            return np.zeros((0, len(self.classes)), dtype=np.float32)
+            return np.zeros((0, self.description.outputs), dtype=np.float32)
         return np.concatenate(results)
 
     def features(
@@ -334,29 +330,6 @@ class Classifier:
                 break
         return min(times) / images
 
-    def predict_files(
-        self, files: Sequence[Path], *, progress: Progress = SILENT
-    ) -> Iterator[tuple[Path, NDArray[np.float64] | None, str]]:
-        """Decode and classify files a block at a time: (file, probabilities or None, error)."""
-        for block, pixels, reasons in self.decode_files(files, progress=progress):
-            rows = iter(self.probabilities(pixels) if len(pixels) else ())
-            for file, reason in zip(block, reasons, strict=True):
-                yield file, (None if reason else next(rows)), reason
-
-    def decode_files(
-        self, files: Sequence[Path], *, progress: Progress = SILENT
-    ) -> Iterator[tuple[Sequence[Path], NDArray[np.uint8], list[str]]]:
-        """Files a block at a time: their pixels, and for each file "" or why it has none.
-
-        Pixels are uint8 (N, H, W, 3) of those files that could be read, in their order. The
-        progress shown is that of whoever takes the blocks: one is done when the next is asked for.
-        """
-        with progress.stage("Predicting", len(files), "images") as stage:
-            for start in range(0, len(files), BLOCK_IMAGES):
-                block = files[start : start + BLOCK_IMAGES]
-                yield block, *decode_many(block, self.preprocessing)
-                stage.advance(len(block))
-
     @cached_property
     def _feature_head(self) -> FeatureHead:
         """What stands on the frozen backbone, as arrays."""
@@ -389,7 +362,23 @@ class Classifier:
     def _head(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.description.frozen_backbone:
             return output
+<<<<<<< HEAD
         return self._feature_head.logits(output)
+||||||| 10dbc3c
+        weight, bias = self._linear_head
+        return output @ weight.T + bias
+=======
+        weight, bias = self._linear_head
+        # Always so many rows: how the sums of a matrix product are rounded hangs on that, and an
+        # image is to get the same numbers alone and among others.
+        filled = np.zeros((BLOCK_IMAGES, output.shape[1]), output.dtype)
+        logits = np.zeros((len(output), len(bias)), np.float32)
+        for start in range(0, len(output), BLOCK_IMAGES):
+            rows = output[start : start + BLOCK_IMAGES]
+            filled[: len(rows)] = rows
+            logits[start : start + len(rows)] = (filled @ weight.T + bias)[: len(rows)]
+        return logits
+>>>>>>> ready-predict
 
     @cached_property
     def _engines(self) -> dict[str, Engine]:
@@ -440,15 +429,16 @@ class Classifier:
         return self._opened(lambda: _up_to_output(self.network()), self.features_key)
 
     def _opened(self, make_module: Callable[[], Any], key: str) -> Engine:
-        if key not in self._engines:
-            self._engines[key] = build_engine(
-                make_module,
-                key=key,
-                height=self.preprocessing.height,
-                width=self.preprocessing.width,
-                device=self.device,
-            )
-        return self._engines[key]
+        with self._opening:
+            if key not in self._engines:
+                self._engines[key] = build_engine(
+                    make_module,
+                    key=key,
+                    height=self.preprocessing.height,
+                    width=self.preprocessing.width,
+                    device=self.device,
+                )
+            return self._engines[key]
 
 
 def _without_head(network: Any) -> Any:

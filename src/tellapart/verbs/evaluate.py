@@ -23,7 +23,6 @@ from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.leaks import WITH, WITHOUT, metrics_of
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.unknown import load_unknown
 from tellapart.files import write_csv, write_json
 from tellapart.folders import write_folder
 from tellapart.machine import keep_memory
@@ -167,30 +166,24 @@ def evaluate(
             opened.path, stored, predictions, opened.report, decision=opened.decision
         )
     keep_memory()
-    classifier = opened.classifier(device)
-    detector = None
-    if foreign or opened.intact(opened.unknown_file).is_file():
-        detector = load_unknown(opened.unknown_file)
+    predictor = opened.predictor(
+        device, unknown=foreign or opened.intact(opened.unknown_file).is_file()
+    )
     source = Source(
         folder=Path(folder),
-        classes=classifier.classes,
+        classes=predictor.classes,
         root=Path(root) if root is not None else None,
         ignore_unknown=ignore_unknown,
         path_column=path_column,
         label_column=label_column,
     )
     table = read_unlabelled(source.folder, progress) if foreign else source.read(progress)
-    images = source.pixels(table, classifier.preprocessing, progress=progress)
-    far: NDArray[np.bool_] | None = None
-    if detector is not None:
-        answers, features = classifier.probabilities_and_features(images.pixels, progress=progress)
-        far = detector.is_unknown(features)
-    else:
-        answers = classifier.probabilities(images.pixels, progress=progress)
+    images = source.pixels(table, predictor.preprocessing, progress=progress)
+    judged = predictor.judge(images.pixels, progress=progress)
     rows_of = _parts_of(images.table, source.display_name)
     seen = find_seen_by(opened, images, progress)
     labels = np.full(len(images), -1) if foreign else images.table.labels
-    found = _predictions(opened, images, rows_of, labels, answers, seen)
+    found = _predictions(opened, images, rows_of, labels, judged.probabilities, seen)
     metrics: dict[str, Metrics] = {}
     unknown: dict[str, Number] = {}
     for part, rows in rows_of.items():
@@ -200,8 +193,9 @@ def evaluate(
             keep_leaks=keep_leaks or foreign,
             seed=opened.recipe.seed,
         )
-        if far is not None:
-            unknown[part] = proportion(int(far[rows].sum()), len(rows), "there are no images")
+        if judged.unknown is not None:
+            far = int(judged.unknown[rows].sum())
+            unknown[part] = proportion(far, len(rows), "there are no images")
     warnings = _warnings(images, rows_of, seen, unknown, metrics, foreign)
     scored = {
         part: predictions if f"{part}{WITH}" not in metrics

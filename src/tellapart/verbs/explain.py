@@ -33,6 +33,7 @@ from tellapart.machine import keep_memory
 from tellapart.pixels.decode import UnreadableImage, decode
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.classifier import Classifier
+from tellapart.prediction.predictor import Predictor
 from tellapart.progress import DEFAULT, Progress
 from tellapart.report.content import Facts, Figure
 from tellapart.report.of_explanation import (
@@ -171,6 +172,7 @@ def explain(
     opened = open_run(run)
     keep_memory()
     classifier = opened.classifier(device)
+    predictor = Predictor(classifier, opened.policy)
     wanted = _class_index(target, classifier.classes) if target is not None else None
     files = files_of(images, progress)
     if not files and count < 1:
@@ -192,7 +194,7 @@ def explain(
         place = file_part(files[0].stem) + (f"-and-{len(files) - 1}-more" if files[1:] else "")
     else:
         subjects, summary, place = _mistakes(opened, data, count)
-    found = explain_images(classifier, inside, subjects, target=wanted, progress=progress)
+    found = explain_images(predictor, inside, subjects, target=wanted, progress=progress)
     if data is not None:
         found = _with_neighbours(opened, classifier, data, found, progress)
     overlays: list[dict[str, str]] = []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +25,9 @@ from tellapart.models.weights import (
     weights_digest,
 )
 from tellapart.notebook import card
-from tellapart.pixels.decode import UnreadableImage, decode
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.progress import DEFAULT, Progress
+from tellapart.prediction.predictor import Predictor
+from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.result import Rows
 from tellapart.wording import shown
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 TOP = 5
-
-_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -120,42 +118,56 @@ def imagenet(
     """
     files = files_of(images, progress)
     keep_memory()
-    name = canonical_name(backbone)
-    info = backbone_info(name)
-    size, frame = info.size, _frame(name, info.size)
-    whole = Preprocessing(frame, frame, "crop", info.interpolation, info.mean, info.std)
-    engine: Engine | None = None
-    answers: list[TopFive] = []
+    predictor = Predictor(_ImageNet(canonical_name(backbone), device, progress))
     labels = imagenet_labels()
-    with progress.stage("Predicting", len(files), "images") as stage:
-        for start in range(0, len(files), _BLOCK):
-            block = [_read(file, whole, size) for file in files[start : start + _BLOCK]]
-            pixels = [read for read in block if not isinstance(read, str)]
-            if pixels and engine is None:
-                engine = _engine(name, whole, size, device, progress)
-            rows = iter(engine(np.stack(pixels)) if engine is not None and pixels else ())
-            for file, read in zip(files[start : start + _BLOCK], block, strict=True):
-                if isinstance(read, str):
-                    answers.append(TopFive(str(file), error=read))
-                else:
-                    answers.append(TopFive(str(file), _top(next(rows), labels)))
-            stage.advance(len(block))
+    answers: list[TopFive] = []
+    for batch in predictor.batches(files, total=len(files), progress=progress):
+        rows = iter(batch.judged.probabilities)
+        answers += [
+            TopFive(name, error=error) if error else TopFive(name, _top(next(rows), labels))
+            for name, error in zip(batch.names, batch.errors, strict=True)
+        ]
     return TopFives(tuple(answers))
+
+
+class _ImageNet:
+    """A pretrained network with its own head, as a predictor takes it.
+
+    Pictures are brought to a frame, of which the network sees the middle.
+    """
+
+    def __init__(self, name: str, device: str, progress: Progress) -> None:
+        info = backbone_info(name)
+        self._size, frame = info.size, _frame(name, info.size)
+        self.classes = tuple(wnid for wnid, _ in imagenet_labels())
+        self.preprocessing = Preprocessing(
+            frame, frame, "crop", info.interpolation, info.mean, info.std
+        )
+        self.digest = weights_digest(fetch_weights(name))
+        self._open = functools.cache(
+            lambda: _engine(name, self.preprocessing, self._size, device, progress)
+        )
+
+    def probabilities(
+        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
+    ) -> NDArray[np.float64]:
+        """Of frames, uint8 (N, frame, frame, 3): float64 (N, 1000)."""
+        if not len(pixels):
+            return np.zeros((0, len(self.classes)))
+        start = round((self.preprocessing.height - self._size) / 2)
+        stop = start + self._size
+        middle = np.ascontiguousarray(pixels[:, start:stop, start:stop])
+        with progress.stage("Predicting", len(pixels), "images") as stage:
+            logits = self._open()(middle)
+            stage.advance(len(pixels))
+        weights = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+        return probabilities
 
 
 def _frame(name: str, size: int) -> int:
     """Side of the square of which the middle ``size`` pixels are what the network sees."""
     return max(size, int(size / float(pretrained_configuration(name).crop_pct)))
-
-
-def _read(file: Path, whole: Preprocessing, size: int) -> NDArray[np.uint8] | str:
-    """The prepared picture, or why there is none."""
-    try:
-        picture = decode(file, whole)
-    except UnreadableImage as error:
-        return error.reason
-    start = round((whole.height - size) / 2)
-    return picture[start : start + size, start : start + size]
 
 
 def _engine(
@@ -177,9 +189,9 @@ def _engine(
     )
 
 
-def _top(logits: NDArray[np.float32], labels: Sequence[tuple[str, str]]) -> tuple[Guess, ...]:
-    weights = np.exp(logits.astype(np.float64) - float(logits.max()))
-    probabilities = weights / weights.sum()
+def _top(
+    probabilities: NDArray[np.float64], labels: Sequence[tuple[str, str]]
+) -> tuple[Guess, ...]:
     order = np.argsort(-probabilities, kind="stable")[:TOP]
     return tuple(
         Guess(wnid=labels[i][0], name=labels[i][1], probability=float(probabilities[i]))

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from tellapart.data.given import Given
+from collections.abc import Iterable
+
 from tellapart.prediction.answers import Answers
+from tellapart.prediction.predictor import ImageGiven
 from tellapart.progress import DEFAULT, Progress
 from tellapart.run import RunGiven, open_run
 
 
 def predict(
     run: RunGiven,
-    images: Given,
+    images: Iterable[ImageGiven] | ImageGiven,
     *,
     device: str = "auto",
     unknown: bool = False,
     progress: Progress = DEFAULT,
 ) -> Answers:
-    """Classify image files, and all pictures in and below folders.
+    """Classify images: files, all pictures in and below folders, and pictures in memory.
 
     Args:
         run: a run, or its folder.
-        images: files and folders. Every file that is named is answered, and in a folder every
-            file that is a picture by its name, whether it can be read or not.
+        images: files and folders; bytes, pictures of Pillow and arrays, as
+            :meth:`~tellapart.prediction.predictor.Predictor.predict` takes them. Every file that is
+            named is answered, and in a folder every file that is a picture by its name, whether
+            it can be read or not.
         unknown: answer "unknown" for images unlike those that the run was trained on; the
             probabilities stay as they are.
 
