@@ -362,23 +362,15 @@ class Classifier:
     def _head(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.description.frozen_backbone:
             return output
-<<<<<<< HEAD
-        return self._feature_head.logits(output)
-||||||| 10dbc3c
-        weight, bias = self._linear_head
-        return output @ weight.T + bias
-=======
-        weight, bias = self._linear_head
         # Always so many rows: how the sums of a matrix product are rounded hangs on that, and an
         # image is to get the same numbers alone and among others.
         filled = np.zeros((BLOCK_IMAGES, output.shape[1]), output.dtype)
-        logits = np.zeros((len(output), len(bias)), np.float32)
+        logits = np.zeros((len(output), self.description.outputs), np.float32)
         for start in range(0, len(output), BLOCK_IMAGES):
             rows = output[start : start + BLOCK_IMAGES]
             filled[: len(rows)] = rows
-            logits[start : start + len(rows)] = (filled @ weight.T + bias)[: len(rows)]
+            logits[start : start + len(rows)] = self._feature_head.logits(filled)[: len(rows)]
         return logits
->>>>>>> ready-predict
 
     @cached_property
     def _engines(self) -> dict[str, Engine]:
