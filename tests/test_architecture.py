@@ -16,8 +16,8 @@ SOURCE = Path(tellapart.__file__).parent
 #: Each layer may import itself and those before it.
 LAYERS = (
     (
-        "errors", "files", "folders", "leftovers", "lock", "notebook", "number", "progress",
-        "result", "stopwatch", "wording",
+        "durations", "errors", "files", "folders", "leftovers", "lock", "notebook", "number",
+        "progress", "result", "stopwatch", "wording",
     ),
     ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading", "run_info"),
     ("pixels",),
@@ -29,6 +29,7 @@ LAYERS = (
     ("prediction",),
     ("predictors", "run", "run_images"),
     ("training",),
+    ("tuning",),
     ("comparison", "explanation", "verdict"),
     ("report",),
     ("verbs",),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tellapart.verbs.subset import subset as subset
     from tellapart.verbs.train import resume as resume
     from tellapart.verbs.train import train as train
+    from tellapart.verbs.tune import tune as tune
 
 #: Where each public name lives; loaded when first used, so that importing costs nothing.
 _PUBLIC = {
@@ -51,6 +52,7 @@ _PUBLIC = {
     "subset": "tellapart.verbs.subset",
     "train": "tellapart.verbs.train",
     "resume": "tellapart.verbs.train",
+    "tune": "tellapart.verbs.tune",
     "open_run": "tellapart.run",
     "open_predictor": "tellapart.predictors",
     "TellapartError": "tellapart.errors",

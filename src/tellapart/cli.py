@@ -41,6 +41,12 @@ EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyTy
     ),
     "compare": (("out", ("runs",)),),
     "ladder": (("run", ("runs",)),),
+    "tune": (
+        ("resume", ("folder", "recipe", "space", "objective", "sampler", "pruner", "settings",
+                    "runs", "run", "seed", "validation", "test", "classes", "group_by", "exclude",
+                    "root", "path_column", "label_column", "min_images", "ignore_unknown")),
+        ("run", ("runs",)),
+    ),
     "explain": (("images", ("count",)),),
 })
 
@@ -407,6 +413,65 @@ def ladder(
         progress=_progress(),
     )
     _show(comparison, as_json)
+
+
+@app.command(cls=_Command)
+def tune(
+    folder: Annotated[Path | None, typer.Argument(help="The images, as for train.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe of method probe or fit, or a YAML file.")
+    ] = None,
+    time: Annotated[
+        str, typer.Option(help="For all of it, the last training included: 30s, 5m, 2h.")
+    ] = "1h",
+    trials: Annotated[int | None, typer.Option(help="At most so many trials.", min=1)] = None,
+    space: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML: settings and what to try of each.")
+    ] = None,
+    objective: Annotated[
+        str, typer.Option(help="Made small on validation: log_loss, error, balanced_error.")
+    ] = "log_loss",
+    sampler: Annotated[str, typer.Option(help="Optuna's: tpe, gp, qmc, random.")] = "tpe",
+    pruner: Annotated[str, typer.Option(help="Optuna's: median, hyperband, none.")] = "median",
+    settings: Settings = [],  # noqa: B006  typer reads the default, nobody changes it
+    runs: Runs = Path("runs"),
+    run: RunPath = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="TUNING", help="Go on with a tuning, or help one that runs."),
+    ] = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    validation: Annotated[
+        float | None, typer.Option(help="Share or number of images that choose.", min=0)
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share or number of images for the test.", min=0)
+    ] = None,
+    classes: Classes = "",
+    group_by: GroupBy = None,
+    exclude: Exclude = None,
+    root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    min_images: MinImages = 0,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Skip classes that train does not have.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Search a recipe's best settings with Optuna, then train with them."""
+    from tellapart.verbs.tune import tune as run_verb
+
+    tuned = run_verb(
+        folder, recipe=recipe, time=time, trials=trials, space=space, objective=objective,
+        sampler=sampler, pruner=pruner, settings=settings, runs=runs, run=run, resume=resume,
+        seed=seed, device=device, validation=validation, test=test, classes=_parts(classes),
+        group_by=group_by, exclude=exclude, root=root, path_column=path_column,
+        label_column=label_column, min_images=min_images, ignore_unknown=ignore_unknown,
+        progress=_progress(),
+    )
+    _show(tuned, as_json)
 
 
 @app.command(cls=_Command)

@@ -65,7 +65,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 def parse_recipe(text: str, source: str) -> Recipe:
     """Make a Recipe of YAML text; ``source`` names it in messages."""
     try:
-        content = _plain_data(text)
+        content = plain_data(text)
     except ValueError as error:
         raise RecipeError(f"The recipe {source} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -73,7 +73,7 @@ def parse_recipe(text: str, source: str) -> Recipe:
     return validate_recipe(content, source)
 
 
-def _plain_data(text: str) -> Any:
+def plain_data(text: str) -> Any:
     """Read YAML without aliases, whose copies multiply, and of bounded size and depth.
 
     Raises:
@@ -138,7 +138,7 @@ def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not equals or not key:
             raise RecipeError(f"--set takes key=value; received '{_short(setting)}'.")
         try:
-            parsed = _plain_data(value)
+            parsed = plain_data(value)
         except ValueError:
             raise RecipeError(
                 f"--set {_short(setting, _LONGEST_VALUE)}: '{_short(value, _LONGEST_VALUE)}' is "

@@ -266,6 +266,24 @@ class ComparisonReport:
 
 
 @dataclass(frozen=True)
+class TuningReport:
+    """The trials of a tuning: what was tried, what it came to, and which settings mattered."""
+
+    title: str
+    trials: Table
+    subtitle: str = ""
+    created: str = ""
+    summary: str = ""
+    key_numbers: Sequence[KeyNumber] = ()
+    callouts: Sequence[Callout] = ()
+    figures: Sequence[Figure] = ()
+    space: Table | None = None
+    command: str = ""
+    facts: Sequence[Facts] = ()
+    footer: str = ""
+
+
+@dataclass(frozen=True)
 class DataReport:
     """A folder of images before any training: what is there and what is wrong with it.
 

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tellapart.report.content import ComparisonReport, DataReport, ExplanationReport, RunReport
+from tellapart.report.content import (
+    ComparisonReport,
+    DataReport,
+    ExplanationReport,
+    RunReport,
+    TuningReport,
+)
 from tellapart.report.page import limit_callouts, limit_galleries, render_page
 
 #: Explanations after these are left out of a page, and counted.
 MAXIMUM_EXPLANATIONS = 60
 
-Report = RunReport | ComparisonReport | DataReport | ExplanationReport
+Report = RunReport | ComparisonReport | DataReport | ExplanationReport | TuningReport
 
 #: The template of each kind of report.
 TEMPLATES: Mapping[type[Report], str] = {
@@ -20,6 +26,7 @@ TEMPLATES: Mapping[type[Report], str] = {
     ComparisonReport: "comparison.html.j2",
     DataReport: "data.html.j2",
     ExplanationReport: "explanation.html.j2",
+    TuningReport: "tuning.html.j2",
 }
 
 
@@ -35,7 +42,7 @@ def render_report(content: Report) -> str:
     elif isinstance(content, ComparisonReport):
         changes["galleries"] = limit_galleries(content.galleries)
         changes["differences"] = limit_callouts(content.differences)
-    else:
+    elif isinstance(content, ExplanationReport):
         changes["explanations"] = tuple(content.explanations[:MAXIMUM_EXPLANATIONS])
         more["left_out"] = max(0, len(content.explanations) - MAXIMUM_EXPLANATIONS)
     return render_page(TEMPLATES[type(content)], report=replace(content, **changes), **more)

@@ -1,0 +1,1 @@
+"""Hyper-parameters of one recipe, searched by Optuna on the validation part."""
