@@ -135,12 +135,14 @@ def _takes_any_size(recipe: Recipe) -> bool:
 
 #: What is tuned unless ``--space`` says otherwise.
 SPACE: tuple[Row, ...] = (
-    Row("probe_strength", ("probe",), _within("probe_strength", 1e-4, 10.0, log=True, where=_is_logistic),
+    Row("probe_strength", ("probe",),
+        _within("probe_strength", 1e-4, 10.0, log=True, where=_is_logistic),
         "how far the logistic regression may lean on its features"),
     Row("probe.views", ("probe",),
         _one_of("probe.views", ["original"], ["original", "flip"]),
         "whether each image is also seen mirrored"),
-    Row("probe.class_weight", ("probe",), _one_of("probe.class_weight", "none", "balanced", where=_is_logistic),
+    Row("probe.class_weight", ("probe",),
+        _one_of("probe.class_weight", "none", "balanced", where=_is_logistic),
         "whether rare classes weigh as much as frequent ones"),
     Row("data.image_size", ("probe",),
         _within("data.image_size", 128, 288, whole=True, step=32, where=_takes_any_size),
