@@ -24,7 +24,7 @@ LAYERS = (
     ("data",),
     ("audit",),
     ("models",),
-    ("licences",),
+    ("package_licences",),
     ("engines",),
     ("evaluation",),
     ("prediction",),
@@ -141,9 +141,8 @@ def test_every_verb_is_public_and_a_command() -> None:
     from tellapart.cli import app
 
     commands = {command.callback.__name__ for command in app.registered_commands}
-    public = set(tellapart.__all__) - {"open_predictor", "open_run", "resume", "TellapartError"}
     public = set(tellapart.__all__) - {
-        "open_run", "resume", "TellapartError", "ImageClassifier",
+        "ImageClassifier", "open_predictor", "open_run", "resume", "TellapartError",
     }
     assert commands == public
     for name in public:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tellapart.errors import TellapartError as TellapartError
-    from tellapart.predictors import open_predictor as open_predictor
     from tellapart.estimator import ImageClassifier as ImageClassifier
+    from tellapart.predictors import open_predictor as open_predictor
     from tellapart.run import open_run as open_run
     from tellapart.verbs.backbones import backbones as backbones
     from tellapart.verbs.compare import compare as compare

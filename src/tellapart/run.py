@@ -57,7 +57,6 @@ from tellapart.wording import nearest, quoted, shown
 if TYPE_CHECKING:
     from torch import nn
 
-    from tellapart.data.given import Given
     from tellapart.data.source import Source
     from tellapart.prediction.answers import Answers
     from tellapart.prediction.classifier import Classifier

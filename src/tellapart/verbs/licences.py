@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tellapart.licences import Licence, licences_of_packages, licences_of_weights
 from tellapart.notebook import card
+from tellapart.package_licences import Licence, licences_of_packages, licences_of_weights
 from tellapart.result import Rows
 from tellapart.wording import listed
 

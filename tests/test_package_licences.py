@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.licences import STATED, kind_of, licence_of, licences_of_packages
+from tellapart.package_licences import STATED, kind_of, licence_of, licences_of_packages
 from tellapart.verbs.licences import licences
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
