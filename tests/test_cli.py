@@ -25,7 +25,7 @@ def test_help_lists_every_command() -> None:
     assert done.returncode == 0
     for command in app.registered_commands:
         assert command.callback is not None
-        assert command.callback.__name__ in done.stdout
+        assert (command.name or command.callback.__name__) in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,24 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version(option: str) -> None:
+    import tellapart as package
+
+    assert tellapart(option).stdout == f"tellapart {package.__version__}\n"
+
+
+def test_shells_can_complete() -> None:
+    done = tellapart("--show-completion", "bash")
+    assert done.returncode == 0 and "_TELLAPART_COMPLETE=complete_bash" in done.stdout
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    import tellapart as package
+
+    assert (Path(package.__file__).parent / "py.typed").is_file()
 
 
 def test_train_and_predict_print_json_and_nothing_else(

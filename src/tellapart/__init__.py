@@ -1,6 +1,8 @@
 """tellapart: a folder of labelled images in, a classifier that can be trusted out.
 
-The public API is the verbs, each with the same name and arguments as on the command line:
+The public API is the verbs, each with the same name and arguments as on the command line
+(``tellapart cache`` and ``tellapart report`` are :func:`manage_cache` and :func:`write_report`,
+because packages have those names already):
 
 >>> import tellapart as ta
 >>> run = ta.train("photos/")                        # doctest: +SKIP
@@ -18,16 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tellapart.errors import TellapartError as TellapartError
+    from tellapart.estimator import ImageClassifier as ImageClassifier
     from tellapart.predictors import open_predictor as open_predictor
     from tellapart.run import open_run as open_run
     from tellapart.verbs.backbones import backbones as backbones
     from tellapart.verbs.compare import compare as compare
     from tellapart.verbs.demo import demo as demo
+    from tellapart.verbs.doctor import doctor as doctor
     from tellapart.verbs.evaluate import evaluate as evaluate
     from tellapart.verbs.explain import explain as explain
     from tellapart.verbs.imagenet import imagenet as imagenet
     from tellapart.verbs.inspect import inspect as inspect
     from tellapart.verbs.ladder import ladder as ladder
+    from tellapart.verbs.licences import licences as licences
+    from tellapart.verbs.manage_cache import manage_cache as manage_cache
     from tellapart.verbs.predict import predict as predict
     from tellapart.verbs.private import private as private
     from tellapart.verbs.recipes import recipes as recipes
@@ -35,17 +41,21 @@ if TYPE_CHECKING:
     from tellapart.verbs.train import resume as resume
     from tellapart.verbs.train import train as train
     from tellapart.verbs.tune import tune as tune
+    from tellapart.verbs.write_report import write_report as write_report
 
 #: Where each public name lives; loaded when first used, so that importing costs nothing.
 _PUBLIC = {
     "backbones": "tellapart.verbs.backbones",
     "compare": "tellapart.verbs.compare",
     "demo": "tellapart.verbs.demo",
+    "doctor": "tellapart.verbs.doctor",
     "evaluate": "tellapart.verbs.evaluate",
     "inspect": "tellapart.verbs.inspect",
     "explain": "tellapart.verbs.explain",
     "imagenet": "tellapart.verbs.imagenet",
     "ladder": "tellapart.verbs.ladder",
+    "licences": "tellapart.verbs.licences",
+    "manage_cache": "tellapart.verbs.manage_cache",
     "predict": "tellapart.verbs.predict",
     "private": "tellapart.verbs.private",
     "recipes": "tellapart.verbs.recipes",
@@ -53,6 +63,8 @@ _PUBLIC = {
     "train": "tellapart.verbs.train",
     "resume": "tellapart.verbs.train",
     "tune": "tellapart.verbs.tune",
+    "write_report": "tellapart.verbs.write_report",
+    "ImageClassifier": "tellapart.estimator",
     "open_run": "tellapart.run",
     "open_predictor": "tellapart.predictors",
     "TellapartError": "tellapart.errors",

@@ -10,9 +10,10 @@ opened (:mod:`tellapart.integrity`): one that a failing disk, a cleaner or a per
 thrown away, which is said once, and made again.
 
 The folder is ``TELLAPART_CACHE_DIR`` or the user's cache folder; its size is kept under
-``TELLAPART_CACHE_LIMIT`` (for example ``5GB``; default 20 GB). Where it cannot be written,
-this process uses a temporary folder instead and says so once. Users may share a folder that
-all of them can write: what they make there can be read and removed by the others.
+``TELLAPART_CACHE_LIMIT`` (for example ``5GB``), else what :func:`set_limit` was given, else
+20 GB. Where it cannot be written, this process uses a temporary folder instead and says so once.
+Users may share a folder that all of them can write: what they make there can be read and
+removed by the others.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart import integrity, leftovers
 from tellapart.errors import TellapartError
+from tellapart.files import write_text
 
 DEFAULT_LIMIT = "20GB"
 
@@ -42,6 +45,8 @@ DEFAULT_LIMIT = "20GB"
 #: given its path and not opened it yet.
 GRACE_SECONDS = 60.0
 
+#: Holds the limit that :func:`set_limit` was given.
+_LIMIT_FILE = "limit.txt"
 _TEMPORARY = ".building"
 _REPLACEMENT = "tellapart-cache"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
@@ -106,11 +111,34 @@ def cache_limit() -> int:
     Raises:
         TellapartError: ``TELLAPART_CACHE_LIMIT`` is not a size.
     """
-    text = os.environ.get("TELLAPART_CACHE_LIMIT", DEFAULT_LIMIT)
+    text = os.environ.get("TELLAPART_CACHE_LIMIT")
+    return _bytes_of(text, "TELLAPART_CACHE_LIMIT=") if text is not None else _kept_limit()
+
+
+def set_limit(text: str) -> None:
+    """Write down how large the cache may be; ``TELLAPART_CACHE_LIMIT`` goes before it.
+
+    Raises:
+        TellapartError: it is not a size.
+        FileError: it cannot be written.
+    """
+    _bytes_of(text, "--limit ")
+    write_text(writable_cache_folder() / _LIMIT_FILE, f"{text.strip()}\n")
+
+
+def _kept_limit() -> int:
+    try:
+        return _bytes_of((cache_folder() / _LIMIT_FILE).read_text("utf-8").strip(), "")
+    except (OSError, UnicodeDecodeError, TellapartError):  # none was set, or it is damaged
+        return _bytes_of(DEFAULT_LIMIT, "")
+
+
+def _bytes_of(text: str, where: str) -> int:
+    """A size in bytes; ``where`` says what gave it."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
     if match is None:
         raise TellapartError(
-            f"TELLAPART_CACHE_LIMIT={text!r} is not a size; give a number and a unit, as in 20GB."
+            f"{where}{text!r} is not a size; give a number and a unit, as in 20GB."
         )
     number, unit, binary = match.groups()
     size = _UNITS[unit.upper()]
@@ -344,8 +372,10 @@ def discard(path: Path) -> None:
 
 def evict(root: Path | None = None) -> None:
     """Remove the least recently used entries and notes until the cache is within its limit."""
-    root = cache_folder() if root is None else root
-    limit = cache_limit()
+    _evict_to(cache_folder() if root is None else root, cache_limit())
+
+
+def _evict_to(root: Path, limit: int) -> None:
     known = [(used, size, path) for path, used, size in _entries(root)]
     total = sum(size for _, size, _ in known)
     for used, size, path in sorted(known):
@@ -361,6 +391,31 @@ def evict(root: Path | None = None) -> None:
 
 
 # --- notes ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One entry or note of the cache."""
+
+    kind: str
+    path: Path
+    #: Seconds since 1970.
+    last_used: float
+    bytes: int
+
+
+def contents() -> list[Kept]:
+    """Every entry and note that is there."""
+    return [
+        Kept(path.parent.name, path, used, size) for path, used, size in _entries(cache_folder())
+    ]
+
+
+def clear() -> None:
+    """Remove all entries and notes but those that were used a moment ago, and what was left."""
+    root = cache_folder()
+    _remove_stale(root)
+    _evict_to(root, 0)
 
 
 def read_note(kind: str, key: str) -> bytes | None:

@@ -105,7 +105,7 @@ app = typer.Typer(
     name="tellapart",
     help="A folder of labelled images in, an image classifier that you can trust out.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -585,6 +585,48 @@ def backbones(
 
     found = run_verb(filter)
     _show(found, as_json)
+
+
+@app.command("report", cls=_Command)
+def write_report(
+    run: RunFolder,
+    open: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a run's page again from its folder, and open it."""
+    from tellapart.verbs.write_report import write_report as run_verb
+
+    _show(run_verb(run, open=open, progress=_progress()), as_json)
+
+
+@app.command("cache", cls=_Command)
+def manage_cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all of it.")] = False,
+    limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="How much it may hold from now on: 5GB.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is kept from run to run, empty it, or say how much it may hold."""
+    from tellapart.verbs.manage_cache import manage_cache as run_verb
+
+    _show(run_verb(clear=clear, limit=limit), as_json)
+
+
+@app.command(cls=_Command)
+def doctor(as_json: Json = False) -> None:
+    """Look at versions, devices, cache and weights; say what is missing and the command for it."""
+    from tellapart.verbs.doctor import doctor as run_verb
+
+    _show(run_verb(), as_json)
+
+
+@app.command(cls=_Command)
+def licences(as_json: Json = False) -> None:
+    """List the licences of all packages that are used, and of pretrained weights."""
+    from tellapart.verbs.licences import licences as run_verb
+
+    _show(run_verb(), as_json)
 
 
 def main() -> NoReturn:

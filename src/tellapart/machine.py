@@ -249,6 +249,11 @@ def resolve_device(name: str = "auto") -> str:
     return name
 
 
+def available_devices() -> tuple[str, ...]:
+    """Kinds of device that can be computed on here, the fastest first."""
+    return (*(_accelerators() if _may_have_accelerator() else ()), "cpu")
+
+
 def _may_have_accelerator() -> bool:
     """False only where PyTorch, which takes seconds to import, would surely find none."""
     try:

@@ -55,6 +55,8 @@ from tellapart.run_info import (
 from tellapart.wording import nearest, quoted, shown
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tellapart.data.source import Source
     from tellapart.prediction.answers import Answers
     from tellapart.prediction.classifier import Classifier
@@ -300,6 +302,24 @@ class Run:
             digest=self.info.model_digest,
             classes=self.classes,
         )
+
+    def torch_module(self) -> nn.Module:
+        """The trained network as a ``torch.nn.Module``, to go on with in code of one's own.
+
+        It takes float images (N, 3, H, W), RGB, 0..255, of the size of
+        ``run.classifier().preprocessing``, and gives logits (N, C), or (N, 1) of a sigmoid
+        output; normalising is part of it. It is in inference mode, on the CPU, float32; every
+        weight can be trained. ``run.info.temperature`` is what logits are divided by for
+        calibrated probabilities.
+
+        >>> network = open_run("runs/pets").torch_module()                    # doctest: +SKIP
+        >>> probabilities = network(images).softmax(dim=1)                     # doctest: +SKIP
+
+        Raises:
+            RunError: the model is missing or damaged.
+        """
+        network: nn.Module = self.classifier("cpu").network()
+        return network.requires_grad_(True)
 
     def intact(self, file: Path) -> Path:
         """A file of the run, held against what ``run.json`` says of it.

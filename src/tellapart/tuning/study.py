@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _NAME = "tellapart"
 #: Trials that come to their end before any is pruned, and epochs before a trial can be.
 _UNPRUNED_TRIALS, _UNPRUNED_EPOCHS = 4, 1
+
+#: So long after its proposal a trial has an owner, or its process was killed in between.
+_OWNER_SECONDS = 5.0
 
 #: How settings are proposed: each Optuna's own, given a seed.
 SAMPLERS: Mapping[str, Callable[[Any, int], Any]] = MappingProxyType({
@@ -159,11 +163,19 @@ def end_stale_trials(study: optuna.Study) -> int:
     """
     from optuna.trial import TrialState
 
+    def running() -> list[Any]:
+        return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
     host = owner().rpartition("-")[0]
+    # Between proposing a trial and writing down whose it is lies a moment.
+    nobody_s = {trial.number for trial in running() if "owner" not in trial.user_attrs}
+    if nobody_s:
+        time.sleep(_OWNER_SECONDS)
     stale = 0
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    for trial in running():
         machine, _, process = str(trial.user_attrs.get("owner", "")).rpartition("-")
-        if machine == host and process.isdigit() and not is_running(int(process)):
+        ended = machine == host and process.isdigit() and not is_running(int(process))
+        if ended or (trial.number in nobody_s and not machine):
             study.tell(trial.number, state=TrialState.FAIL)
             stale += 1
     return stale
