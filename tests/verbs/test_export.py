@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from tellapart.exporting import formats, job
 from tellapart.exporting.parity import Reference, compared, require_parity, script_answers
 from tellapart.pixels.decode import decode_many
 from tellapart.prediction.bundle import open_bundle
+from tellapart.predictors import open_predictor
 from tellapart.run import Run, open_run
 from tellapart.verbs.export import export
+from tellapart.verbs.predict import predict
 from verbs.trained import quick_run
 
 
@@ -110,6 +113,16 @@ def test_export__float_input(run: Run, bundle: Path, tmp_path: Path) -> None:
     assert [d.dim_value for d in inside.shape.dim][1:] == [3, 32, 32]
 
 
+def test_export__is_a_predictor(run: Run, bundle: Path) -> None:
+    files = files_of(run)
+    answers = predict(bundle, files)
+    assert [a.prediction for a in answers] == [a.prediction for a in run.predict(files)]
+    alone = open_predictor(bundle).predict_one(files[3].read_bytes())
+    assert alone.probabilities == answers[3].probabilities  # whatever comes with it
+    with pytest.raises(BundleError, match="cannot answer"):
+        open_predictor(bundle, unknown=True)
+
+
 def test_export__decision_in_force_is_inside(run: Run, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
@@ -189,8 +202,6 @@ def test_refuses__images_that_are_gone_but_takes_others(
     copy, out = tmp_path / "copy", tmp_path / "out"
     shutil.copytree(run.path, copy)
     opened = open_run(copy)
-    from dataclasses import replace
-
     moved = opened.update(data=replace(opened.info.data, root=str(tmp_path / "gone")))
     assert "--images FOLDER" in refused(out, moved, out)
     made = export(moved, out, images=[photos / "test" / "red"])
@@ -202,8 +213,6 @@ def test_refuses__a_model_that_is_not_the_runs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = job.whole_graph
-    from dataclasses import replace
-
     monkeypatch.setattr(
         job, "whole_graph",
         lambda network, around: right(network, replace(around, temperature=0.01)),

@@ -36,7 +36,8 @@ def write_timm(job: Job, folder: Path) -> None:
     model = description.model
     if not isinstance(model, BackboneModel):
         raise _refused("its network is not one of timm's")
-    if model.features != "pooled" or model.head:
+    linear = "head.output.weight" in job.classifier.state()
+    if model.features != "pooled" or model.head or not linear:
         raise _refused("layers of its own lie between backbone and output")
     if job.around.views != (View(),):
         raise _refused(f"it averages views (test_time: {description.test_time})")
