@@ -31,7 +31,7 @@ LAYERS = (
     ("predictors", "run", "run_images"),
     ("training",),
     ("tuning",),
-    ("comparison", "explanation", "verdict"),
+    ("comparison", "explanation", "exporting", "verdict"),
     ("report",),
     ("verbs",),
     ("estimator",),

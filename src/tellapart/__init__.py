@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tellapart.verbs.doctor import doctor as doctor
     from tellapart.verbs.evaluate import evaluate as evaluate
     from tellapart.verbs.explain import explain as explain
+    from tellapart.verbs.export import export as export
     from tellapart.verbs.imagenet import imagenet as imagenet
     from tellapart.verbs.inspect import inspect as inspect
     from tellapart.verbs.ladder import ladder as ladder
@@ -52,6 +53,7 @@ _PUBLIC = {
     "evaluate": "tellapart.verbs.evaluate",
     "inspect": "tellapart.verbs.inspect",
     "explain": "tellapart.verbs.explain",
+    "export": "tellapart.verbs.export",
     "imagenet": "tellapart.verbs.imagenet",
     "ladder": "tellapart.verbs.ladder",
     "licences": "tellapart.verbs.licences",

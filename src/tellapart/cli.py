@@ -534,6 +534,36 @@ def explain(
 
 
 @app.command(cls=_Command)
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
+    to: Annotated[str, typer.Option(help="onnx, openvino, torch or timm.")] = "onnx",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise to 8 bits; the cost is measured.")
+    ] = False,
+    float_input: Annotated[
+        bool, typer.Option("--float", help="Take normalised float32 (N, 3, H, W).")
+    ] = False,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Check with these pictures, not the run's own."),
+    ] = None,
+    check: Annotated[
+        int, typer.Option(metavar="N", help="How many images are compared.", min=1)
+    ] = 500,
+    as_json: Json = False,
+) -> None:
+    """Write a model that runs without tellapart, and check that it says the same."""
+    from tellapart.verbs.export import export as run_verb
+
+    made = run_verb(
+        run, out, to=to, int8=int8, float_input=float_input, images=images or (), check=check,
+        progress=_progress(),
+    )
+    _show(made, as_json)
+
+
+@app.command(cls=_Command)
 def private(
     page: Annotated[Path, typer.Argument(help="A page, or a folder with one, such as a run's.")],
     out: Annotated[

@@ -30,6 +30,10 @@ class RunError(TellapartError):
     """A run folder is missing, unfinished, damaged, or used for what it cannot do."""
 
 
+class BundleError(TellapartError):
+    """An exported bundle cannot be made, or is missing, damaged or not to be run here."""
+
+
 class FileError(TellapartError):
     """A file cannot be written: the disk is full, or the place may not be written to."""
 

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tellapart.errors import BundleError
+from tellapart.evaluation.policy import Policy
+from tellapart.prediction.bundle import is_bundle, open_bundle
 from tellapart.prediction.predictor import Predictor
-from tellapart.run import RunGiven, open_run
+from tellapart.run import Run, RunGiven, open_run
+from tellapart.wording import shown
 
 
 def open_predictor(path: RunGiven, *, device: str = "auto", unknown: bool = False) -> Predictor:
-    """The predictor of a run.
+    """The predictor of a run, or of an exported bundle, which needs no PyTorch.
 
     Args:
-        path: a run, or its folder.
-        device: see :func:`tellapart.machine.resolve_device`.
+        path: a run or its folder, or the folder of a bundle.
+        device: see :func:`tellapart.machine.resolve_device`; bundles run on the CPU.
         unknown: answer "unknown" for images unlike the training ones.
 
     Raises:
         RunError: the run cannot be used, or cannot answer "unknown".
+        BundleError: the bundle cannot be used, or is asked for "unknown".
     """
+    folder = path.path if isinstance(path, Run) else Path(path)
+    if is_bundle(folder):
+        if unknown:
+            raise BundleError(
+                f"{shown(folder)} is an export, which cannot answer \"unknown\"; ask its run."
+            )
+        bundle = open_bundle(folder)
+        return Predictor(bundle, Policy(bundle.decision))
     return open_run(path).predictor(device, unknown=unknown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -46,6 +48,48 @@ def to_onnx(module: nn.Module, height: int, width: int) -> bytes:
     return bytes(onnx.getvalue())
 
 
+def network_to_onnx(module: nn.Module, example: torch.Tensor) -> bytes:
+    """An ONNX model of a module, for every number of images, by PyTorch's current exporter.
+
+    Args:
+        module: in inference mode, one tensor (N, ...) to one tensor (N, ...).
+        example: what it takes, of two images.
+
+    Raises:
+        Exception: whatever the exporter raises for a network that it cannot take.
+    """
+    import torch
+
+    with warnings.catch_warnings(), _quiet_loggers(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["network_input"],
+            output_names=["network_output"],
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        )
+    if program is None:
+        raise RuntimeError("the exporter gives no model")
+    return bytes(program.model_proto.SerializeToString())
+
+
+@contextmanager
+def _quiet_loggers() -> Iterator[None]:
+    """Keep the exporter's remarks on operators of its own from the user."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def write_openvino(onnx: bytes, file: Path) -> None:
     """Convert an ONNX model for OpenVINO: a third of the time of its own PyTorch front end.
 
@@ -55,9 +99,19 @@ def write_openvino(onnx: bytes, file: Path) -> None:
     """
     from tellapart.engines.openvino import import_openvino
 
+    save_openvino(import_openvino().Core().read_model(BytesIO(onnx)), file, len(onnx))
+
+
+def save_openvino(model: Any, file: Path, size: int) -> None:
+    """Write an OpenVINO model of about ``size`` bytes as .xml and .bin.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    from tellapart.engines.openvino import import_openvino
+
     ov = import_openvino()
-    model = ov.Core().read_model(BytesIO(onnx))
-    size = len(onnx) + (1 << 20)
+    size += 1 << 20
     take_space(file, size)
     try:
         ov.save_model(model, file, compress_to_fp16=False)

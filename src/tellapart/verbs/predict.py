@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from tellapart.prediction.answers import Answers
 from tellapart.prediction.predictor import ImageGiven
+from tellapart.predictors import open_predictor
 from tellapart.progress import DEFAULT, Progress
-from tellapart.run import RunGiven, open_run
+from tellapart.run import RunGiven
 
 
 def predict(
@@ -21,7 +22,7 @@ def predict(
     """Classify images: files, all pictures in and below folders, and pictures in memory.
 
     Args:
-        run: a run, or its folder.
+        run: a run or its folder, or the folder of an export.
         images: files and folders; bytes, pictures of Pillow and arrays, as
             :meth:`~tellapart.prediction.predictor.Predictor.predict` takes them. Every file that is
             named is answered, and in a folder every file that is a picture by its name, whether
@@ -35,6 +36,8 @@ def predict(
 
     Raises:
         RunError: the run cannot be used, or cannot answer "unknown".
+        BundleError: the export cannot be used.
         DataError: a path does not exist, or a folder holds no picture.
     """
-    return open_run(run).predict(images, device=device, unknown=unknown, progress=progress)
+    predictor = open_predictor(run, device=device, unknown=unknown)
+    return predictor.predict(images, progress=progress)

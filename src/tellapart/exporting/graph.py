@@ -1,0 +1,250 @@
+"""One ONNX graph from pixels to the decision: views, network, temperature, decision rule.
+
+Whoever runs it gives pictures of the stated size and gets answers; nothing that a run knows
+of its images has to be done outside. The inputs and outputs:
+
+- ``pixels``: uint8 (N, H, W, 3), RGB; or with ``--float`` float32 (N, 3, H, W), normalised.
+- ``probabilities``: float32 (N, C), rows sum to 1, at the run's temperature.
+- ``decision``: int64 (N,), which of the answers is given, by the run's decision rule.
+- ``probability``: float32 (N,), that of the class that is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.evaluation.decision import Decision
+from tellapart.pixels.views import View, show
+
+PIXELS, PROBABILITIES, DECISION, PROBABILITY = (
+    "pixels", "probabilities", "decision", "probability",
+)  # fmt: skip
+OUTPUTS = (PROBABILITIES, DECISION, PROBABILITY)
+
+#: The names that the network's own input and output get inside the graph.
+_SHOWN, _LOGITS = "shown", "logits"
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the graph does before and behind the network."""
+
+    #: Views whose logits are averaged.
+    views: tuple[View, ...]
+    temperature: float
+    classes: tuple[str, ...]
+    #: One output stands for the second of two classes.
+    sigmoid: bool = False
+    decision: Decision | None = None
+    height: int = 0
+    width: int = 0
+    #: Normalised float32 (N, 3, H, W) instead of uint8 (N, H, W, 3).
+    float_input: bool = False
+    #: Texts that the model carries in its metadata.
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the network's logits."""
+        return 1 if self.sigmoid else len(self.classes)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A view as places: which rows and columns are taken, and whether they change places."""
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    transposed: bool
+
+    @classmethod
+    def of(cls, view: View, height: int, width: int) -> Shown:
+        """The places that :func:`tellapart.pixels.views.show` takes."""
+        # Shown as it is, a picture of places says where each pixel comes from.
+        places: Any = np.indices((height, width)).transpose(1, 2, 0)[None]
+        shown: Any = show(places, view)[0]
+        if view.quarter_turns % 2:
+            return cls(shown[0, :, 0], shown[:, 0, 1], True)
+        return cls(shown[:, 0, 0], shown[0, :, 1], False)
+
+
+def least_float32(threshold: float) -> np.float32:
+    """The smallest float32 that is not below a threshold: the same float32 reach both.
+
+    >>> float(least_float32(0.1)) >= 0.1, bool(least_float32(0.5) == 0.5)
+    (True, True)
+    """
+    rounded = np.float32(threshold)
+    return rounded if float(rounded) >= threshold else np.nextafter(rounded, np.float32(np.inf))
+
+
+def whole_graph(network: bytes, around: Around) -> bytes:
+    """The graph around a network.
+
+    Args:
+        network: an ONNX model of one input, as ``around`` says it, and of logits
+            (N, outputs), for every N.
+        around: what comes before and behind it.
+
+    Returns:
+        The ONNX model.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load_from_string(network)
+    graph = model.graph
+    build = _Builder()
+    source, result = graph.input[0].name, graph.output[0].name
+    first, last = _before(build, around), _behind(build, around)
+    # The names of this graph are this module's; the network's own make way for them.
+    taken = {PIXELS, *OUTPUTS, _SHOWN, _LOGITS, *build.names}
+    renamed = {name: f"network/{name}" for name in _names(graph) & taken}
+    renamed |= {source: _SHOWN if first else PIXELS, result: _LOGITS}
+    _rename(graph, renamed)
+    nodes = [*first, *graph.node, *last]
+    kind = TensorProto.FLOAT if around.float_input else TensorProto.UINT8
+    size = [around.height, around.width]
+    shape: list[str | int | None] = (
+        ["number", 3, *size] if around.float_input else ["number", *size, 3]
+    )
+    whole = helper.make_graph(
+        nodes,
+        "tellapart",
+        [helper.make_tensor_value_info(PIXELS, kind, shape)],
+        [
+            helper.make_tensor_value_info(
+                PROBABILITIES, TensorProto.FLOAT, ["number", len(around.classes)]
+            ),
+            helper.make_tensor_value_info(DECISION, TensorProto.INT64, ["number"]),
+            helper.make_tensor_value_info(PROBABILITY, TensorProto.FLOAT, ["number"]),
+        ],
+        initializer=[*graph.initializer, *build.constants],
+    )
+    made = helper.make_model(
+        whole,
+        opset_imports=list(model.opset_import),
+        functions=list(model.functions),
+        ir_version=min(model.ir_version, 10),
+        producer_name="tellapart",
+    )
+    helper.set_model_props(made, dict(around.metadata))
+    onnx.checker.check_model(made)
+    return bytes(made.SerializeToString())
+
+
+class _Builder:
+    """Nodes and constants with names of their own."""
+
+    def __init__(self) -> None:
+        self.constants: list[Any] = []
+        self.names: set[str] = set()
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        from onnx import numpy_helper
+
+        name = f"tellapart/{name}"
+        self.names.add(name)
+        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> Any:
+        from onnx import helper
+
+        self.names.add(output)
+        return helper.make_node(kind, inputs, [output], f"tellapart/{output}", **attributes)
+
+
+def _before(build: _Builder, around: Around) -> list[Any]:
+    """Nodes from the pictures to all their views, one after the other along the batch."""
+    if around.views == (View(),):
+        return []
+    high = 2 if around.float_input else 1
+    turned = [0, 1, 3, 2] if around.float_input else [0, 2, 1, 3]
+    nodes, made = [], []
+    for number, view in enumerate(around.views):
+        places = Shown.of(view, around.height, around.width)
+        name = PIXELS
+        for axis, (what, indices) in enumerate(
+            (("rows", places.rows), ("columns", places.columns)), start=high
+        ):
+            if not np.array_equal(indices, np.arange(len(indices))):
+                wanted = build.constant(f"view{number}_{what}", indices)
+                nodes.append(
+                    build.node("Gather", [name, wanted], f"view{number}_{what}", axis=axis)
+                )
+                name = f"view{number}_{what}"
+        if places.transposed:
+            nodes.append(build.node("Transpose", [name], f"view{number}_turned", perm=turned))
+            name = f"view{number}_turned"
+        made.append(name)
+    return [*nodes, build.node("Concat", made, _SHOWN, axis=0)]
+
+
+def _behind(build: _Builder, around: Around) -> list[Any]:
+    """Nodes from the logits of all views to probabilities and decision."""
+    nodes, name = [], _LOGITS
+    if len(around.views) > 1:
+        shape = build.constant("by_view", np.array([len(around.views), -1, around.outputs]))
+        nodes.append(build.node("Reshape", [name, shape], "logits_by_view"))
+        axis = build.constant("view_axis", np.array([0]))
+        nodes.append(build.node("ReduceMean", ["logits_by_view", axis], "mean_logits", keepdims=0))
+        name = "mean_logits"
+    if around.temperature != 1.0:
+        by = build.constant("temperature", np.array(around.temperature, np.float32))
+        nodes.append(build.node("Div", [name, by], "calibrated"))
+        name = "calibrated"
+    if around.sigmoid:  # softmax of (0, x) is the sigmoid of x and its rest
+        nodes.append(build.node("Sub", [name, name], "zeros"))
+        nodes.append(build.node("Concat", ["zeros", name], "pair", axis=1))
+        name = "pair"
+    nodes.append(build.node("Softmax", [name], PROBABILITIES, axis=1))
+    nodes += _decision(build, around)
+    last = build.constant("last_axis", np.array([1]))
+    nodes.append(build.node("Unsqueeze", [DECISION, last], "decision_column"))
+    nodes.append(
+        build.node("GatherElements", [PROBABILITIES, "decision_column"], "answered", axis=1)
+    )
+    nodes.append(build.node("Squeeze", ["answered", last], PROBABILITY))
+    return nodes
+
+
+def _decision(build: _Builder, around: Around) -> list[Any]:
+    """Nodes from probabilities to the index of the answer, as ``decision.decided`` chooses."""
+    decision = around.decision
+    if decision is None:
+        return [build.node("ArgMax", [PROBABILITIES], DECISION, axis=1, keepdims=0)]
+    column = around.classes.index(decision.positive)
+    hidden = np.zeros((1, len(around.classes)), np.float32)
+    hidden[0, column] = 2.0  # below every probability once it is taken away
+    at = build.constant("positive", np.array(column, np.int64))
+    threshold = build.constant("threshold", np.array(least_float32(decision.threshold)))
+    return [
+        build.node("Gather", [PROBABILITIES, at], "of_positive", axis=1),
+        build.node("GreaterOrEqual", ["of_positive", threshold], "is_called"),
+        build.node("Sub", [PROBABILITIES, build.constant("hidden", hidden)], "of_others"),
+        build.node("ArgMax", ["of_others"], "likeliest_other", axis=1, keepdims=0),
+        build.node("Where", ["is_called", at, "likeliest_other"], DECISION),
+    ]
+
+
+def _names(graph: Any) -> set[str]:
+    """All names of values in a graph."""
+    found = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    for node in graph.node:
+        found |= {*node.input, *node.output}
+    return found - {""}
+
+
+def _rename(graph: Any, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        for field_ in (node.input, node.output):
+            for number, name in enumerate(field_):
+                field_[number] = names.get(name, name)
+    for value in graph.initializer:
+        value.name = names.get(value.name, value.name)

@@ -1,0 +1,67 @@
+"""Job: a run's model on its way into another format; what is costly is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from tellapart.engines.onnx import network_to_onnx
+from tellapart.errors import BundleError
+from tellapart.exporting.graph import Around, whole_graph
+from tellapart.exporting.module import example_for, network_of, whole_module
+from tellapart.wording import shown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tellapart.prediction.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the formats write from."""
+
+    name: str
+    classifier: Classifier
+    around: Around
+    #: Quantise to int8.
+    int8: bool = False
+    #: Gives training images as the model takes them, (1, ...) each, to calibrate int8.
+    calibration: Callable[[], list[NDArray[Any]]] = field(default=list)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """From the model's input to logits."""
+        return network_of(self.classifier, float_input=self.around.float_input)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """From the model's input to the decision, in PyTorch."""
+        return whole_module(self.network, self.around)
+
+    @cached_property
+    def onnx(self) -> bytes:
+        """From the model's input to the decision, in ONNX, float32.
+
+        Raises:
+            BundleError: the exporter cannot take the network.
+        """
+        try:
+            network = network_to_onnx(self.network, example_for(self.around))
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # the exporter raises many kinds
+            raise BundleError(
+                f"PyTorch's exporter cannot take this network ({_first_line(error)}); export it "
+                "with --to torch."
+            ) from error
+        return whole_graph(network, self.around)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown(lines[0][:200]) if lines else type(error).__name__

@@ -1,0 +1,131 @@
+"""A bundle is opened as it was written, or refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tellapart.errors import BundleError
+from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.prediction.bundle import is_bundle, open_bundle
+from tellapart.run_info import FileDigest
+
+
+def model() -> bytes:
+    """Pixels of 2 x 2 to probabilities: the share of red and of green; by hand."""
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["numbers", "places"], ["colours"], keepdims=0),
+        helper.make_node("Slice", ["colours", "from", "until", "axis"], ["two"]),
+        helper.make_node("ReduceSum", ["two", "axis"], ["all"], keepdims=1),
+        helper.make_node("Div", ["two", "all"], ["probabilities"]),
+        helper.make_node("ArgMax", ["probabilities"], ["decision"], axis=1, keepdims=0),
+        helper.make_node("ReduceMax", ["probabilities", "axis"], ["probability"], keepdims=0),
+    ]
+    constants = {"places": [1, 2], "from": [0], "until": [2], "axis": [1]}
+    graph = helper.make_graph(
+        nodes,
+        "by hand",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", 2, 2, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
+            helper.make_tensor_value_info("decision", TensorProto.INT64, ["n"]),
+            helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"]),
+        ],
+        [numpy_helper.from_array(np.array(v, np.int64), k) for k, v in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(made.SerializeToString())
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model())
+    digest = FileDigest.of(model())
+    content = {
+        "format": 1, "tellapart": "0.1.0", "created": "2026-11-28", "name": "x",
+        "runtime": "onnx", "model": "model.onnx", "precision": "f32",
+        "classes": ["red", "green"], "answers": ["red", "green"],
+        "preprocessing": Preprocessing(2, 2).to_dict(), "float_input": False,
+        "test_time": "none", "temperature": 1.0, "decision": None, "model_digest": "",
+        "files": {"model.onnx": {"size": digest.size, "sha256": digest.sha256}},
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(content | changes))
+    return folder
+
+
+def test_bundle__says_what_its_model_says(tmp_path: Path) -> None:
+    bundle = open_bundle(written(tmp_path / "b"))
+    pixels = np.random.default_rng(0).integers(1, 256, (21, 2, 2, 3), dtype=np.uint8)
+    sums = pixels.reshape(21, 4, 3).sum(axis=1)[:, :2].astype(float)
+    found = bundle.probabilities(pixels)
+    np.testing.assert_allclose(found, sums / sums.sum(axis=1, keepdims=True), atol=1e-6)
+    alone = np.concatenate([bundle.probabilities(pixels[i : i + 1]) for i in range(21)])
+    np.testing.assert_array_equal(found, alone)
+    assert bundle.probabilities(pixels[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"format": 2}, "newer tellapart"),
+        ({"format": "1"}, "newer tellapart"),
+        ({"classes": "red"}, "its key 'classes' is wrong"),
+        ({"runtime": "tensorrt"}, "export for tensorrt"),
+        ({"preprocessing": {}}, "damaged"),
+        ({"decision": {"positive": "blue", "threshold": 0.5, "cost_miss": 1.0,
+                       "cost_false_alarm": 1.0}}, "damaged"),
+        ({"files": {}}, "does not list its model"),
+        ({"files": {"../../etc/passwd": {"size": 1, "sha256": ""}}}, "names the file"),
+        ({"files": {"model.onnx": {"size": 1, "sha256": ""}}}, "was changed"),
+    ],
+)  # fmt: skip
+def test_bundle__malformed(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=sentence) as caught:
+        open_bundle(written(tmp_path / "b", **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}', "\x00", "[" * 100_000])
+def test_bundle__no_json(text: str, tmp_path: Path) -> None:
+    folder = written(tmp_path / "b")
+    (folder / "model.json").write_text(text)
+    with pytest.raises(BundleError):
+        open_bundle(folder)
+
+
+def test_bundle__a_truncated_model_is_noticed_before_it_is_opened(tmp_path: Path) -> None:
+    folder = written(tmp_path / "b")
+    (folder / "model.onnx").write_bytes(model()[:-40])
+    with pytest.raises(BundleError, match="was changed since"):
+        open_bundle(folder)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(BundleError, match="cannot be read"):
+        open_bundle(folder)
+
+
+def test_bundle__a_model_that_the_runtime_cannot_open(tmp_path: Path) -> None:
+    content = b"no model at all"
+    digest = FileDigest.of(content)
+    folder = written(
+        tmp_path / "b", files={"model.onnx": {"size": digest.size, "sha256": digest.sha256}}
+    )
+    (folder / "model.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match="cannot be opened by onnxruntime"):
+        open_bundle(folder).probabilities(np.zeros((1, 2, 2, 3), np.uint8))
+
+
+def test_bundle__other_peoples_onnx_files(tmp_path: Path) -> None:
+    (tmp_path / "theirs.onnx").write_bytes(model())
+    onnx.load(tmp_path / "theirs.onnx")
+    assert not is_bundle(tmp_path)
+    with pytest.raises(BundleError, match="no classes and preprocessing that could be trusted"):
+        open_bundle(tmp_path)
+    with pytest.raises(BundleError, match=r"it has no model\.json"):
+        open_bundle(tmp_path / "none")

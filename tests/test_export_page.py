@@ -1,0 +1,46 @@
+"""docs/export.md: its commands run and leave what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tellapart.cli import app
+from tellapart.exporting.formats import FORMATS
+from tellapart.exporting.parity import LARGEST_FLOAT32, LEAST_EQUAL_INT8
+from tellapart.verbs.export import CHECKED_IMAGES
+
+PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(
+    image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = image_folder(classes=("cat", "dog"), per_class=20)
+    shutil.copytree(photos, tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+    lines = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 5
+    for command, *words in lines:
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert command == "tellapart" and done.exit_code == 0, (words, done.output)
+        if words[0] == "export":
+            found = {path.name for path in Path(words[2]).iterdir()}
+            assert found >= {"classify.py", "README.md", "model.json"}
+
+
+def test_the_page_says_what_the_code_does() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)
+    assert set(FORMATS) <= set(rows)
+    text = " ".join(PAGE.split())
+    assert f"up to {CHECKED_IMAGES} test images" in text
+    assert f"by more than {LARGEST_FLOAT32:g}" in text
+    assert f"at least {LEAST_EQUAL_INT8:.0%}".replace("%", " %") in text
