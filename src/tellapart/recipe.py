@@ -213,7 +213,34 @@ class BackboneModel(Section):
     output: Literal["softmax", "sigmoid"] = "softmax"
 
 
-Model = Annotated[ScratchModel | BackboneModel, Field(discriminator="kind")]
+#: What one network is made of.
+NetworkModel = ScratchModel | BackboneModel
+
+
+class JoinedMember(Section):
+    """One of several backbones side by side."""
+
+    #: A timm name.
+    backbone: str
+    #: As for a single backbone.
+    weights: str = "auto"
+    #: Height and width at which it sees the pictures; None: data.image_size, else its own.
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None = None
+
+    @property
+    def model(self) -> BackboneModel:
+        """The backbone alone."""
+        return BackboneModel(backbone=self.backbone, weights=self.weights)
+
+
+class JoinedModel(Section):
+    """Several pretrained backbones side by side: one probe on the features of all."""
+
+    kind: Literal["joined"] = "joined"
+    members: Annotated[tuple[JoinedMember, ...], Field(min_length=2)]
+
+
+Model = Annotated[ScratchModel | BackboneModel | JoinedModel, Field(discriminator="kind")]
 
 
 # --- training ---------------------------------------------------------------------------
@@ -348,6 +375,50 @@ class ProbeSettings(Section):
         return self
 
 
+# --- several classifiers that answer together ---------------------------------------------
+
+
+class MemberPictures(Section):
+    """How one member of an ensemble sees the pictures; None: as the recipe around it says."""
+
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    fit: Literal["squash", "crop", "pad"] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+
+
+class EnsembleMember(Section):
+    """One classifier of an ensemble: what a recipe says of it, in the same words."""
+
+    name: str
+    method: Literal["probe", "fit"] = "probe"
+    #: None: that of the recipe around it.
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
+    data: MemberPictures = MemberPictures()
+    augmentation: tuple[AugmentationStep, ...] = ()
+    model: Model = BackboneModel()
+    training: TrainingStage = TrainingStage()
+    fine_tuning: TrainingStage | None = None
+    probe: ProbeSettings = ProbeSettings()
+    test_time: Literal["none", "flip", "flip_and_shifts", "flips_and_turns"] = "none"
+
+
+class EnsembleSettings(Section):
+    """Classifiers whose probabilities are averaged, by weights that validation chooses."""
+
+    members: tuple[EnsembleMember, ...] = ()
+    #: One for each member; empty: chosen greedily on the validation part.
+    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> EnsembleSettings:
+        if self.weights and (len(self.weights) != len(self.members) or sum(self.weights) <= 0):
+            raise ValueError("'weights' needs one for each member, of which one is above 0")
+        names = [member.name for member in self.members]
+        if len(set(names)) != len(names):
+            raise ValueError("two members have one name")
+        return self
+
+
 # --- the decision -------------------------------------------------------------------------
 
 
@@ -408,7 +479,7 @@ class Recipe(Section):
     reported: Reported | None = None
     measured: tuple[Measured, ...] = ()
 
-    method: Literal["auto", "probe", "fit"] = "fit"
+    method: Literal["auto", "probe", "fit", "ensemble"] = "fit"
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     #: Number of classes of the document's data; training takes it from the folder.
     num_classes: Annotated[int, Field(ge=2)] = 2
@@ -419,6 +490,7 @@ class Recipe(Section):
     #: A second stage that starts from the best weights of the first.
     fine_tuning: TrainingStage | None = None
     probe: ProbeSettings = ProbeSettings()
+    ensemble: EnsembleSettings = EnsembleSettings()
     decision: DecisionSettings = DecisionSettings()
     #: Views averaged in prediction.
     test_time: Literal["none", "flip", "flip_and_shifts", "flips_and_turns"] = "none"
@@ -429,3 +501,17 @@ class Recipe(Section):
     def stages(self) -> tuple[TrainingStage, ...]:
         """The stages of a training in epochs, in the order in which they run."""
         return (self.training, *([self.fine_tuning] if self.fine_tuning else []))
+
+    @property
+    def networks(self) -> tuple[NetworkModel, ...]:
+        """Every network that takes part in the answers."""
+        models = [self.model]
+        if self.method == "ensemble":
+            models = [member.model for member in self.ensemble.members]
+        found: list[NetworkModel] = []
+        for model in models:
+            if isinstance(model, JoinedModel):
+                found += [member.model for member in model.members]
+            else:
+                found.append(model)
+        return tuple(found)

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
     from tellapart.data.source import Source
     from tellapart.prediction.answers import Answers
-    from tellapart.prediction.classifier import Classifier
     from tellapart.prediction.predictor import ImageGiven, Predictor
+    from tellapart.prediction.stored import AnyClassifier
 
 #: Files whose digests ``run.json`` keeps, beside the predictions; the model has its own.
 _DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors",
@@ -287,16 +287,16 @@ class Run:
     def model_file(self) -> Path:
         return self.path / "model.safetensors"
 
-    def classifier(self, device: str = "auto") -> Classifier:
+    def classifier(self, device: str = "auto") -> AnyClassifier:
         """The trained classifier, held against ``run.json``.
 
         Raises:
             RunError: the file is missing, damaged, or not the one that the run was finished with.
             TellapartError: there is no such device here.
         """
-        from tellapart.prediction.classifier import load_classifier
+        from tellapart.prediction.stored import open_classifier
 
-        return load_classifier(
+        return open_classifier(
             self.model_file,
             device=resolve_device(device),
             digest=self.info.model_digest,

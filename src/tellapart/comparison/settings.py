@@ -49,7 +49,10 @@ def _recipe(run: Run) -> dict[str, Any]:
     recipe = run.recipe
     content = recipe.model_dump(mode="json", exclude=set(_WORDS))
     # A probe is trained by its own settings; gradient descent by those of its stages.
-    for key in ("training", "fine_tuning") if recipe.method != "fit" else ("probe",):
+    others = ("probe", "ensemble") if recipe.method == "fit" else (
+        "training", "fine_tuning", "augmentation", "probe", "model", "test_time"
+    ) if recipe.method == "ensemble" else ("training", "fine_tuning", "ensemble")  # fmt: skip
+    for key in others:
         content.pop(key, None)
     return content
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from tellapart.data.listing import plural
 from tellapart.data.problems import Problem, left_out_sentence, require_few_faults
 from tellapart.data.table import ImageTable
+from tellapart.errors import DataError
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.store import load_files
 from tellapart.progress import SILENT, Progress
+from tellapart.wording import shown
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class PixelCache:
         pixels: uint8 (N, H, W, 3), RGB, memory-mapped, read-only; row i is table.paths[i].
         digests: content digest of each file.
         key: of contents and resize rule; equal keys mean equal pixels.
+        resize_rule: of the preprocessing that they were decoded by; "": whatever is asked for.
     """
 
     table: ImageTable
     pixels: NDArray[np.uint8] = field(repr=False)
     digests: tuple[str, ...] = field(repr=False)
     key: str
+    resize_rule: str = ""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -63,7 +67,35 @@ def load_pixels(
     notes = tuple(note for note in _depth_notes(found.remarks.values()) if note not in kept.notes)
     if notes:
         kept = replace(kept, notes=kept.notes + notes)
-    return PixelCache(kept, found.pixels, found.digests, found.key)
+    return PixelCache(
+        kept, found.pixels, found.digests, found.key, preprocessing.resize_rule()
+    )
+
+
+def prepared_otherwise(
+    images: PixelCache, preprocessing: Preprocessing, *, progress: Progress = SILENT
+) -> PixelCache:
+    """The same images in another preprocessing, row by row.
+
+    Raises:
+        DataError: a file has changed since the images were decoded, or cannot be read at this
+            size.
+    """
+    if images.resize_rule in ("", preprocessing.resize_rule()):
+        return images
+    again = load_pixels(images.table, preprocessing, progress=progress, maximum_unreadable=1.0)
+    if again.digests != images.digests:
+        here = dict(zip(again.table.paths, again.digests, strict=True))
+        other = next(
+            path for path, digest in zip(images.table.paths, images.digests, strict=True)
+            if here.get(path) != digest
+        )  # fmt: skip
+        raise DataError(
+            f"{shown(other)} has changed while it was read, or cannot be read at "
+            f"{preprocessing.width} x {preprocessing.height} pixels; leave it out with --exclude, "
+            "or start again."
+        )
+    return replace(again, table=images.table)
 
 
 def _depth_notes(remarks: Iterable[str]) -> list[str]:

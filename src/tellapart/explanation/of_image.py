@@ -83,22 +83,25 @@ def explain_images(
     inside: Inside,
     subjects: Sequence[Subject],
     *,
+    answers: NDArray[np.float64] | None = None,
     target: int | None = None,
     progress: Progress = SILENT,
 ) -> list[ImageExplanation]:
     """Grad-CAM and occlusion for each image, without its neighbours.
 
     Args:
+        answers: probabilities (N, C) of the images where others than this predictor answer.
         target: the class to explain; None: the one that is answered. Where the
             truth is known and another class, Grad-CAM is drawn for it too.
     """
     if not subjects:
         return []
-    judged = predictor.judge(np.stack([s.pixels for s in subjects]))
-    probabilities, answers = judged.probabilities, judged.predicted.tolist()
+    if answers is None:
+        answers = predictor.probabilities(np.stack([s.pixels for s in subjects]))
+    predicted = predictor.decide(answers).tolist()
     found = []
     with progress.stage("Explaining", len(subjects), "images") as stage:
-        for subject, row, answer in zip(subjects, probabilities, answers, strict=True):
+        for subject, row, answer in zip(subjects, answers, predicted, strict=True):
             wanted = answer if target is None else target
             classes = [wanted, *([subject.label] if subject.label not in (-1, wanted) else [])]
             evidence = {}

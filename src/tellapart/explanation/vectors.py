@@ -31,6 +31,6 @@ def vectors_of_all(
     )
 
     def build(folder: Path) -> None:
-        save_array(folder / _FILE, classifier.features(images.pixels, progress=progress))
+        save_array(folder / _FILE, classifier.features_of(images, progress=progress))
 
     return open_array(cache.entry("vectors", key, build) / _FILE)

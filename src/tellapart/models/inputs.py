@@ -6,19 +6,76 @@ Needs no PyTorch for backbones, so that a run on cached features starts quickly.
 from __future__ import annotations
 
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.recipe import BackboneModel, DataSettings, ScratchModel
+from tellapart.recipe import (
+    BackboneModel,
+    DataSettings,
+    EnsembleMember,
+    JoinedModel,
+    Model,
+    Recipe,
+    ScratchModel,
+)
 
 
-def preprocessing_for(model: ScratchModel | BackboneModel, data: DataSettings) -> Preprocessing:
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """That of the recipe's network, or of the first of several.
+
+    Raises:
+        RecipeError, WeightsError: as :func:`preprocessing_for`.
+    """
+    if recipe.method == "ensemble" and recipe.ensemble.members:
+        recipe = recipe_of_member(recipe, recipe.ensemble.members[0])
+    return preprocessing_for(recipe.model, recipe.data)
+
+
+def recipe_of_member(recipe: Recipe, member: EnsembleMember) -> Recipe:
+    """The recipe by which one member of an ensemble is trained; parts and classes are shared."""
+    own = {key: value for key, value in member.data if value is not None}
+    return Recipe(
+        name=member.name,
+        title=f"{member.name} of {recipe.name}",
+        teaches="",
+        method=member.method,
+        seed=recipe.seed if member.seed is None else member.seed,
+        num_classes=recipe.num_classes,
+        data=recipe.data.model_copy(update=own),
+        augmentation=member.augmentation,
+        model=member.model,
+        training=member.training,
+        fine_tuning=member.fine_tuning,
+        probe=member.probe,
+        test_time=member.test_time,
+    )
+
+
+def joined_inputs(
+    model: JoinedModel, data: DataSettings
+) -> list[tuple[BackboneModel, Preprocessing]]:
+    """Each of the backbones side by side, and its own preprocessing.
+
+    Raises:
+        RecipeError, WeightsError: as :func:`preprocessing_for`.
+    """
+    found = []
+    for member in model.members:
+        size = member.image_size or data.image_size
+        own = data.model_copy(update={"image_size": size})
+        found.append((member.model, preprocessing_for(member.model, own)))
+    return found
+
+
+def preprocessing_for(model: Model, data: DataSettings) -> Preprocessing:
     """The recipe's size, fit and interpolation, else the network's own.
 
-    Mean and std are always the network's own: those its weights were trained with, or
-    those its definition names.
+    Of several backbones side by side it is that of the first. Mean and std are always the
+    network's own: those its weights were trained with, or those its definition names.
 
     Raises:
         RecipeError: there is no such network.
         WeightsError: a weights file does not exist.
     """
+    if isinstance(model, JoinedModel):
+        return joined_inputs(model, data)[0][1]
     if isinstance(model, ScratchModel):
         from tellapart.models.scratch import scratch_network
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tellapart.models.catalogue import backbone_info
 from tellapart.models.known import KNOWN
 from tellapart.models.weights import canonical_name, locate_weights, weights_digest
-from tellapart.recipe import BackboneModel, Model
+from tellapart.recipe import BackboneModel, NetworkModel
 from tellapart.run_info import WeightsOrigin
 
 #: What the tags at the end of timm's names mean; the first that fits counts.
@@ -23,7 +25,13 @@ TRAINED_ON: tuple[tuple[str, str], ...] = (
 )
 
 
-def weights_origin(model: Model) -> WeightsOrigin | None:
+def weights_origins(models: Iterable[NetworkModel]) -> tuple[WeightsOrigin, ...]:
+    """The origins of the weights that several networks start from, each once."""
+    found = (weights_origin(model) for model in models)
+    return tuple(dict.fromkeys(origin for origin in found if origin is not None))
+
+
+def weights_origin(model: NetworkModel) -> WeightsOrigin | None:
     """The origin of the weights that a model starts from; None where they are random.
 
     Raises:

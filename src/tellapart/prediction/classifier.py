@@ -15,14 +15,14 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from time import perf_counter
-from typing import Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from tellapart import cache
+from tellapart.data.pixels import PixelCache, prepared_otherwise
 from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.features import backbone_key
@@ -36,14 +36,14 @@ from tellapart.models.tensors import (
     tensor_digests,
     write_tensors,
 )
+from tellapart.pixels.decode import PictureGiven, decode_many
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
+from tellapart.pixels.views import TEST_TIME_VIEWS, show
+from tellapart.prediction.answering import BLOCK_IMAGES, Answering, to_probabilities
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe import BackboneModel, Model, ScratchModel
+from tellapart.recipe import BackboneModel, ScratchModel
 
-#: Images that are in memory at a time.
-BLOCK_IMAGES = 256
-
+_Network = Annotated[ScratchModel | BackboneModel, Field(discriminator="kind")]
 _Head = TypeVar("_Head", bound=FeatureHead)
 
 
@@ -81,25 +81,17 @@ class Description:
             TellapartError: a setting of the network is wrong.
         """
         content: dict[str, Any] = json.loads(text)
-        model: Any = TypeAdapter(Model).validate_python(content.pop("model"))
+        model: Any = TypeAdapter(_Network).validate_python(content.pop("model"))
         preprocessing = Preprocessing.from_dict(content.pop("preprocessing"))
-        classes = content.pop("classes")
-        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            raise ValueError("classes are not a list of names")
-        described = cls(
-            classes=tuple(classes), preprocessing=preprocessing, model=model, **content
-        )
+        classes = check_classes(content.pop("classes"))
+        described = cls(classes=classes, preprocessing=preprocessing, model=model, **content)
         described._check()
         return described
 
     def _check(self) -> None:
-        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
-            raise ValueError(f"{len(self.classes)} classes, {len(set(self.classes))} of them apart")
         if self.test_time not in TEST_TIME_VIEWS:
             raise ValueError(f"test_time is {self.test_time!r}")
-        temperature = self.temperature
-        if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-            raise ValueError(f"the temperature is {self.temperature!r}")
+        check_temperature(self.temperature)
         if self.model.output == "sigmoid" and len(self.classes) != 2:
             raise ValueError(f"a sigmoid output for {len(self.classes)} classes")
         plain = isinstance(self.model, BackboneModel) and can_be_frozen(self.model)
@@ -109,12 +101,82 @@ class Description:
             raise ValueError("neighbours that vote without a frozen backbone")
 
     @property
+    def single_output(self) -> bool:
+        """Whether the logits are one column, for the second of two classes."""
+        return self.model.output == "sigmoid"
+
+    @property
     def outputs(self) -> int:
         """Columns of the logits."""
-        return 1 if self.model.output == "sigmoid" else len(self.classes)
+        return 1 if self.single_output else len(self.classes)
 
 
-def save_classifier(file: Path, state: State, description: Description) -> str:
+def check_classes(classes: Any) -> tuple[str, ...]:
+    """Names of two classes and more, as a description has them.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError("classes are not a list of names")
+    if len(set(classes)) != len(classes) or len(classes) < 2:
+        raise ValueError(f"{len(classes)} classes, {len(set(classes))} of them apart")
+    return tuple(classes)
+
+
+def check_temperature(temperature: Any) -> None:
+    """A number above 0.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise ValueError(f"the temperature is {temperature!r}")
+
+
+@dataclass(frozen=True)
+class StoredTensors:
+    """The tensors of a classifier's file, read when they are first needed, and once.
+
+    Raises:
+        RunError: they are not those that the file was written with, or not all numbers.
+    """
+
+    file: Path
+    #: That of the file's header.
+    digest: str
+
+    @property
+    def values(self) -> dict[str, NDArray[Any]]:
+        """Each tensor by its name."""
+        return self._read[0]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of each tensor."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        state, digests = read_tensors(self.file, self.digest)
+        for name, value in state.items():
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise RunError(f"{self.file} is damaged: {name} holds values that are no numbers.")
+        return state, digests
+
+
+class Described(Protocol):
+    """The description of any classifier."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+
+    def to_json(self) -> str:
+        """What is written into the file's header."""
+
+
+def save_classifier(file: Path, state: State, description: Described) -> str:
     """Write weights and description to one file, under a temporary name first.
 
     Returns:
@@ -147,13 +209,32 @@ def load_classifier(
         RunError: the file is missing, damaged, lacks its description, or is of another run.
             Weights that are not those it was written with are noticed when they are read.
     """
+    description, found = described_in(file, Description.from_json, digest=digest, classes=classes)
+    return Classifier(file, description, device, found)
+
+
+_Described = TypeVar("_Described", bound=Described)
+
+
+def described_in(
+    file: Path, read: Callable[[str], _Described], *, digest: str = "", classes: Sequence[str] = ()
+) -> tuple[_Described, str]:
+    """The description of a classifier's file, checked, and the file's digest.
+
+    Args:
+        read: makes it of the header's text.
+        digest, classes: what ``run.json`` says they are; empty: they are not compared.
+
+    Raises:
+        RunError: as :func:`load_classifier`.
+    """
     if not file.is_file():
         raise RunError(f"{file} is missing: this run has no trained model.")
     header = read_header(file)
     if not header.text:
         raise RunError(f"{file} holds weights but no classes and preprocessing; train again.")
     try:
-        description = Description.from_json(header.text)
+        description = read(header.text)
     except (KeyError, TypeError, ValueError, AttributeError, TellapartError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RunError(f"{file} is damaged: its description says {reason}.") from error
@@ -167,15 +248,12 @@ def load_classifier(
             f"{file} is not the model that the run was finished with, by its digest in run.json; "
             "put that one back, or train again."
         )
-    return Classifier(file, description, device, header.digest)
+    return description, header.digest
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """Images in, probabilities out; several threads may ask at the same time.
-
-    What becomes of them is for a :class:`~tellapart.prediction.predictor.Predictor` to say.
-    """
+class Classifier(Answering[NDArray[np.uint8]]):
+    """One network that answers; its pixels are uint8 (N, H, W, 3), by its preprocessing."""
 
     #: Where the weights are read from when they are first needed; None: they are in memory.
     file: Path | None
@@ -186,6 +264,9 @@ class Classifier:
     weights: State | None = field(default=None, repr=False, compare=False)
     #: Held while an engine is opened, so that of two threads one does it.
     _opening: Any = field(default_factory=RLock, repr=False, compare=False)
+    #: Engines that are open, by what they compute; None: its own. Members of a joint classifier
+    #: share them.
+    engines: dict[str, Engine] | None = field(default=None, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -209,11 +290,9 @@ class Classifier:
         """
         if self.weights is not None:
             return dict(self.weights)
-        state, self.__dict__["_digests"] = read_tensors(self.stored_file, self.digest)
-        for name, value in state.items():
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise RunError(f"{self.file} is damaged: {name} holds values that are no numbers.")
-        return state
+        stored = StoredTensors(self.stored_file, self.digest)
+        self.__dict__["_digests"] = stored.digests
+        return stored.values
 
     def network(self) -> Any:
         """The network as a ``torch.nn.Module`` in inference mode, float32, on the CPU.
@@ -254,36 +333,53 @@ class Classifier:
             "describes; train again."
         )
 
-    def probabilities(
-        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
-    ) -> NDArray[np.float64]:
-        """Class probabilities of prepared images.
+    @property
+    def calibration(self) -> Description:
+        return self.description
+
+    def prepared(self, images: PixelCache, *, progress: Progress = SILENT) -> NDArray[np.uint8]:
+        """Of a pixel cache, uint8 (N, H, W, 3)."""
+        return prepared_otherwise(images, self.preprocessing, progress=progress).pixels
+
+    def decoded(self, pictures: Sequence[PictureGiven]) -> tuple[NDArray[np.uint8], list[str]]:
+        """Pictures by this classifier's preprocessing."""
+        return decode_many(pictures, self.preprocessing)
+
+    def noise(self, images: int) -> NDArray[np.uint8]:
+        """uint8 (images, H, W, 3)."""
+        size = (images, self.preprocessing.height, self.preprocessing.width, 3)
+        return np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+
+    def rows_of(
+        self, pixels: NDArray[np.uint8], rows: slice | NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        """Some of the images."""
+        return np.asarray(pixels[rows])
+
+    def block_of_logits(self, block: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits of so many images as are in memory at a time."""
+        return self.logits_seen(block, {})
+
+    def logits_seen(
+        self, block: NDArray[np.uint8], seen: dict[Any, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Logits (N, num_classes or 1) of so many images as are in memory at a time.
 
         Args:
-            pixels: uint8 (N, H, W, 3), decoded and resized by this classifier's
-                preprocessing.
-
-        Returns:
-            float64 (N, num_classes), rows sum to 1.
+            seen: what frozen backbones have said of these images already, added to here; for
+                classifiers on one backbone that look at the same images.
         """
-        return to_probabilities(self.logits(pixels, progress=progress), self.description)
-
-    def logits(
-        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
-    ) -> NDArray[np.float32]:
-        """Logits (N, num_classes or 1), averaged over the test-time views."""
-        views = TEST_TIME_VIEWS[self.description.test_time]
-        engine = self._engine()
-        results = []
-        with progress.stage("Predicting", len(pixels), "images") as stage:
-            for start in range(0, len(pixels), BLOCK_IMAGES):
-                block = np.asarray(pixels[start : start + BLOCK_IMAGES])
-                logits = [self._head(engine(view)) for view in view_images(block, views)]
-                results.append(np.mean(logits, axis=0, dtype=np.float32))
-                stage.advance(len(block))
-        if not results:
-            return np.zeros((0, self.description.outputs), dtype=np.float32)
-        return np.concatenate(results)
+        engine, logits = self._engine(), []
+        for view in TEST_TIME_VIEWS[self.description.test_time]:
+            if not self.description.frozen_backbone:
+                logits.append(engine(show(block, view)))
+                continue
+            key = self.features_key, self.preprocessing.resize_rule(), view
+            if key not in seen:
+                seen[key] = engine(show(block, view))
+            logits.append(self._head(seen[key]))
+        mean: NDArray[np.float32] = np.mean(logits, axis=0, dtype=np.float32)
+        return mean
 
     def features(
         self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
@@ -309,26 +405,6 @@ class Classifier:
                 return np.zeros((0, len(self.classes))), features
             return to_probabilities(self._head(features), self.description), features
         return self.probabilities(pixels, progress=progress), self.features(pixels)
-
-    def seconds_per_image(self, images: int = 32) -> float:
-        """How long the network takes for an image here, of many at a time; without decoding.
-
-        Measured on noise after a warm-up; the quickest of three runs, all views counted.
-        """
-        views = TEST_TIME_VIEWS[self.description.test_time]
-        engine = self._engine()
-        size = (images, self.preprocessing.height, self.preprocessing.width, 3)
-        pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-        engine(pixels[:8])
-        times = []
-        for _ in range(3):
-            started = perf_counter()
-            for view in view_images(pixels, views):
-                self._head(engine(view))
-            times.append(perf_counter() - started)
-            if sum(times) > 0.5:
-                break
-        return min(times) / images
 
     @cached_property
     def _feature_head(self) -> FeatureHead:
@@ -375,7 +451,7 @@ class Classifier:
     @cached_property
     def _engines(self) -> dict[str, Engine]:
         """Engines that are open, by what they compute."""
-        return {}
+        return {} if self.engines is None else self.engines
 
     @cached_property
     def _network_key(self) -> str:
@@ -421,16 +497,14 @@ class Classifier:
         return self._opened(lambda: _up_to_output(self.network()), self.features_key)
 
     def _opened(self, make_module: Callable[[], Any], key: str) -> Engine:
+        height, width = self.preprocessing.height, self.preprocessing.width
+        opened = f"{key} {height} x {width}"
         with self._opening:
-            if key not in self._engines:
-                self._engines[key] = build_engine(
-                    make_module,
-                    key=key,
-                    height=self.preprocessing.height,
-                    width=self.preprocessing.width,
-                    device=self.device,
+            if opened not in self._engines:
+                self._engines[opened] = build_engine(
+                    make_module, key=key, height=height, width=width, device=self.device
                 )
-            return self._engines[key]
+            return self._engines[opened]
 
 
 def _without_head(network: Any) -> Any:
@@ -443,15 +517,3 @@ def _up_to_output(network: Any) -> Any:
     import torch
 
     return torch.nn.Sequential(network.normalise, network.backbone, network.head.hidden).eval()
-
-
-def to_probabilities(
-    logits: NDArray[np.floating], description: Description
-) -> NDArray[np.float64]:
-    """Softmax, or for a single sigmoid output its two columns, at the temperature."""
-    scaled = logits.astype(np.float64) / description.temperature
-    if description.model.output == "sigmoid":
-        scaled = np.concatenate([np.zeros_like(scaled), scaled], axis=1)
-    shifted = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-    return result

@@ -6,7 +6,7 @@ Whoever predicts goes through here: the verbs, reports, the service. What runs t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tellapart.data.given import files_of
+from tellapart.data.pixels import PixelCache
 from tellapart.evaluation.columns import word_for
 from tellapart.evaluation.decision import decided
 from tellapart.evaluation.policy import Policy
@@ -25,11 +26,14 @@ from tellapart.evaluation.unknown import UnknownDetector
 from tellapart.machine import keep_memory
 from tellapart.pixels.decode import PictureGiven, decode_many
 from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.pixels.sets import PixelSets
 from tellapart.prediction.answers import UNKNOWN, Answer, Answers
 from tellapart.progress import SILENT, Progress
 
 #: An image, or in the place of one a path: of a file, or of a folder with pictures.
 ImageGiven = PictureGiven | str
+#: Images as models take them.
+Prepared = NDArray[np.uint8] | PixelSets
 #: Images that are predicted together, and fewer where they are large: the most bytes of them.
 BATCH_IMAGES, BATCH_BYTES = 256, 1 << 26
 
@@ -49,10 +53,10 @@ class ImageModel(Protocol):
     def digest(self) -> str:
         """Names weights and all else that the probabilities follow from; "" if not known."""
 
-    def probabilities(
-        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
-    ) -> NDArray[np.float64]:
-        """Prepared images, uint8 (N, H, W, 3), to probabilities (N, C) whose rows sum to 1.
+    def probabilities(self, pixels: Any, *, progress: Progress = SILENT) -> NDArray[np.float64]:
+        """Prepared images to probabilities (N, C) whose rows sum to 1.
+
+        They are uint8 (N, H, W, 3); for a :class:`SelfPreparing` model whatever it makes of images.
 
         Several threads may call it at the same time, and an image gets the same numbers whatever
         comes with it.
@@ -64,9 +68,20 @@ class FeatureModel(ImageModel, Protocol):
     """A network that can also say what it is that its last layer sees."""
 
     def probabilities_and_features(
-        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
+        self, pixels: Any, *, progress: Progress = SILENT
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Prepared images to probabilities (N, C) and features (N, D)."""
+
+
+@runtime_checkable
+class SelfPreparing(ImageModel, Protocol):
+    """A model that says itself what its images are made into: several networks, several sizes."""
+
+    def decoded(self, pictures: Sequence[PictureGiven]) -> tuple[Any, list[str]]:
+        """Those pictures that can be read, in their order, and for each "" or why it cannot."""
+
+    def prepared(self, images: PixelCache, *, progress: Progress = SILENT) -> Any:
+        """The images of a pixel cache, row by row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,17 +158,24 @@ class Predictor:
     # --- prepared pixels -------------------------------------------------------------------
 
     def probabilities(
-        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
+        self, pixels: Prepared, *, progress: Progress = SILENT
     ) -> NDArray[np.float64]:
-        """Of prepared images, uint8 (N, H, W, 3): float64 (N, C), rows sum to 1."""
+        """Of prepared images: float64 (N, C), rows sum to 1."""
         return self.model.probabilities(pixels, progress=progress)
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """The class of each image, int64 (N,), by the policy, from probabilities (N, C)."""
         return decided(probabilities, self.classes, self.policy.decision)
 
-    def judge(self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> Judged:
-        """All that is said of prepared images, uint8 (N, H, W, 3)."""
+    def judge_images(self, images: PixelCache, *, progress: Progress = SILENT) -> Judged:
+        """All that is said of the images of a pixel cache, in their order."""
+        pixels: Prepared = images.pixels
+        if isinstance(self.model, SelfPreparing):
+            pixels = self.model.prepared(images, progress=progress)
+        return self.judge(pixels, progress=progress)
+
+    def judge(self, pixels: Prepared, *, progress: Progress = SILENT) -> Judged:
+        """All that is said of prepared images: uint8 (N, H, W, 3), or sets of these."""
         far: NDArray[np.bool_] | None = None
         if self.detector is None or not isinstance(self.model, FeatureModel):
             probabilities = self.probabilities(pixels, progress=progress)
@@ -236,10 +258,15 @@ class Predictor:
 
     def _decoding(
         self, pool: ThreadPoolExecutor, source: Iterator[PictureGiven], size: int
-    ) -> tuple[list[PictureGiven], Future[tuple[NDArray[np.uint8], list[str]]]] | None:
+    ) -> tuple[list[PictureGiven], Future[tuple[Any, list[str]]]] | None:
         """The next images and their decoding, which has begun; None: there are no more."""
         given = list(islice(source, size))
-        return (given, pool.submit(decode_many, given, self.preprocessing)) if given else None
+        return (given, pool.submit(self._decoded, given)) if given else None
+
+    def _decoded(self, pictures: Sequence[PictureGiven]) -> tuple[Any, list[str]]:
+        if isinstance(self.model, SelfPreparing):
+            return self.model.decoded(pictures)
+        return decode_many(pictures, self.preprocessing)
 
     def answers(self, batch: Batch) -> Iterator[Answer]:
         """An answer for each image of a batch."""

@@ -24,7 +24,7 @@ from tellapart.models.freezing import describe_trainable, freeze
 from tellapart.models.memory_format import quick_memory_format
 from tellapart.models.network import Network, build_network, count_parameters
 from tellapart.pixels.augmentation import build_augmentation
-from tellapart.recipe import BackboneModel, Recipe, TrainingStage
+from tellapart.recipe import BackboneModel, JoinedModel, Recipe, TrainingStage
 from tellapart.training.callbacks import HistoryFile, TensorBoardLog
 from tellapart.training.checkpoint import load_checkpoint
 from tellapart.training.fit import Arrays, FitResult, fit
@@ -40,6 +40,8 @@ def train_by_fit(task: Task) -> Trained:
         TrainingError: a sentinel found that the result would be nonsense.
     """
     recipe = task.recipe
+    if isinstance(recipe.model, JoinedModel):
+        raise ValueError("several backbones side by side are not trained in epochs")
     torch.manual_seed(recipe.seed)
     network = build_network(
         recipe.model,

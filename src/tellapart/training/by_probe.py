@@ -11,7 +11,8 @@ from tellapart.engines.features import backbone_key, extract
 from tellapart.errors import RecipeError
 from tellapart.models.kept import backbone_state
 from tellapart.prediction.classifier import Description
-from tellapart.recipe import BackboneModel, Recipe
+from tellapart.recipe import BackboneModel, JoinedModel, Recipe
+from tellapart.training.by_joined import check_joined, train_joined
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.probe_heads import fit_head
 from tellapart.training.selection import ProbeData, mean_logits
@@ -23,6 +24,8 @@ def train_by_probe(task: Task) -> Trained:
     Raises:
         RecipeError: the recipe's model is no backbone with pooled features.
     """
+    if isinstance(task.recipe.model, JoinedModel):
+        return train_joined(task, task.recipe.model)
     model = checked_backbone(task.recipe)
     settings = task.recipe.probe
     # Prediction sees the views that the probe was fitted and scored on, whatever was asked.
@@ -82,6 +85,19 @@ def train_by_probe(task: Task) -> Trained:
     )
 
 
+def check_probe(recipe: Recipe) -> None:
+    """Refuse what a probe cannot be trained on; reads no image.
+
+    Raises:
+        RecipeError: the model is no pretrained backbone with pooled features, nor several.
+    """
+    if isinstance(recipe.model, JoinedModel):
+        _require_original(recipe)
+        check_joined(recipe, recipe.model)
+    else:
+        checked_backbone(recipe)
+
+
 def checked_backbone(recipe: Recipe) -> BackboneModel:
     """The backbone of a recipe that a probe can be trained on.
 
@@ -96,6 +112,10 @@ def checked_backbone(recipe: Recipe) -> BackboneModel:
         )
     if model.weights == "none":
         raise RecipeError("A probe needs a pretrained backbone; set model.weights=auto.")
+    _require_original(recipe)
+    return model
+
+
+def _require_original(recipe: Recipe) -> None:
     if "original" not in recipe.probe.views:
         raise RecipeError("probe.views needs 'original'; 'flip' can be added to it.")
-    return model

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.machine import single_threaded
 from tellapart.models.feature_heads import FeatureHead, LinearHead
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import ProbeSettings
@@ -40,7 +41,7 @@ def fit_discriminant(
             features, labels, shrinkages, num_classes=data.num_classes, balanced=balanced
         )
 
-    with progress.stage("Fitting the probe", None):
+    with progress.stage("Fitting the probe", None), single_threaded("numpy.linalg"):
         judged = judge(fit_all, data, settings)
         chosen = simplest_near_best(judged.losses)
         head = fit_all(data.train, data.labels)[chosen]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.machine import single_threaded
 from tellapart.models.feature_heads import HiddenLayerHead
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import ProbeSettings
@@ -50,6 +51,11 @@ def fit_hidden_network(
     With ``class_weight: balanced`` the loss of each image is weighed by how rare its class is;
     with ``sampler: balanced`` an epoch shows each class equally often.
     """
+    with single_threaded("torch"):
+        return _fitted(data, settings, progress)
+
+
+def _fitted(data: ProbeData, settings: ProbeSettings, progress: Progress) -> FittedHead:
     widths = sorted(set(settings.units))  # the narrowest is the simplest
 
     def trained(

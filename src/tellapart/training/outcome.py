@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tellapart.data.pixels import PixelCache
 from tellapart.pixels.preprocessing import Preprocessing
-from tellapart.prediction.classifier import Description
+from tellapart.prediction.stored import AnyDescription
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.training.callbacks import Callback
@@ -85,7 +85,7 @@ class Trained:
     engine_name: str = ""
     history: Sequence[Mapping[str, float]] = ()
     #: What the classifier is, where recipe and preprocessing do not say it; no temperature yet.
-    description: Description | None = None
+    description: AnyDescription | None = None
     #: The recipe as it was in the end (method auto settles what it left open).
     recipe: Recipe | None = None
     #: Facts for ``run.json``, for example the strength that a probe chose.

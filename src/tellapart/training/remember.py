@@ -13,7 +13,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.errors import RunError
 from tellapart.evaluation.unknown import UnknownDetector, build_detector
 from tellapart.files import replacing
-from tellapart.prediction.classifier import Classifier
+from tellapart.prediction.stored import AnyClassifier
 from tellapart.progress import SILENT, Progress
 from tellapart.run import Run
 from tellapart.run_images import StoredImage
@@ -27,7 +27,9 @@ SEEN_PARTS, MOST_SEEN = ("train", "validation"), 20_000
 REFERENCE_IMAGES = 1000
 
 
-def learn_unknown(task: Task, trained: Trained, classifier: Classifier) -> UnknownDetector | None:
+def learn_unknown(
+    task: Task, trained: Trained, classifier: AnyClassifier
+) -> UnknownDetector | None:
     """What tells images unlike the training ones; None where validation images are too few.
 
     The threshold is a quantile of the validation images, so at least 19 of them are needed.
@@ -43,7 +45,7 @@ def learn_unknown(task: Task, trained: Trained, classifier: Classifier) -> Unkno
     if trained.features is not None:
         features: NDArray[np.float32] = trained.features(rows)
     else:
-        features = classifier.features(task.images.pixels[rows], progress=task.progress)
+        features = classifier.features_of(task.images, rows, progress=task.progress)
     return build_detector(
         features[: len(train)], features[len(train) :], false_alarm_rate=FALSE_ALARM_RATE
     )

@@ -16,13 +16,10 @@ from tellapart.evaluation.choosing import choose_decision
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.predictions import Predictions
 from tellapart.pixels.views import TEST_TIME_VIEWS
-from tellapart.prediction.classifier import (
-    Classifier,
-    Description,
-    classifier_in_memory,
-    to_probabilities,
-)
-from tellapart.recipe import Recipe
+from tellapart.prediction.answering import Calibrated, to_probabilities
+from tellapart.prediction.classifier import Description
+from tellapart.prediction.stored import AnyClassifier, AnyDescription, any_in_memory
+from tellapart.recipe import JoinedModel, Recipe
 from tellapart.run_info import PredictionInfo
 from tellapart.training.outcome import Task, Trained
 
@@ -35,9 +32,9 @@ class Scored:
     """A classifier as it came out of training, calibrated, and what it says of validation."""
 
     #: Open for more images; its own description has no temperature yet.
-    classifier: Classifier
+    classifier: AnyClassifier
     #: With the temperature.
-    description: Description
+    description: AnyDescription
     #: None where there are no validation images.
     validation: Predictions | None
     #: What the recipe asks for, chosen on validation; None: the likeliest class is said.
@@ -50,14 +47,8 @@ def score_validation(task: Task, trained: Trained) -> Scored:
     Raises:
         DataError: a decision is asked for, and validation lacks the images to choose it on.
     """
-    description = trained.description or Description(
-        classes=task.classes,
-        preprocessing=task.preprocessing,
-        model=recipe_of(task, trained).model,
-        test_time=recipe_of(task, trained).test_time,
-        frozen_backbone=trained.frozen_backbone,
-    )
-    classifier = classifier_in_memory(trained.state, description, device=task.device)
+    description = _described(task, trained)
+    classifier = any_in_memory(trained.state, description, device=task.device)
     rows = task.rows["validation"]
     logits = logits_of(task, trained, classifier, rows)
     description = calibrate(logits, task.labels[rows], description)
@@ -72,8 +63,8 @@ def score_validation(task: Task, trained: Trained) -> Scored:
 
 
 def calibrate(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], description: Description
-) -> Description:
+    logits: NDArray[np.float32], labels: NDArray[np.int64], description: AnyDescription
+) -> AnyDescription:
     """The description with the temperature that fits held-out logits best.
 
     The validation images choose; the temperature is one more thing they choose. Without
@@ -111,12 +102,12 @@ def score_part(task: Task, trained: Trained, scored: Scored, part: str) -> Predi
 
 
 def logits_of(
-    task: Task, trained: Trained, classifier: Classifier, rows: NDArray[np.int64]
+    task: Task, trained: Trained, classifier: AnyClassifier, rows: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Logits of rows of the task's images: those that training has at hand, or computed now."""
     if trained.logits is not None:
         return trained.logits(rows)
-    return classifier.logits(task.images.pixels[rows], progress=task.progress)
+    return classifier.logits_of(task.images, rows, progress=task.progress)
 
 
 def recipe_of(task: Task, trained: Trained) -> Recipe:
@@ -124,7 +115,7 @@ def recipe_of(task: Task, trained: Trained) -> Recipe:
     return trained.recipe or task.recipe
 
 
-def predicted_by(trained: Trained, classifier: Classifier) -> PredictionInfo | None:
+def predicted_by(trained: Trained, classifier: AnyClassifier) -> PredictionInfo | None:
     """What computed the predictions: the engine of the features, or the classifier's own.
 
     None where that is not known: features that an older version left in the cache.
@@ -136,12 +127,28 @@ def predicted_by(trained: Trained, classifier: Classifier) -> PredictionInfo | N
     return PredictionInfo(engine, precision)
 
 
+def _described(task: Task, trained: Trained) -> AnyDescription:
+    """What the classifier is, by its training or by recipe and preprocessing."""
+    if trained.description is not None:
+        return trained.description
+    recipe = recipe_of(task, trained)
+    if isinstance(recipe.model, JoinedModel):
+        raise ValueError("several backbones describe themselves")
+    return Description(
+        classes=task.classes,
+        preprocessing=task.preprocessing,
+        model=recipe.model,
+        test_time=recipe.test_time,
+        frozen_backbone=trained.frozen_backbone,
+    )
+
+
 def _predictions(
     task: Task,
     part: str,
     rows: NDArray[np.int64],
     logits: NDArray[np.float32],
-    description: Description,
+    description: Calibrated,
 ) -> Predictions | None:
     if not len(logits):
         return None
@@ -154,9 +161,9 @@ def _predictions(
     )
 
 
-def _with_two_columns(logits: NDArray[Any], description: Description) -> NDArray[Any]:
+def _with_two_columns(logits: NDArray[Any], description: Calibrated) -> NDArray[Any]:
     """Logits with one column a class; a sigmoid's single logit is the second class's."""
-    if description.model.output == "sigmoid" and logits.shape[1] == 1:
+    if description.single_output and logits.shape[1] == 1:
         return np.concatenate([np.zeros_like(logits), logits], axis=1)
     return logits
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tellapart.recipe import BackboneModel, ProbeSettings, Recipe, Section, TrainingStage
+from tellapart.models.inputs import recipe_of_member
+from tellapart.recipe import (
+    BackboneModel,
+    EnsembleSettings,
+    ProbeSettings,
+    Recipe,
+    Section,
+    TrainingStage,
+)
 from tellapart.training.optimizers import OPTIMIZERS
 from tellapart.training.probe_heads import HEADS
 from tellapart.training.schedules import SCHEDULES
@@ -19,6 +27,11 @@ def unused_settings(recipe: Recipe) -> list[str]:
     >>> unused_settings(apply_settings(load_recipe("probe"), ["training.epochs=50"]))
     ['training.epochs=50 has no effect: a probe is not trained in epochs.']
     """
+    if recipe.method == "ensemble":
+        return _unused_of_ensemble(recipe)
+    if recipe.ensemble.members:
+        return [*_sentence(["ensemble"], "only method=ensemble has members"),
+                *unused_settings(recipe.model_copy(update={"ensemble": EnsembleSettings()}))]
     if not way_of(recipe).trains_in_epochs:
         keys = list(_changed("training", recipe.training, tuple(TrainingStage.model_fields)))
         keys += ["fine_tuning"] if recipe.fine_tuning is not None else []
@@ -33,6 +46,19 @@ def unused_settings(recipe: Recipe) -> list[str]:
         if stage is not None:
             for names, reason in _unused_of_stage(stage, recipe):
                 sentences += _sentence(list(_changed(section, stage, names)), reason)
+    return sentences
+
+
+def _unused_of_ensemble(recipe: Recipe) -> list[str]:
+    """Settings beside the members, which have their own; and those of members."""
+    keys = [
+        name for name in ("augmentation", "model", "training", "fine_tuning", "probe", "test_time")
+        if getattr(recipe, name) != Recipe.model_fields[name].get_default()
+    ]
+    sentences = _sentence(keys, "the members of an ensemble have settings of their own")
+    for member in recipe.ensemble.members:
+        own = unused_settings(recipe_of_member(recipe, member))
+        sentences += [f"{member.name}: {sentence}" for sentence in own]
     return sentences
 
 

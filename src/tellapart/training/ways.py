@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tellapart.errors import RecipeError
-from tellapart.recipe import Recipe
+from tellapart.recipe import JoinedModel, Recipe
 from tellapart.training.outcome import Task, Trained
 
 
@@ -44,15 +44,31 @@ def _train_by_fit(task: Task) -> Trained:
     return train_by_fit(task)
 
 
-def _check_probe(recipe: Recipe) -> None:
-    from tellapart.training.by_probe import checked_backbone
+def _train_by_ensemble(task: Task) -> Trained:
+    from tellapart.training.by_ensemble import train_by_ensemble
 
-    checked_backbone(recipe)
+    return train_by_ensemble(task, train_task)
+
+
+def _check_probe(recipe: Recipe) -> None:
+    from tellapart.training.by_probe import check_probe
+
+    check_probe(recipe)
+
+
+def _check_ensemble(recipe: Recipe) -> None:
+    from tellapart.training.by_ensemble import check_ensemble
+
+    check_ensemble(recipe, lambda member: way_of(member).check(member))
 
 
 def _check_fit(recipe: Recipe) -> None:
     from tellapart.training.optimizers import check_optimizer
 
+    if isinstance(recipe.model, JoinedModel):
+        raise RecipeError(
+            "Several backbones side by side (model.kind=joined) stay as they are: set method=probe."
+        )
     check_optimizer(recipe.training, "training")
     if recipe.fine_tuning is not None:
         check_optimizer(recipe.fine_tuning, "fine_tuning")
@@ -70,13 +86,18 @@ WAYS: Mapping[str, Way] = MappingProxyType(
             ),
             Way(
                 "probe",
-                "Every image through a frozen backbone once, then a logistic regression.",
+                "Every image through a frozen backbone once, then a head on its features.",
                 _train_by_probe, _check_probe, trains_in_epochs=False,
             ),
             Way(
                 "fit",
                 "Gradient descent in epochs, one stage or two, on all or part of a network.",
                 _train_by_fit, _check_fit, trains_in_epochs=True,
+            ),
+            Way(
+                "ensemble",
+                "Several classifiers, and of their probabilities the mean that validation prefers.",
+                _train_by_ensemble, _check_ensemble, trains_in_epochs=False,
             ),
         )
     }

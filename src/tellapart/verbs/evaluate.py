@@ -179,7 +179,7 @@ def evaluate(
     )
     table = read_unlabelled(source.folder, progress) if foreign else source.read(progress)
     images = source.pixels(table, predictor.preprocessing, progress=progress)
-    judged = predictor.judge(images.pixels, progress=progress)
+    judged = predictor.judge_images(images, progress=progress)
     rows_of = _parts_of(images.table, source.display_name)
     seen = find_seen_by(opened, images, progress)
     labels = np.full(len(images), -1) if foreign else images.table.labels

@@ -31,10 +31,12 @@ from tellapart.explanation.vectors import vectors_of, vectors_of_all
 from tellapart.folders import write_folder
 from tellapart.machine import keep_memory
 from tellapart.pixels.decode import UnreadableImage, decode
-from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.classifier import Classifier
+from tellapart.prediction.joint import JointClassifier
 from tellapart.prediction.predictor import Predictor
+from tellapart.prediction.stored import AnyClassifier
 from tellapart.progress import DEFAULT, Progress
+from tellapart.recipe import BackboneModel
 from tellapart.report.content import Facts, Figure
 from tellapart.report.of_explanation import (
     facts_of_network,
@@ -171,7 +173,8 @@ def explain(
     """
     opened = open_run(run)
     keep_memory()
-    classifier = opened.classifier(device)
+    whole = opened.classifier(device)
+    classifier = whole.heaviest if isinstance(whole, JointClassifier) else whole
     predictor = Predictor(classifier, opened.policy)
     wanted = _class_index(target, classifier.classes) if target is not None else None
     files = files_of(images, progress)
@@ -194,7 +197,10 @@ def explain(
         place = file_part(files[0].stem) + (f"-and-{len(files) - 1}-more" if files[1:] else "")
     else:
         subjects, summary, place = _mistakes(opened, data, count)
-    found = explain_images(predictor, inside, subjects, target=wanted, progress=progress)
+    found = explain_images(
+        predictor, inside, subjects, target=wanted, progress=progress,
+        answers=_joint_answers(whole, files, problems, subjects, data),
+    )  # fmt: skip
     if data is not None:
         found = _with_neighbours(opened, classifier, data, found, progress)
     overlays: list[dict[str, str]] = []
@@ -214,9 +220,10 @@ def explain(
             title=f"Why? {opened.name}",
             summary=summary,
             figures=figures,
-            facts=[_facts(opened, data), facts_of_network(inside)],
+            facts=[_facts(opened, classifier, data), facts_of_network(inside)],
             notes=[
                 *_METHODS,
+                *_of_members(whole),
                 *([inside.refusal] if inside.refusal else []),
                 *([missing] if missing else []),
                 *(f"{path} cannot be read: {reason}" for path, reason in problems),
@@ -234,6 +241,43 @@ def explain(
         opened.path, folder / "report.html", classifier.classes, tuple(found), tuple(overlays),
         tuple(problems),
     )
+
+
+# --- several networks that answer together ----------------------------------------------------
+
+
+def _of_members(whole: AnyClassifier) -> list[str]:
+    """Which of several networks the pictures are about."""
+    if not isinstance(whole, JointClassifier):
+        return []
+    described = whole.description
+    model = described.members[described.heaviest].model
+    name = model.backbone if isinstance(model, BackboneModel) else model.network
+    return [
+        f"{len(described.members)} networks answer together. Grad-CAM, occlusion, nearest images "
+        f"and map are those of the one that counts most, {name} "
+        f"({percent(described.weights[described.heaviest], 0)}); the answers are those of all."
+    ]
+
+
+def _joint_answers(
+    whole: AnyClassifier,
+    files: Sequence[Path],
+    problems: Sequence[tuple[str, str]],
+    subjects: Sequence[Subject],
+    data: _Data | None,
+) -> NDArray[np.float64] | None:
+    """Probabilities (N, C) where the network that is looked into does not give them itself."""
+    if not isinstance(whole, JointClassifier) or not (files or data):
+        return None
+    if not files and data is not None:
+        numbers = np.array([data.rows[subject.path] for subject in subjects], dtype=np.int64)
+        return whole.probabilities(whole.rows_of(whole.prepared(data.images), numbers))
+    unread = {path for path, _ in problems}
+    pixels, reasons = whole.decoded([file for file in files if str(file) not in unread])
+    if any(reasons):
+        raise DataError(f"An image cannot be read for all networks: {next(filter(None, reasons))}")
+    return whole.probabilities(pixels)
 
 
 # --- which images -----------------------------------------------------------------------------
@@ -397,8 +441,8 @@ def _map(
     return [map_figure(points, drawn.labels, classifier.classes, part, wrong, folder)]
 
 
-def _facts(run: Run, data: _Data | None) -> Facts:
-    preprocessing = Preprocessing.from_dict(run.info.preprocessing)
+def _facts(run: Run, classifier: Classifier, data: _Data | None) -> Facts:
+    preprocessing = classifier.preprocessing
     images = f"{len(data.images):,}" if data else "not there any more"
     return Facts(
         "The run",

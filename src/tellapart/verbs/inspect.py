@@ -24,7 +24,7 @@ from tellapart.errors import DataError, RecipeError
 from tellapart.files import replacing, write_json, write_text
 from tellapart.folders import write_folder
 from tellapart.machine import keep_memory, resolve_device
-from tellapart.models.inputs import preprocessing_for
+from tellapart.models.inputs import preprocessing_for, preprocessing_of
 from tellapart.pixels.formats import IMAGE_EXTENSIONS
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import DEFAULT, Progress
@@ -161,7 +161,7 @@ def inspect(
     recipe = load_recipe(augment if augment is not None else "auto")
     if augment is not None and not recipe.augmentation:
         raise RecipeError(f"Recipe {recipe.name} augments nothing; take one that does.")
-    preprocessing = preprocessing_for(recipe.model, recipe.data)
+    preprocessing = preprocessing_of(recipe)
     target = resolve_device(device)
     keep_memory()
     table = source.read(progress)

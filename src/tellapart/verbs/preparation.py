@@ -17,7 +17,7 @@ from tellapart.data.table import ImageTable
 from tellapart.errors import RecipeError
 from tellapart.evaluation.choosing import require_choosable
 from tellapart.machine import keep_memory
-from tellapart.models.inputs import preprocessing_for
+from tellapart.models.inputs import preprocessing_of
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import Progress
 from tellapart.recipe import Recipe
@@ -65,7 +65,7 @@ def prepare(
         _require_decidable(_split(table, recipe).table, recipe)
     if recipe.method == "auto":
         recipe = settle_image_size(recipe, table)
-    preprocessing = preprocessing_for(recipe.model, recipe.data)
+    preprocessing = preprocessing_of(recipe)
     with watch.stage("Decode images"):
         images = source.pixels(table, preprocessing, progress=progress)
     with watch.stage("Look for copies"):

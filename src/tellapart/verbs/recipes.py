@@ -69,14 +69,15 @@ def _summary(recipe: Recipe) -> dict[str, Any]:
 
 def _count(recipe: Recipe) -> tuple[int, int]:
     from tellapart.models.freezing import freeze
-    from tellapart.models.inputs import preprocessing_for
+    from tellapart.models.inputs import preprocessing_of
     from tellapart.models.network import build_network, count_parameters
 
-    preprocessing = preprocessing_for(recipe.model, recipe.data)
-    network = build_network(
-        recipe.model, recipe.num_classes, preprocessing, random_weights=True
-    )
-    stage = recipe.fine_tuning or recipe.training
-    if recipe.model.kind == "backbone":
-        freeze(network, stage.trainable)
-    return count_parameters(network)
+    preprocessing, stage = preprocessing_of(recipe), recipe.fine_tuning or recipe.training
+    total, trainable = 0, 0
+    for model in recipe.networks:
+        network = build_network(model, recipe.num_classes, preprocessing, random_weights=True)
+        if model.kind == "backbone":
+            freeze(network, stage.trainable)
+        counts = count_parameters(network)
+        total, trainable = total + counts[0], trainable + counts[1]
+    return total, trainable

@@ -103,12 +103,11 @@ def publish(
 
 def _weights_of(run: Run, recipe: Recipe) -> tuple[WeightsOrigin, ...]:
     """The chain of weights that led to this run's, the first ones first."""
-    from tellapart.models.origin import weights_origin
+    from tellapart.models.origin import weights_origins
 
     if run.info.parent:
         parent = open_run(run.info.parent)
         own = WeightsOrigin(parent.name, "", parent.source.display_name, "a run",
                             parent.info.model_digest)  # fmt: skip
         return (*parent.info.weights, own)
-    origin = weights_origin(recipe.model)
-    return (origin,) if origin is not None else ()
+    return weights_origins(recipe.networks)

@@ -149,13 +149,21 @@ def training_of(run: Run) -> Training:
     recipe, info = run.recipe, run.info
     stages = recipe.stages
     in_epochs = recipe.method == "fit"
-    pretrained = (
-        isinstance(recipe.model, BackboneModel) and recipe.model.weights != "none"
-    ) or info.parent is not None
-    moved = in_epochs and any(stage.trainable.backbone != "none" for stage in stages)
+    pretrained = info.parent is not None or any(
+        isinstance(model, BackboneModel) and model.weights != "none" for model in recipe.networks
+    )
+    members = recipe.ensemble.members if recipe.method == "ensemble" else ()
+    moving = [*(stages if in_epochs else ())]
+    for member in members:
+        if member.method == "fit":
+            moving += [member.training, *([member.fine_tuning] if member.fine_tuning else [])]
+    moved = any(stage.trainable.backbone != "none" for stage in moving)
     history = run.history() if in_epochs else []
     settings = stages if in_epochs else [recipe.probe]
-    balanced = any("balanced" in (each.class_weight, each.sampler) for each in settings)
+    # No command balances an ensemble: its members have settings of their own.
+    balanced = bool(members) or any(
+        "balanced" in (each.class_weight, each.sampler) for each in settings
+    )
     trained = info.stages
     seconds = [row["seconds"] for row in history if row.get("seconds")]
     return Training(
