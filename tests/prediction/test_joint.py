@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,22 @@ def test_side_by_side_logits_add_up(members, pixels) -> None:
     expected = sum(classifier.logits(array) for classifier, array in alone(members, pixels))
     joint = any_in_memory(state, description)
     np.testing.assert_allclose(joint.logits(pixels), expected, atol=1e-4)
+
+
+def test_networks_side_by_side_may_be_a_member_of_an_ensemble(members, pixels, tmp_path) -> None:
+    beside, described = join(members[:2], "sum", [1, 3])
+    described = replace(described, temperature=2.0)
+    state, description = join([(beside, described), members[2]], "mean", [3, 1])
+    inner = any_in_memory(beside, described).probabilities(pixels)
+    other = classifier_in_memory(*members[2]).probabilities(pixels.arrays[0])
+    file = tmp_path / "model.safetensors"
+    save_classifier(file, state, description)
+    stored = open_classifier(file)
+    np.testing.assert_allclose(
+        stored.probabilities(pixels), 0.75 * inner + 0.25 * other, atol=1e-6
+    )
+    assert stored.heaviest.preprocessing.height == stored.preprocessing.height == 48
+    assert stored.features(pixels).shape == (5, 1024)
 
 
 def test_a_backbone_that_members_share_is_stored_and_run_once(members, pixels, tmp_path) -> None:

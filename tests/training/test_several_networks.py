@@ -12,6 +12,7 @@ import pytest
 import tellapart as ta
 from conftest import ImageFolder
 from tellapart.errors import RecipeError
+from tellapart.models.inputs import member_of, recipe_of_member
 from tellapart.progress import SILENT
 from tellapart.recipe_reading import apply_settings, load_recipe, parse_recipe
 from tellapart.run import Run
@@ -154,8 +155,8 @@ def test_an_ensemble_that_was_interrupted_goes_on(
         (ENSEMBLE, "ensemble.members=[{name: one}, {name: one}]", "two members have one name"),
         (ENSEMBLE, "ensemble.weights=[1, 1]", "needs one for each member"),
         (
-            ENSEMBLE, "ensemble.members=[{name: a}, {name: b, model: {kind: joined, members: "
-            "[{backbone: a}, {backbone: b}]}}]", "make each of them a member",
+            ENSEMBLE, "ensemble.members=[{name: a}, {name: b, method: fit, model: {kind: joined, "
+            "members: [{backbone: a}, {backbone: b}]}}]", "stay as they are: set method=probe",
         ),
         (
             ENSEMBLE, "ensemble.members=[{name: a}, {name: b, probe: {views: [flip]}}]",
@@ -168,6 +169,18 @@ def test_what_cannot_be_trained_is_said_before_any_image_is_read(
 ) -> None:
     with pytest.raises(RecipeError, match=sentence):
         check_trainable(apply_settings(parse_recipe(text, "a test"), [setting]))
+
+
+def test_a_recipe_becomes_a_member_and_comes_back() -> None:
+    outer = parse_recipe(ENSEMBLE, "a test")
+    for name in ("probe", "finetune", "partial"):
+        recipe = load_recipe(name)
+        back = recipe_of_member(outer, member_of(recipe))
+        for key in ("method", "seed", "model", "augmentation", "training", "fine_tuning", "probe"):
+            assert getattr(back, key) == getattr(recipe, key), key
+        assert back.data.fit == recipe.data.fit
+    with pytest.raises(RecipeError, match="method 'auto' cannot be a member"):
+        member_of(load_recipe("auto"))
 
 
 def test_settings_beside_the_members_are_named() -> None:

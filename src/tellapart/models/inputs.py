@@ -5,12 +5,14 @@ Needs no PyTorch for backbones, so that a run on cached features starts quickly.
 
 from __future__ import annotations
 
+from tellapart.errors import RecipeError
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import (
     BackboneModel,
     DataSettings,
     EnsembleMember,
     JoinedModel,
+    MemberPictures,
     Model,
     Recipe,
     ScratchModel,
@@ -45,6 +47,41 @@ def recipe_of_member(recipe: Recipe, member: EnsembleMember) -> Recipe:
         fine_tuning=member.fine_tuning,
         probe=member.probe,
         test_time=member.test_time,
+    )
+
+
+def member_of(recipe: Recipe, name: str = "") -> EnsembleMember:
+    """A recipe of method probe or fit as a member: :func:`recipe_of_member` the other way round.
+
+    What the recipe leaves open (image size, interpolation) the recipe around it says, if it does.
+
+    Args:
+        name: what the member is called; "": the recipe's name.
+
+    Raises:
+        RecipeError: the recipe is an ensemble itself, or its method is not settled.
+    """
+    if recipe.method not in ("probe", "fit"):
+        raise RecipeError(
+            f"A recipe of method '{recipe.method}' cannot be a member of an ensemble; settle its "
+            "method, probe or fit, first."
+        )
+    data = MemberPictures(
+        image_size=recipe.data.image_size,
+        fit=recipe.data.fit,
+        interpolation=recipe.data.interpolation,
+    )
+    return EnsembleMember(
+        name=name or recipe.name,
+        method=recipe.method,
+        seed=recipe.seed,
+        data=data,
+        augmentation=recipe.augmentation,
+        model=recipe.model,
+        training=recipe.training,
+        fine_tuning=recipe.fine_tuning,
+        probe=recipe.probe,
+        test_time=recipe.test_time,
     )
 
 

@@ -101,6 +101,11 @@ class Description:
             raise ValueError("neighbours that vote without a frozen backbone")
 
     @property
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """All ways in which an image is prepared: one."""
+        return (self.preprocessing,)
+
+    @property
     def single_output(self) -> bool:
         """Whether the logits are one column, for the second of two classes."""
         return self.model.output == "sigmoid"

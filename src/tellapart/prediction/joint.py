@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.pixels import PixelCache, prepared_otherwise
+from tellapart.engines.engine import Engine
 from tellapart.evaluation.calibration import log_probabilities
 from tellapart.models.tensors import State, joint_digest, tensor_digests
 from tellapart.pixels.decode import PictureGiven
@@ -46,7 +47,8 @@ class JointDescription:
 
     classes: tuple[str, ...]
     rule: Rule
-    members: tuple[Description, ...]
+    #: One that is itself several networks side by side may be a member of an ensemble.
+    members: tuple[Description | JointDescription, ...]
     #: How much each member counts, in sum 1; for the rule "sum" this is only said, not used: the
     #: share of each in how far the logits of train images vary.
     weights: tuple[float, ...]
@@ -70,9 +72,7 @@ class JointDescription:
             TellapartError: a setting of a member's network is wrong.
         """
         content: dict[str, Any] = json.loads(text)
-        members = tuple(
-            Description.from_json(json.dumps(member)) for member in content.pop("members")
-        )
+        members = tuple(_member_from(member) for member in content.pop("members"))
         classes = check_classes(content.pop("classes"))
         weights, backbones = (tuple(content.pop(key)) for key in ("weights", "backbones"))
         described = cls(
@@ -123,18 +123,33 @@ class JointDescription:
         """One for each way in which an image is prepared, whichever members share it."""
         ways: dict[str, Preprocessing] = {}
         for member in self.members:
-            ways.setdefault(member.preprocessing.resize_rule(), member.preprocessing)
+            for preprocessing in member.preprocessings:
+                ways.setdefault(preprocessing.resize_rule(), preprocessing)
         return tuple(ways.values())
 
     @cached_property
-    def way_of_member(self) -> tuple[int, ...]:
+    def ways_of_members(self) -> tuple[tuple[int, ...], ...]:
         """For each member, which of :attr:`preprocessings` it looks at."""
-        rules = [preprocessing.resize_rule() for preprocessing in self.preprocessings]
-        return tuple(rules.index(m.preprocessing.resize_rule()) for m in self.members)
+        return tuple(
+            tuple(self.way_of(preprocessing) for preprocessing in member.preprocessings)
+            for member in self.members
+        )
+
+    def way_of(self, preprocessing: Preprocessing) -> int:
+        """Which of :attr:`preprocessings` gives the same pixels."""
+        rules = [way.resize_rule() for way in self.preprocessings]
+        return rules.index(preprocessing.resize_rule())
+
+
+def _member_from(content: Any) -> Description | JointDescription:
+    kind = JointDescription if "members" in content else Description
+    return kind.from_json(json.dumps(content))
 
 
 def join(
-    members: Sequence[tuple[State, Description]], rule: Rule, weights: Sequence[float]
+    members: Sequence[tuple[State, Description | JointDescription]],
+    rule: Rule,
+    weights: Sequence[float],
 ) -> tuple[dict[str, NDArray[Any]], JointDescription]:
     """Tensors and description of classifiers that answer together.
 
@@ -148,7 +163,9 @@ def join(
     known: dict[str, int] = {}
     for number, (tensors, _) in enumerate(members):
         own = {name: value for name, value in tensors.items() if name.startswith(_BACKBONE)}
-        place = known.setdefault(joint_digest(tensor_digests(own)), number)
+        place = number
+        if own:  # else it is several networks, which keep theirs
+            place = known.setdefault(joint_digest(tensor_digests(own)), number)
         backbones.append(place)
         state |= {
             f"{number}.{name}": value for name, value in tensors.items()
@@ -207,6 +224,8 @@ class JointClassifier(Answering[PixelSets]):
     #: Of weights and description, as the file was written.
     digest: str = ""
     weights: State | None = field(default=None, repr=False, compare=False)
+    #: Engines that are open; None: its own.
+    engines: dict[str, Engine] | None = field(default=None, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -218,25 +237,25 @@ class JointClassifier(Answering[PixelSets]):
         return self.description.preprocessing
 
     @cached_property
-    def members(self) -> tuple[Classifier, ...]:
+    def members(self) -> tuple[Classifier | JointClassifier, ...]:
         """The members as classifiers of their own; engines are open once for all of them."""
-        described = self.description
-        tensors = self._tensors
-        engines: dict[str, Any] = {}
-        return tuple(
-            Classifier(
-                self.file, member, self.device, weights=MemberState(tensors, number, backbone),
-                engines=engines,
-            )
-            for number, (member, backbone) in enumerate(
-                zip(described.members, described.backbones, strict=True)
-            )
-        )
+        described, tensors = self.description, self._tensors
+        engines: dict[str, Engine] = {} if self.engines is None else self.engines
+        found: list[Classifier | JointClassifier] = []
+        for number, member in enumerate(described.members):
+            state = MemberState(tensors, number, described.backbones[number])
+            given: dict[str, Any] = {"weights": state, "engines": engines}
+            if isinstance(member, JointDescription):
+                found.append(JointClassifier(self.file, member, self.device, **given))
+            else:
+                found.append(Classifier(self.file, member, self.device, **given))
+        return tuple(found)
 
     @property
     def heaviest(self) -> Classifier:
-        """The member that counts most: what is shown of one is shown of it."""
-        return self.members[self.description.heaviest]
+        """The network that counts most: what is shown of one is shown of it."""
+        member = self.members[self.description.heaviest]
+        return member.heaviest if isinstance(member, JointClassifier) else member
 
     @property
     def engine_name(self) -> str:
@@ -284,18 +303,26 @@ class JointClassifier(Answering[PixelSets]):
 
     def block_of_logits(self, block: PixelSets) -> NDArray[np.float32]:
         """Logits (N, num_classes): sums of the members', or logarithms of mean probabilities."""
-        seen: dict[Any, NDArray[np.float32]] = {}
-        ways = self.description.way_of_member
-        of_members = [
-            member.logits_seen(block.arrays[way], seen)
-            for member, way in zip(self.members, ways, strict=True)
-        ]
+        return self.logits_seen(block, {})
+
+    def logits_seen(
+        self, block: PixelSets, seen: dict[Any, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """:meth:`block_of_logits`; ``seen`` as for a ``Classifier``."""
+        of_members = []
+        for member, ways in zip(self.members, self.description.ways_of_members, strict=True):
+            arrays = tuple(block.arrays[way] for way in ways)
+            if isinstance(member, JointClassifier):
+                of_members.append(member.logits_seen(PixelSets(arrays), seen))
+            else:
+                of_members.append(member.logits_seen(arrays[0], seen))
         return joined_logits(of_members, self.description)
 
     def features(self, pixels: PixelSets, *, progress: Progress = SILENT) -> NDArray[np.float32]:
-        """Vectors (N, D): those of the member that counts most."""
-        way = self.description.way_of_member[self.description.heaviest]
-        return self.heaviest.features(pixels.arrays[way], progress=progress)
+        """Vectors (N, D): those of the network that counts most."""
+        shown = self.heaviest
+        way = self.description.way_of(shown.preprocessing)
+        return shown.features(pixels.arrays[way], progress=progress)
 
     @cached_property
     def _tensors(self) -> StoredTensors | State:

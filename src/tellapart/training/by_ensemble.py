@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data.pixels import prepared_otherwise
-from tellapart.errors import RecipeError, TrainingError
+from tellapart.errors import RecipeError
 from tellapart.models.inputs import preprocessing_for, recipe_of_member
-from tellapart.prediction.classifier import Description
-from tellapart.prediction.joint import JointDescription, join, joined_logits
-from tellapart.recipe import JoinedModel, Recipe
+from tellapart.prediction.joint import join, joined_logits
+from tellapart.recipe import Recipe
 from tellapart.training.greedy import select_greedily
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored, logits_of, score_validation
@@ -66,11 +65,6 @@ def check_ensemble(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
             "name them under ensemble.members."
         )
     for member in members_of(recipe):
-        if isinstance(member.model, JoinedModel):
-            raise RecipeError(
-                f"The member {member.name} has several backbones side by side; make each of "
-                "them a member."
-            )
         check(member)
 
 
@@ -92,20 +86,12 @@ def ensemble_of(
     Args:
         candidates: of the same images, parts and classes.
         weights: (M,); candidates of weight 0 are left out.
-
-    Raises:
-        TrainingError: a candidate is several networks itself.
     """
     kept = [number for number, weight in enumerate(weights) if weight > 0]
     chosen = [candidates[number] for number in kept]
     if len(chosen) == 1:
         return _alone(chosen[0], candidates, weights)
-    members = []
-    for candidate in chosen:
-        described = candidate.scored.description
-        if isinstance(described, JointDescription):
-            raise TrainingError(f"{candidate.name} is several networks, and cannot be a member.")
-        members.append((candidate.trained.state, described))
+    members = [(candidate.trained.state, candidate.scored.description) for candidate in chosen]
     state, description = join(members, "mean", weights[kept].tolist())
     heaviest = chosen[description.heaviest]
     has_logits = all(candidate.trained.logits is not None for candidate in chosen)
@@ -150,13 +136,10 @@ def _alone(
     candidate: Candidate, candidates: Sequence[Candidate], weights: NDArray[np.float64]
 ) -> Trained:
     """The only member that counts, as it would be without the others."""
-    described = candidate.scored.description
-    if isinstance(described, Description):
-        described = replace(described, temperature=1.0)
     return replace(
         candidate.trained,
         recipe=None,
-        description=described,
+        description=replace(candidate.scored.description, temperature=1.0),
         facts={"members": _facts(candidates, weights)},
     )
 

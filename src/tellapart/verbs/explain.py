@@ -251,7 +251,7 @@ def _of_members(whole: AnyClassifier) -> list[str]:
     if not isinstance(whole, JointClassifier):
         return []
     described = whole.description
-    model = described.members[described.heaviest].model
+    model = whole.heaviest.description.model
     name = model.backbone if isinstance(model, BackboneModel) else model.network
     return [
         f"{len(described.members)} networks answer together. Grad-CAM, occlusion, nearest images "
