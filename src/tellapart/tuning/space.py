@@ -220,7 +220,8 @@ def _dropouts(recipe: Recipe) -> list[str]:
 
         options = scratch_network(recipe.model.network).options
         return [name for name in options if "dropout" in name]
-    return [layer.layer for layer in recipe.model.head if layer.layer == "dropout"]
+    head = recipe.model.head if isinstance(recipe.model, BackboneModel) else ()
+    return [layer.layer for layer in head if layer.layer == "dropout"]
 
 
 def _set_dropout(data: dict[str, Any], value: Value) -> None:
