@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
     from tellapart.data.source import Source
     from tellapart.prediction.answers import Answers
+    from tellapart.prediction.classifier import Classifier
     from tellapart.prediction.predictor import ImageGiven, Predictor
     from tellapart.prediction.stored import AnyClassifier
 
@@ -303,6 +304,23 @@ class Run:
             classes=self.classes,
         )
 
+    def single_classifier(self, device: str = "auto") -> Classifier:
+        """The trained classifier where it is one network, as exporting needs it.
+
+        Raises:
+            RunError: several networks answer together; and as :meth:`classifier`.
+        """
+        from tellapart.prediction.classifier import Classifier
+
+        found = self.classifier(device)
+        if isinstance(found, Classifier):
+            return found
+        raise RunError(
+            f"In {self.path} {len(found.members)} networks answer together, and they are no single "
+            "network that could be handed on; use the run as it is, or train one of the members "
+            "by itself."
+        )
+
     def torch_module(self) -> nn.Module:
         """The trained network as a ``torch.nn.Module``, to go on with in code of one's own.
 
@@ -316,9 +334,9 @@ class Run:
         >>> probabilities = network(images).softmax(dim=1)                     # doctest: +SKIP
 
         Raises:
-            RunError: the model is missing or damaged.
+            RunError: the model is missing or damaged, or is several networks.
         """
-        network: nn.Module = self.classifier("cpu").network()
+        network: nn.Module = self.single_classifier("cpu").network()
         return network.requires_grad_(True)
 
     def intact(self, file: Path) -> Path:

@@ -112,6 +112,7 @@ def export(
         DataError: a path of ``images`` does not exist.
     """
     opened = open_run(run)
+    opened.single_classifier("cpu")  # several networks are refused before any work
     row = format_named(to, int8=int8, float_input=float_input)
     wanted = Path(out)
     _require_free(wanted)
@@ -247,7 +248,7 @@ class _Export:
         return info, sentences
 
     def _job(self) -> Job:
-        classifier = self.run.classifier("cpu")
+        classifier = self.run.single_classifier("cpu")
         description, rule = classifier.description, classifier.preprocessing
         around = Around(
             views=TEST_TIME_VIEWS[description.test_time],
@@ -273,7 +274,7 @@ class _Export:
         chosen = random.Random(self.run.info.seed).sample(
             files, min(CALIBRATION_IMAGES, len(files))
         )
-        rule = self.run.classifier("cpu").preprocessing
+        rule = self.run.single_classifier("cpu").preprocessing
         pixels, _ = decode_many(chosen, rule)
         prepared = as_input(pixels, rule, float_input=self.float_input)
         return [prepared[i : i + 1] for i in range(len(prepared))]
