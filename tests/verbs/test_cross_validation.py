@@ -107,7 +107,12 @@ def test_other_verbs_take_such_a_run(
     answers = probe_run.predict([photos / "red" / "0000.jpg"], unknown=True)
     assert len(list(answers.lines())) >= 1
     with pytest.raises(DataError, match="made with"):  # it was trained on all of them
-        ta.evaluate(probe_run, photos / "red")
+        ta.evaluate(probe_run, photos)
+    before = probe_run.report.read_bytes()
+    ta.write_report(probe_run)
+    assert probe_run.report.read_bytes().count(b"Cross-validated accuracy") == before.count(
+        b"Cross-validated accuracy"
+    ) > 0
     assert ta.explain(probe_run, count=1).images
 
 
@@ -141,6 +146,31 @@ def test_nothing_is_learned_from_copies_of_noise_with_random_labels(tmp_path: Pa
     page = run.report.read_text("utf-8")
     assert "Nothing was learned" in page or "Too few images to tell it from guessing" in page
     assert "copies kept together" in " ".join(run.info.data.notes)
+
+
+def test_other_heads_choose_once_more_on_all_images(photos: Path, tmp_path: Path) -> None:
+    settings = [*PROBE["settings"], "probe.head=discriminant"]
+    run = train(photos, run=tmp_path / "run", recipe="probe", settings=settings, cross_validate=3)
+    assert run.metrics["test"]["images"] == 60 and run.learning_curve is None
+    assert run.info.facts["shrinkage_chosen_by"] == "cross-validation"
+    assert run.info.cross_validation.procedure is None
+
+
+def test_what_more_images_would_buy_stands_in_the_run(probe_run: Run) -> None:
+    curve = probe_run.learning_curve
+    assert curve is not None and curve.images == 60 and curve.points[-1].images == 48
+    assert "learning_curve.json" in probe_run.info.files
+    assert "What more images would buy" in probe_run.report.read_text("utf-8")
+    validated = probe_run.info.cross_validation
+    assert validated.repeats == 10 and validated.procedure["low"] <= validated.procedure["value"]
+
+
+def test_a_changed_curve_is_found_out(probe_run: Run, tmp_path: Path) -> None:
+    copy = Run(shutil.copytree(probe_run.path, tmp_path / "copy"))
+    text = copy.curve_file.read_text("utf-8").replace('"images": 60', '"images": 61')
+    copy.curve_file.write_text(text)
+    with pytest.raises(RunError, match=r"learning_curve\.json was changed"):
+        _ = copy.learning_curve
 
 
 def test_groups_stay_together(photos: Path, tmp_path: Path) -> None:

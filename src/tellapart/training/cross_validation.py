@@ -116,7 +116,13 @@ def carry_over(recipe: Recipe, folds: Sequence[HeldOut]) -> tuple[Recipe, str]:
     """
     way = one_way(recipe)
     if not folds[0].epochs:
-        strength = median_low(_known(fold.strength for fold in folds))
+        strengths = [fold.strength for fold in folds if fold.strength is not None]
+        if not strengths:  # a head of another kind, whose settings folds of all images choose
+            return way, (
+                "Trained on all images, among which folds chose its settings once more; the "
+                "temperature is chosen on all held-out answers."
+            )
+        strength = median_low(strengths)
         probe = way.probe.model_copy(update={"strengths": (strength,)})
         return way.model_copy(update={"probe": probe}), (
             f"Trained on all images at strength {strength:g}, the median of the folds; the "
@@ -213,6 +219,3 @@ class FoldProgress:
         """Lines of single epochs and the like are too many for all folds: none is told."""
         SILENT.note(text)
 
-
-def _known(values: object) -> list[float]:
-    return [float(value) for value in values if value is not None]  # type: ignore[attr-defined]

@@ -197,7 +197,8 @@ def _folds_apart(folds_of: NDArray[np.int64]) -> int:
     """How many of the folds say how unlike the others usual images are: enough images, and at
     most half of the folds."""
     sizes = np.cumsum(np.bincount(folds_of)[1:])
-    return int(min(np.searchsorted(sizes, _ENOUGH_APART) + 1, max(1, len(sizes) // 2)))
+    enough = int(np.count_nonzero(sizes < _ENOUGH_APART)) + 1
+    return min(enough, max(1, len(sizes) // 2))
 
 
 def has_fold(run: Run) -> bool:
