@@ -280,6 +280,12 @@ def test_what_does_not_go_together_is_refused(
         resume(fit_run)
 
 
+def test_a_tuning_has_one_validation_part(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cross-validate the recipe that wins"):
+        ta.tune(photos, recipe="probe", settings=["data.cross_validate=3"], run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
