@@ -218,10 +218,7 @@ def _more_images(evidence: Evidence, origin: Origin, found: Found) -> Action | N
     told = doubling_sentence(curve)
     if curve.next_class is not None:
         more = f" {told}" if curve.helps else ""
-        name = class_named(curve.next_class)
-        return Action(
-            "more_images", f"Collect more images, first of {name}. {class_sentence(curve)}{more}"
-        )
+        return Action("more_images", f"{class_sentence(curve)}{more}")
     return Action("more_images", f"Collect more images. {told}") if curve.helps else None
 
 
@@ -251,6 +248,8 @@ def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Actio
             "larger_test", f"Collect {images_of(part)} of {classes_named(evidence.absent, 'and')}."
         )
     if evidence.shown.cross_validated:
+        if _more_images(evidence, origin, found) is not None:
+            return None  # it asks for them already
         return Action(
             "larger_test",
             f"Collect more images: every one of the {images:,} was tested already, and they say "
