@@ -36,7 +36,8 @@ EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyTy
         ("resume", ("folder", "recipe", "settings", "runs", "run", "seed", "validation", "test",
                     "fit", "positive", "cost_miss", "classes", "group_by", "exclude", "root",
                     "path_column", "label_column", "min_images", "ignore_unknown", "keep_leaks",
-                    "from_run", "tensorboard")),
+                    "cross_validate", "from_run", "tensorboard")),
+        ("cross_validate", ("test", "tensorboard")),
         ("run", ("runs",)),
     ),
     "compare": (("out", ("runs",)),),
@@ -198,6 +199,10 @@ def train(
     keep_leaks: Annotated[
         bool, typer.Option("--keep-leaks", help="Score copies of training images, too.")
     ] = False,
+    cross_validate: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Hold every image out once, in K folds, usually 5 or 10."),
+    ] = None,
     from_run: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Start from this run's weights.")
     ] = None,
@@ -229,7 +234,8 @@ def train(
             positive=positive, cost_miss=cost_miss,
             classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
             path_column=path_column, label_column=label_column, min_images=min_images,
-            ignore_unknown=ignore_unknown, keep_leaks=keep_leaks, from_run=from_run,
+            ignore_unknown=ignore_unknown, keep_leaks=keep_leaks,
+            cross_validate=cross_validate, from_run=from_run,
             tensorboard=tensorboard, progress=_progress(),
         )
     if not is_main_process():

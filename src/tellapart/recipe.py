@@ -40,6 +40,8 @@ class DataSettings(Section):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     validation: Share = 0.15
     test: Share = 0.15
+    #: Folds of cross-validation, in which every image is held out once; None: parts as above.
+    cross_validate: Annotated[int, Field(ge=2)] | None = None
     #: Keep images that an earlier part has in the headline, to compare with a published number.
     keep_leaks: bool = False
     #: Folders that together are a part, relative to the data folder; empty: found by name.

@@ -23,6 +23,7 @@ import numpy as np
 from tellapart import result
 from tellapart.errors import FileError, RunError
 from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.learning_curve import LearningCurve, read_curve
 from tellapart.evaluation.policy import Policy
 from tellapart.evaluation.predictions import Predictions, load_predictions
 from tellapart.files import clear_leftovers, write_text
@@ -65,7 +66,13 @@ if TYPE_CHECKING:
 
 #: Files whose digests ``run.json`` keeps, beside the predictions; the model has its own.
 _DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors",
-             "thumbnails.npy")  # fmt: skip
+             "thumbnails.npy", "learning_curve.json")  # fmt: skip
+
+#: What the number of a cross-validated run is about.
+HELD_OUT = (
+    "every image was predicted by a model that did not see it; the model in this folder was "
+    "trained on all of them"
+)
 
 #: A run, or the path of its folder.
 RunGiven = str | os.PathLike[str]
@@ -117,6 +124,8 @@ class Run:
         for part in ("validation", "test"):
             if part in self.metrics:
                 yield f"{part:<10}  {self._accuracy_line(part)}"
+        if (validated := self.info.cross_validation) is not None:
+            yield f"cross-validated in {len(validated.folds)} folds: {HELD_OUT}"
         if self.decision is not None:
             yield f"decision    {self.decision.rule}"
         if self.interruption:
@@ -140,7 +149,9 @@ class Run:
         """What ``tellapart train --json`` prints: metrics, where the run is, how far it came."""
         stopped = {"interrupted": self.interruption} if self.interruption else {}
         rule = {"decision": self.decision.to_dict()} if self.decision is not None else {}
-        return {"run": str(self.path), **stopped, **rule, **self.metrics}
+        folds = self.info.cross_validation
+        validated = {"cross_validation": asdict(folds)} if folds is not None else {}
+        return {"run": str(self.path), **stopped, **rule, **validated, **self.metrics}
 
     @cached_property
     def info(self) -> RunInfo:
@@ -284,6 +295,18 @@ class Run:
         """
         return Policy(self.decision)
 
+    @cached_property
+    def _fold_decisions(self) -> tuple[Decision, ...]:
+        """How each fold of a cross-validation chose a class; empty: the likeliest."""
+        folds = self.info.cross_validation.folds if self.info.cross_validation else ()
+        try:
+            return tuple(Decision.from_dict(f.decision) for f in folds if f.decision is not None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.path / 'run.json'} is damaged: its key 'cross_validation' has a wrong "
+                f"decision ({error}); put back a copy of the file, or train again."
+            ) from error
+
     @property
     def model_file(self) -> Path:
         return self.path / "model.safetensors"
@@ -389,6 +412,21 @@ class Run:
         return self.path / "thumbnails.npy"
 
     @property
+    def curve_file(self) -> Path:
+        """What more images would buy; absent where that was not measured."""
+        return self.path / "learning_curve.json"
+
+    @cached_property
+    def learning_curve(self) -> LearningCurve | None:
+        """What more images would buy; None where that was not measured.
+
+        Raises:
+            RunError: the file is damaged or changed.
+        """
+        file = self.intact(self.curve_file)
+        return read_curve(file, read_object(file)) if file.is_file() else None
+
+    @property
     def images_file(self) -> Path:
         """Every image of the run; see :mod:`tellapart.run_images`."""
         return self.path / "images.csv"
@@ -427,6 +465,7 @@ class Run:
             predictions,
             groups=groups_of(self.images, predictions.paths),
             decision=self.decision,
+            fold_decisions=self._fold_decisions if predictions.folds is not None else (),
         )
 
     def scored_predictions(self, part: str) -> Predictions:

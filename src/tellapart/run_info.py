@@ -141,6 +141,39 @@ class TrainedStage:
 
 
 @dataclass(frozen=True)
+class FoldInfo:
+    """One fold of a cross-validation: images that a classifier was scored on which had not seen
+    them."""
+
+    #: Held out, and of them right.
+    images: int
+    right: int
+    #: Chosen on the fold's own validation images.
+    temperature: float = 1.0
+    #: As ``Decision.from_dict`` reads it; None: the likeliest class.
+    decision: Mapping[str, Any] | None = None
+    #: Of a probe.
+    strength: float | None = None
+    #: Of a training in epochs: the epoch that was kept in each stage.
+    epochs: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """How every image was predicted by a classifier that had not seen it, nor a copy of it."""
+
+    folds: tuple[FoldInfo, ...]
+    #: What the classifier in the folder, trained on all images, took from the folds.
+    carried_over: str = ""
+    #: ``Number.to_json()``: the accuracy of a classifier trained in the same way on other images
+    #: of this kind; None where that was not estimated.
+    procedure: Mapping[str, Any] | None = None
+    #: Cross-validations, each with folds of its own, that ``procedure`` comes from.
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
 class FileDigest:
     """The content of a file, or of the beginning of one that only grows."""
 
@@ -194,6 +227,8 @@ class RunInfo:
     #: Whose weights it builds on, the first ones first; empty where it began at random, and in
     #: runs of older versions.
     weights: tuple[WeightsOrigin, ...] = ()
+    #: None: the held-out parts were predicted by the one classifier of the folder.
+    cross_validation: CrossValidation | None = None
     #: How often the test part was scored.
     test_evaluations: int = 0
     #: None where that was not written down: in runs of older versions.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from made import ORIGIN, history, metrics, trained, two, verdict
 
+from tellapart.evaluation.learning_curve import ClassCost, CurvePoint, LearningCurve
+from tellapart.number import Number
 from tellapart.verdict.evidence import Frames, Leak, Origin
 from tellapart.verdict.verdict import Action
 
@@ -143,3 +146,40 @@ def test_new_images_get_no_command_that_trains_on_them() -> None:
     found = actions(shown=two(800, 200, "phone"), own=False)
     assert set(found) == {"like_these"} and not found["like_these"].command
     assert ORIGIN.run == "runs/pets"
+
+
+def measured(doubled: Number, lead: Number, **costs: Number) -> LearningCurve:
+    points = tuple(CurvePoint(n, Number(0.9, 0.85, 0.95)) for n in (24, 60, 120))
+    rows = tuple(ClassCost(name, cost) for name, cost in costs.items())
+    return LearningCurve(150, points, doubled, rows, lead, 10)
+
+
+def test_the_measured_curve_says_whether_more_images_help_and_of_which_class() -> None:
+    unsure = Number(0.0, -0.02, 0.02)
+    weak = two(700, 300)  # whose mistakes alone would ask for more images of a class
+    found = actions(
+        shown=weak,
+        curve=measured(Number(0.02, 0.01, 0.03), Number(0.03, 0.01, 0.05),
+                       dog=Number(0.04, 0.02, 0.06), cat=Number(0.01, -0.01, 0.03)),
+    )  # fmt: skip
+    assert found["more_images"].sentence == (
+        "The next images should be of 'dog': with half of its training images the mean over "
+        "classes falls by 4.0 points (2.0 to 6.0), more than with half of another's. Twice as "
+        "many images would probably bring 2.0 points more (1.0 to 3.0)."
+    )
+    rising = actions(shown=weak, curve=measured(Number(0.02, 0.01, 0.03), unsure, dog=unsure))
+    assert rising["more_images"].sentence == (
+        "Collect more images. Twice as many images would probably bring 2.0 points more (1.0 to "
+        "3.0)."
+    )
+    flat = measured(Number(0.001, -0.001, 0.003), unsure, dog=unsure)
+    assert "more_images" not in actions(shown=weak, curve=flat)
+
+
+def test_what_was_cross_validated_is_not_asked_for_a_larger_test() -> None:
+    shown = replace(two(14, 6), cross_validated=5)
+    found = actions(shown=shown)
+    assert "every one of the 40 was tested already" in found["larger_test"].sentence
+    assert not found["larger_test"].command
+    rising = measured(Number(0.02, 0.01, 0.03), Number(0.0, -0.02, 0.02))
+    assert "larger_test" not in actions(shown=shown, curve=rising)

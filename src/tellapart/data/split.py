@@ -73,7 +73,7 @@ def split(
         labels = table.labels[pool]
         targets = _targets(table, labels, wanted)
         if table.groups is None:
-            assigned = _split_each_class(labels, targets, seed)
+            assigned = split_each_class(labels, targets, seed)
         else:
             assigned = split_groups(labels, table.groups[pool], targets, seed)
             notes += _check_grouped(table, labels, table.groups[pool], assigned, list(wanted))
@@ -158,7 +158,7 @@ def share_out(
     return given
 
 
-def _split_each_class(
+def split_each_class(
     labels: NDArray[np.int64], targets: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
     """Row of ``targets`` for each image; each class is shuffled by itself."""

@@ -61,6 +61,8 @@ class Metrics:
         reliability: the bins of confidence that hold images.
         majority_class, majority_share: the largest class, and its share of the images.
         predicted_classes: how many classes were ever predicted.
+        cross_validated: in so many folds, each image predicted by a classifier that did not see
+            it; None: one classifier predicted all.
     """
 
     part: str
@@ -84,12 +86,14 @@ class Metrics:
     majority_class: str | None
     majority_share: float | None
     predicted_classes: int
+    cross_validated: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One part's entry of ``metrics.json``."""
         content = _fields_to_json(self)
-        if self.top_5 is None:
-            del content["top_5"]
+        for name in ("top_5", "cross_validated"):
+            if content[name] is None:
+                del content[name]
         return content
 
     @classmethod

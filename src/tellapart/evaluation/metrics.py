@@ -73,6 +73,7 @@ def evaluate_predictions(predictions: Predictions, *, seed: int = 0) -> Metrics:
         majority_class=classes[int(support.argmax())] if images else None,
         majority_share=float(support.max() / images) if images else None,
         predicted_classes=int((predicted > 0).sum()),
+        cross_validated=len(np.unique(scored.folds)) if scored.folds is not None else None,
     )
 
 

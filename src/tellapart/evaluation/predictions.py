@@ -21,6 +21,8 @@ from tellapart.evaluation.decision import Decision, decided
 from tellapart.files import write_csv
 
 _FIXED_COLUMNS = ("path", "label", "prediction")
+#: Of a cross-validation. The fold comes second, where no class can stand.
+_WITH_FOLDS = ("path", "fold", "label", "prediction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,11 @@ class Predictions:
         decision: how the class is chosen from the probabilities; None: the likeliest. Not part of
             the CSV file, whose column ``prediction`` is what it gave.
 
+        folds: int64 (N,), in which fold of a cross-validation each image was held out, from 1;
+            None: one classifier predicted all.
+        fold_decisions: of a cross-validation, the rule of each fold, the first one's first; empty:
+            ``decision`` holds in all.
+
     Raises:
         ValueError: shapes disagree, a path comes twice, a label is outside the class map,
             a row is not a probability distribution, or the decision is about another class.
@@ -51,6 +58,8 @@ class Predictions:
     probabilities: NDArray[np.float64]
     groups: NDArray[np.int64] | None = None
     decision: Decision | None = None
+    folds: NDArray[np.int64] | None = None
+    fold_decisions: tuple[Decision, ...] = ()
 
     def __post_init__(self) -> None:
         probabilities = np.asarray(self.probabilities, dtype=np.float64)
@@ -63,6 +72,10 @@ class Predictions:
             )
         if self.groups is not None and self.groups.shape != (images,):
             raise ValueError(f"{images} paths do not go with groups of {self.groups.shape}.")
+        if self.folds is not None and (
+            self.folds.shape != (images,) or (images and self.folds.min() < 1)
+        ):
+            raise ValueError(f"{images} paths do not go with folds of {self.folds.shape} from 1.")
         if len(set(self.paths)) != images:
             raise ValueError(f"The path {_first_repeated(self.paths)!r} is predicted twice.")
         if images and (labels.min() < -1 or labels.max() >= classes):
@@ -96,7 +109,13 @@ class Predictions:
     def predicted(self) -> NDArray[np.int64]:
         """int64 (N,): the class that the decision gives; without one the likeliest, of equally
         likely ones the first."""
-        return decided(self.probabilities, self.classes, self.decision)
+        if self.folds is None or not self.fold_decisions:
+            return decided(self.probabilities, self.classes, self.decision)
+        answers = np.zeros(len(self), np.int64)
+        for fold, decision in enumerate(self.fold_decisions, start=1):
+            rows = self.folds == fold
+            answers[rows] = decided(self.probabilities[rows], self.classes, decision)
+        return answers
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -124,26 +143,30 @@ class Predictions:
             labels=self.labels[rows],
             probabilities=self.probabilities[rows],
             groups=None if self.groups is None else self.groups[rows],
+            folds=None if self.folds is None else self.folds[rows],
         )
 
     def save(self, path: Path | str) -> None:
         """Write a CSV: path, label, prediction, then one probability column a class, which has
-        its name (see :mod:`tellapart.evaluation.columns`).
+        its name (see :mod:`tellapart.evaluation.columns`). With folds, a column "fold" follows
+        the path.
 
         Labels are class names, empty where not known. Numbers are written so that they
         read back bit for bit. The file appears whole or not at all.
         """
         names = (*self.classes, "")  # index -1 is the empty name
+        folds = [()] * len(self) if self.folds is None else [(k,) for k in self.folds.tolist()]
         rows = zip(
-            self.paths, self.labels.tolist(), self.predicted.tolist(),
+            self.paths, folds, self.labels.tolist(), self.predicted.tolist(),
             self.probabilities.tolist(), strict=True,
         )
+        fixed = _FIXED_COLUMNS if self.folds is None else _WITH_FOLDS
         write_csv(
             path,
-            [*_FIXED_COLUMNS, *class_columns(self.classes, _FIXED_COLUMNS)],
+            [*fixed, *class_columns(self.classes, fixed)],
             (
-                [image, names[label], names[predicted], *values]
-                for image, label, predicted, values in rows
+                [image, *fold, names[label], names[predicted], *values]
+                for image, fold, label, predicted, values in rows
             ),
         )
 
@@ -160,23 +183,29 @@ def load_predictions(path: Path | str, part: str | None = None) -> Predictions:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"The predictions {path} cannot be read: {error}.") from error
-    if not rows or tuple(rows[0][:3]) != _FIXED_COLUMNS or len(rows[0]) < 4:
+    fixed = _WITH_FOLDS if rows and tuple(rows[0][:4]) == _WITH_FOLDS else _FIXED_COLUMNS
+    width = len(fixed)
+    if not rows or tuple(rows[0][:width]) != fixed or len(rows[0]) <= width:
         raise RunError(
             f"{path} is not a table of predictions: its first line must be "
             "path,label,prediction and then the classes."
         )
-    classes = classes_of(rows[0][3:])
+    classes = classes_of(rows[0][width:])
     index = {name: number for number, name in enumerate(classes)} | {"": -1}
     labels: list[int] = []
     values: list[list[float]] = []
+    folds: list[int] = []
     for line, row in enumerate(rows[1:], start=2):
         try:
-            if len(row) != 3 + len(classes):
-                raise ValueError(f"{len(row)} columns instead of {3 + len(classes)}")
-            labels.append(index[row[1]])
-            values.append([float(text) for text in row[3:]])
+            if len(row) != width + len(classes):
+                raise ValueError(f"{len(row)} columns instead of {width + len(classes)}")
+            labels.append(index[row[width - 2]])
+            values.append([float(text) for text in row[width:]])
+            folds += [int(row[1])] if width == len(_WITH_FOLDS) else []
         except KeyError:
-            raise RunError(f"{path}, line {line}: '{row[1]}' is not one of its classes.") from None
+            raise RunError(
+                f"{path}, line {line}: '{row[width - 2]}' is not one of its classes."
+            ) from None
         except ValueError as error:
             raise RunError(f"{path}, line {line}: {error}.") from error
     try:
@@ -186,6 +215,7 @@ def load_predictions(path: Path | str, part: str | None = None) -> Predictions:
             paths=tuple(row[0] for row in rows[1:]),
             labels=np.array(labels, dtype=np.int64),
             probabilities=np.array(values, dtype=np.float64).reshape(len(values), len(classes)),
+            folds=np.array(folds, np.int64) if width == len(_WITH_FOLDS) else None,
         )
     except ValueError as error:
         raise RunError(f"The predictions {path} are damaged. {error}") from error

@@ -22,9 +22,10 @@ from tellapart.evaluation.calibration import (
 )
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.figure_readings import describe_figures
+from tellapart.evaluation.learning_curve import LearningCurve, sentences_of
 from tellapart.evaluation.metric_table import CLASS_METRICS, Metric, Metrics, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
-from tellapart.evaluation.plots import evaluation_figures, save_figure
+from tellapart.evaluation.plots import evaluation_figures, more_images, save_figure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
@@ -42,6 +43,7 @@ from tellapart.report.content import (
     Reference,
     Table,
 )
+from tellapart.run import HELD_OUT
 from tellapart.wording import plural
 
 #: Pictures shown in each gallery of a report.
@@ -70,11 +72,15 @@ def headline_of(metrics: Metrics, part: str) -> Headline:
             f"Accuracy on {_place(part)}", undefined("no image has a label"),
             "What each image was called is below; how good that is cannot be said.",
         )
+    right = f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right."
+    if metrics.cross_validated:
+        right += f" {HELD_OUT[0].upper()}{HELD_OUT[1:]}."
     return Headline(
-        label=f"Accuracy on {_place(part)}",
+        label="Cross-validated accuracy" if metrics.cross_validated
+        else f"Accuracy on {_place(part)}",
         number=accuracy,
         # What the interval means stands beside it, in the verdict.
-        sentence=f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right.",
+        sentence=right,
         references=(Reference(f"always '{metrics.majority_class}'", share),),
     )
 
@@ -338,6 +344,16 @@ def figures_of(
             )
         )
     return figures
+
+
+def more_images_figure(curve: LearningCurve, folder: Path) -> Figure:
+    """Accuracy against training images, and what twice as many would bring."""
+    title, reading = "What more images would buy", " ".join(sentences_of(curve))
+    svg, png = save_figure(more_images(curve), folder, "more_images", reading)
+    return Figure(
+        name="more_images", title=title, image=svg.read_text("utf-8"), png=png.read_bytes(),
+        reading=reading, alt=reading,
+    )  # fmt: skip
 
 
 def galleries_of(predictions: Predictions, file_of: FileOf, rest: str) -> list[Gallery]:

@@ -41,6 +41,7 @@ from tellapart.report.of_evaluation import (
     galleries_of,
     headline_of,
     key_numbers_of,
+    more_images_figure,
     numbers_of,
     per_class_table,
     tables_of,
@@ -85,21 +86,27 @@ def write_run_report(
             shown, metrics, run.path / "figures", history=history, best_epoch=run.kept_epoch
         )
         headline = headline_of(metrics, part)
+        if run.learning_curve is not None:
+            figures.append(more_images_figure(run.learning_curve, run.path / "figures"))
     else:
         headline = Headline("Accuracy", undefined("no image was held out"))
     if part is not None and metrics.images:  # else all of them were seen in training
         content = {
-            "key_numbers": key_numbers_of(metrics, stored),
+            "key_numbers": [*key_numbers_of(metrics, stored), *_procedure(run)],
             "numbers": numbers_of(metrics),
             "decision": run.decision.rule if run.decision is not None else "",
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
             "confusions": confusions_of(metrics),
-            "tables": tables_of(
-                predictions.get("validation") if part == "test" else None,
-                shown,
-                temperature=run.info.temperature,
-            ),
+            "tables": [
+                *tables_of(
+                    predictions.get("validation") if part == "test" else None,
+                    shown,
+                    # Each fold has a temperature of its own.
+                    temperature=None if metrics.cross_validated else run.info.temperature,
+                ),
+                *_folds(run),
+            ],
             "galleries": galleries_of(
                 shown,
                 lambda path: table.root / path,
@@ -277,9 +284,52 @@ def _counts(run: Run) -> Table:
         title="Images of each class in each part",
         columns=[Column("Class"), *(Column(part.capitalize(), "count") for part in parts)],
         rows=[(name, *(counts[part][name] for part in parts)) for name in run.classes],
-        reading="Train teaches, validation chooses, test is read "
+        reading=f"Every image is held out once, in one of {len(validated.folds)} folds; the "
+        "classifier in this folder was trained on all of them."
+        if (validated := run.info.cross_validation) is not None else
+        "Train teaches, validation chooses, test is read "
         f"{_times(run.info.test_evaluations)}, at the end{_of_each(run)}.",
     )
+
+
+def _procedure(run: Run) -> list[KeyNumber]:
+    """What classifiers trained in the same way on other images would reach."""
+    validated = run.info.cross_validation
+    if validated is None or validated.procedure is None:
+        return []
+    number = Number.from_json(validated.procedure)
+    if not number.known:
+        return []
+    return [KeyNumber(
+        "Trained in the same way on other images of this kind", number, "share",
+        f"from {validated.repeats} divisions of the images into {len(validated.folds)} folds, with "
+        "a new classifier beside each fold",
+    )]  # fmt: skip
+
+
+def _folds(run: Run) -> list[Table]:
+    """A row a fold of a cross-validation."""
+    validated = run.info.cross_validation
+    if validated is None:
+        return []
+    in_epochs = any(fold.epochs for fold in validated.folds)
+    return [Table(
+        f"The {len(validated.folds)} folds",
+        [Column("Fold"), Column("Images held out", "count"), Column("Right", "share"),
+         Column("Epochs kept") if in_epochs else Column("Strength"),
+         Column("Temperature", "score"), Column("Seconds", "seconds")],
+        [
+            (
+                str(number), fold.images, fold.right / fold.images,
+                " and ".join(map(str, fold.epochs)) if in_epochs
+                else f"{fold.strength:g}" if fold.strength is not None else MISSING,
+                fold.temperature, fold.seconds,
+            )
+            for number, fold in enumerate(validated.folds, start=1)
+        ],
+        reading=f"Beside each fold the other images were divided into those that trained and those "
+        f"that chose. {validated.carried_over}",
+    )]  # fmt: skip
 
 
 def _problems(left_out: Sequence[LeftOut | Problem]) -> Table | None:
@@ -342,6 +392,8 @@ def _run_facts(run: Run) -> list[Facts]:
                 ("Temperature", f"{info.temperature:.3f}"),
                 ("Decision", run.decision.rule if run.decision else "the likeliest class"),
                 ("Seed", str(info.seed)),
+                ("Cross-validation", f"{len(info.cross_validation.folds)} folds")
+                if info.cross_validation is not None else
                 ("Test part read", _times(info.test_evaluations)),
                 *([("Predicted by", f"{predicted.engine} {predicted.precision}")]
                   if predicted else []),

@@ -148,6 +148,7 @@ def _run_stage(
         progress=task.progress,
         callbacks=[*([file] if file else []), *callbacks],
         extend=task.extend if number == len(recipe.stages) else 0,
+        keep_last=task.keep_last,
     )
     if file is not None:  # a training that was cut off just before its last row has it now
         file.end_epoch(result.history)

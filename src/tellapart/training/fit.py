@@ -91,6 +91,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     time_limit_seconds: float | None = None,
     extend: int = 0,
+    keep_last: bool = False,
 ) -> FitResult:
     """Train a network; afterwards it has the weights of its best epoch.
 
@@ -114,6 +115,8 @@ def fit(
         extend: epochs to add to a finished training. Its patience starts anew; "cosine",
             "one_cycle" and progressive resizing go on as if the longer training had been
             asked for.
+        keep_last: keep the weights of the last epoch, whatever the validation loss; the images
+            that choose are then only watched.
 
     Raises:
         TrainingError: a part is empty, or the result would be nonsense (see ``sentinels``).
@@ -133,6 +136,7 @@ def fit(
             accelerator, network, train, validation, stage,
             num_classes=num_classes, augmentation=augmentation, seed=seed,
         )  # fmt: skip
+        loop.keep_last = keep_last
         loop.resume(checkpoint_folder, extend)
         if not accelerator.is_main_process:
             callbacks, progress, checkpoint_folder = (), SILENT, None
@@ -173,6 +177,8 @@ class Loop:
     course: Course
     #: How far has it come?
     state: TrainingState
+    #: Are the last epoch's weights kept, or the best one's?
+    keep_last: bool = False
 
     def resume(self, checkpoint_folder: Path | None, extend: int) -> None:
         """Go to where a checkpoint left off; see ``TrainingState.resume``."""
@@ -288,7 +294,7 @@ def _epoch(loop: Loop, epoch: int, display: Work, seconds_left: float) -> str:
         if learner.has_penalty:
             validation_loss += l2_penalty(learner.network).item()
         check_finite(validation_loss, epoch, rate, "validation")
-        if validation_loss < at.best_loss:
+        if loop.keep_last or validation_loss < at.best_loss:
             best_state = learner.snapshot()
 
     if best_state is not None:

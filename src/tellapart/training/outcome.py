@@ -44,6 +44,8 @@ class Task:
     start_state: Mapping[str, NDArray[Any]] | None = None
     #: Epochs to add to a finished training.
     extend: int = 0
+    #: Every stage keeps the weights of its last epoch: validation images choose nothing.
+    keep_last: bool = False
     #: Validation images that choose: those that training has no copy of; None: all of them.
     choosing: NDArray[np.int64] | None = None
 

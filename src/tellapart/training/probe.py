@@ -29,7 +29,7 @@ class Probe:
     strength: float
     #: Log loss of each strength tried, on the images that chose.
     losses: dict[float, float]
-    chosen_by: str  # "validation" or "cross-validation"
+    chosen_by: str  # "validation", "cross-validation", or "given" where there was one alone
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of features (N, num_features) -> (N, num_classes)."""
@@ -63,7 +63,9 @@ def train_probe(
         DataError: a class has no training image, or only one and nothing else can choose.
     """
     fewest = int(np.bincount(train_labels, minlength=num_classes).min())
-    if fewest == 0 or (fewest == 1 and not len(validation_labels)):
+    # One strength and no image to tell its loss on: there is nothing to choose.
+    given = len(settings.strengths) == 1 and not len(validation_labels)
+    if fewest == 0 or (fewest == 1 and not len(validation_labels) and not given):
         raise DataError(
             f"A class has {'one training image' if fewest else 'no training images'}, too few to "
             "choose a strength; give it more, or leave the class out."
@@ -87,10 +89,12 @@ def train_probe(
         single_threaded("sklearn.linear_model"),
     ):
         for strength in sorted(settings.strengths):
-            weight, bias = _fit(x, y, strength, settings, num_classes, start)
+            weight, bias = fit_at_strength(x, y, strength, settings, num_classes, start)
             start = np.concatenate([weight, bias[:, None]], axis=1).astype(np.float64)
             solutions[strength] = (weight, bias)
-            if enough:
+            if given:
+                losses[strength] = np.nan
+            elif enough:
                 logits = (held_out @ weight.T + bias).mean(axis=0)
                 losses[strength] = log_loss(logits, validation_labels)
             else:
@@ -107,8 +111,8 @@ def train_probe(
         weight=weight.astype(np.float32),
         bias=(bias - weight @ mean).astype(np.float32),
         strength=best,
-        losses=losses,
-        chosen_by="validation" if enough else "cross-validation",
+        losses={} if given else losses,
+        chosen_by="given" if given else "validation" if enough else "cross-validation",
     )
 
 
@@ -124,7 +128,7 @@ def _getting_worse(losses: list[float]) -> bool:
     return len(losses) >= 3 and losses[-1] > losses[-2] > min(losses[:-1])
 
 
-def _fit(
+def fit_at_strength(
     x: NDArray[np.float32],
     y: NDArray[np.int64],
     strength: float,
@@ -179,7 +183,7 @@ def _cross_validated_loss(
     x_views = x.reshape(views, count, -1)
     total = 0.0
     for fitted, held_out in folds.split(np.zeros(count), labels):
-        weight, bias = _fit(
+        weight, bias = fit_at_strength(
             x_views[:, fitted].reshape(-1, x.shape[1]),
             np.tile(labels[fitted], views),
             strength,

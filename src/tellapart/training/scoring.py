@@ -47,8 +47,7 @@ def score_validation(task: Task, trained: Trained) -> Scored:
     Raises:
         DataError: a decision is asked for, and validation lacks the images to choose it on.
     """
-    description = _described(task, trained)
-    classifier = any_in_memory(trained.state, description, device=task.device)
+    description, classifier = _uncalibrated(task, trained)
     rows = task.rows["validation"]
     logits = logits_of(task, trained, classifier, rows)
     description = calibrate(logits, task.labels[rows], description)
@@ -60,6 +59,40 @@ def score_validation(task: Task, trained: Trained) -> Scored:
     if validation is not None:
         validation = replace(validation, decision=decision)
     return Scored(classifier, description, validation, decision)
+
+
+def score_by_held_out(task: Task, trained: Trained, held_out: Predictions) -> Scored:
+    """Calibrate and decide by what other classifiers, trained in the same way, said of images
+    that they had not seen: the folds of a cross-validation.
+
+    Args:
+        task, trained: of the classifier that was trained on all images.
+        held_out: at temperature 1.
+
+    Raises:
+        DataError: a decision is asked for, and there are no images to choose it on.
+    """
+    from tellapart.evaluation.calibration import (
+        choose_temperature,
+        log_probabilities,
+        with_temperature,
+    )
+
+    description, classifier = _uncalibrated(task, trained)
+    temperature = choose_temperature(log_probabilities(held_out.probabilities), held_out.labels)
+    description = replace(description, temperature=temperature)
+    wished = recipe_of(task, trained).decision
+    decision = None
+    if wished.positive is not None:
+        calibrated = with_temperature(held_out, temperature)
+        decision = choose_decision(calibrated, wished.positive, cost_miss=wished.cost_miss or 1.0)
+    return Scored(classifier, description, None, decision)
+
+
+def _uncalibrated(task: Task, trained: Trained) -> tuple[AnyDescription, AnyClassifier]:
+    """What came out of training, without a temperature."""
+    description = _described(task, trained)
+    return description, any_in_memory(trained.state, description, device=task.device)
 
 
 def calibrate(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.audit.brief import BriefAudit, brief_audit
 from tellapart.data.copies import CLEAN, Copies, find_copies, split_apart
+from tellapart.data.folds import assign_folds, together_in, without_parts
 from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.split import Splits, split
@@ -44,6 +45,9 @@ class Prepared:
     copies: Copies
     #: Of each image CLEAN, COPY or NEAR, str (N,).
     leaked: NDArray[np.str_]
+    #: In which fold each image is held out, from 1, int64 (N,); None: without cross-validation,
+    #: with which all images are in the train part.
+    folds: NDArray[np.int64] | None = None
 
 
 def prepare(
@@ -62,7 +66,12 @@ def prepare(
     with watch.stage("Find images"):
         table = source.read(progress)
         # What cannot be split, or decided on, is said before any image is decoded.
-        _require_decidable(_split(table, recipe).table, recipe)
+        if recipe.data.cross_validate is not None:
+            table = without_parts(table)
+            _require_positive(table, recipe)
+            assign_folds(table, recipe.data.cross_validate, seed=recipe.seed)
+        else:
+            _require_decidable(_split(table, recipe).table, recipe)
     if recipe.method == "auto":
         recipe = settle_image_size(recipe, table)
     preprocessing = preprocessing_of(recipe)
@@ -70,16 +79,42 @@ def prepare(
         images = source.pixels(table, preprocessing, progress=progress)
     with watch.stage("Look for copies"):
         copies = find_copies(images, progress=progress)
-        splits = _split_apart(images.table, copies, recipe, stored)
+        folds = None
+        if recipe.data.cross_validate is not None:
+            splits, folds = _fold(images.table, copies, recipe, recipe.data.cross_validate)
+        else:
+            splits = _split_apart(images.table, copies, recipe, stored)
         leaked = copies.leaked(splits.table.parts)
-    _require_decidable(splits.table, recipe)
+    if folds is None:
+        _require_decidable(splits.table, recipe)
     audit = brief_audit(
         splits.table, images.digests, copies, left_out=not recipe.data.keep_leaks
     )
     unused = unused_settings(recipe)
     for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
         progress.note(sentence)
-    return Prepared(recipe, splits, images, preprocessing, device, audit, copies, leaked)
+    return Prepared(recipe, splits, images, preprocessing, device, audit, copies, leaked, folds)
+
+
+def _fold(
+    table: ImageTable, copies: Copies, recipe: Recipe, number: int
+) -> tuple[Splits, NDArray[np.int64]]:
+    """All images in the train part, and the fold of each; copies are in one fold.
+
+    Raises:
+        DataError: a class is too small for so many folds.
+    """
+    together = together_in(table, copies.groups)
+    folds = assign_folds(together, number, seed=recipe.seed)
+    whole = "" if together.groups is None else (
+        ", whole groups" if table.groups is not None else ", copies kept together"
+    )
+    note = (
+        f"Cross-validation in {number} folds: every image is held out once, by class{whole}, "
+        f"seed {recipe.seed}."
+    )
+    trained = np.full(len(table), "train", "<U10")
+    return Splits(replace(table, parts=trained, notes=(*table.notes, note))), folds
 
 
 def _split_apart(
@@ -114,15 +149,25 @@ def _require_decidable(table: ImageTable, recipe: Recipe) -> None:
         DataError: the validation part has no images of it, or of no other class.
     """
     positive = recipe.decision.positive
-    if positive is None:
+    _require_positive(table, recipe)
+    if positive is not None:
+        require_choosable(table.labels[table.parts == "validation"], table.classes, positive)
+
+
+def _require_positive(table: ImageTable, recipe: Recipe) -> None:
+    """The class that is looked for must be one.
+
+    Raises:
+        RecipeError: there is no such class.
+    """
+    positive = recipe.decision.positive
+    if positive is None or positive in table.classes:
         return
-    if positive not in table.classes:
-        hint = did_you_mean(positive, table.classes)
-        raise RecipeError(
-            f"--positive (decision.positive): there is no class '{shown(positive)}'.{hint} The "
-            f"classes are {listed(table.classes, 20, 'and')}."
-        )
-    require_choosable(table.labels[table.parts == "validation"], table.classes, positive)
+    hint = did_you_mean(positive, table.classes)
+    raise RecipeError(
+        f"--positive (decision.positive): there is no class '{shown(positive)}'.{hint} The "
+        f"classes are {listed(table.classes, 20, 'and')}."
+    )
 
 
 def _split(table: ImageTable, recipe: Recipe) -> Splits:

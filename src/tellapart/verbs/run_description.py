@@ -14,6 +14,7 @@ from tellapart.data.groups import with_groups
 from tellapart.data.source import Source
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.machine import describe_machine
+from tellapart.pixels.similarity import SimilarPairs
 from tellapart.run import Run
 from tellapart.run_images import StoredImage
 from tellapart.run_info import (
@@ -68,6 +69,8 @@ def new_run_info(source: Source, prepared: Prepared, parent: Run | None) -> RunI
 def leaks_of(prepared: Prepared) -> dict[str, Leaks]:
     """What earlier parts have of validation and of test."""
     table, leaked = prepared.splits.table, prepared.leaked
+    if prepared.folds is not None:
+        return {"test": _between_folds(prepared, prepared.folds)}
     pairs = prepared.copies.borderline_across(table.parts)
     found = {}
     for part in PARTS[1:]:
@@ -79,18 +82,36 @@ def leaks_of(prepared: Prepared) -> dict[str, Leaks]:
             images=int(of_part.sum()),
             copies=int((leaked[of_part] == COPY).sum()),
             near=int((leaked[of_part] == NEAR).sum()),
-            borderline=tuple(
-                BorderlinePair(
-                    table.paths[int(pairs.first[k])],
-                    table.paths[int(pairs.second[k])],
-                    round(float(pairs.scores[k]), 4),
-                )
-                for k in touching[:_MOST_BORDERLINE]
-            ),
+            borderline=_named(table, pairs, touching.tolist()),
             num_borderline=len(touching),
             not_sought=prepared.copies.not_sought,
         )
     return found
+
+
+def _between_folds(prepared: Prepared, folds: NDArray[np.int64]) -> Leaks:
+    """Of a cross-validation, whose folds never tear copies apart: pairs that may be copies."""
+    pairs = prepared.copies.borderline_across(folds.astype(np.str_))
+    return Leaks(
+        images=len(folds),
+        borderline=_named(prepared.splits.table, pairs, list(range(len(pairs.scores)))),
+        num_borderline=len(pairs.scores),
+        not_sought=prepared.copies.not_sought,
+    )
+
+
+def _named(
+    table: ImageTable, pairs: SimilarPairs, rows: list[int]
+) -> tuple[BorderlinePair, ...]:
+    """The first of some pairs, with the paths of their images."""
+    return tuple(
+        BorderlinePair(
+            table.paths[int(pairs.first[k])],
+            table.paths[int(pairs.second[k])],
+            round(float(pairs.scores[k]), 4),
+        )
+        for k in rows[:_MOST_BORDERLINE]
+    )
 
 
 def _groups(prepared: Prepared) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,21 @@ from tellapart.training.scoring import Scored, predicted_by, recipe_of, score_pa
 from tellapart.training.unused import unused_settings
 
 
+@dataclass(frozen=True)
+class HeldOutAnswers:
+    """What stands in place of the test part of a run that was cross-validated.
+
+    Attributes:
+        predictions: of all images, each by a classifier that had not seen it.
+        reference: the task whose train and validation images say what is unknown; None: nothing.
+        carried_over: what the classifier took from the folds, in a sentence.
+    """
+
+    predictions: Predictions
+    reference: Task | None
+    carried_over: str
+
+
 def publish(
     run: Run,
     task: Task,
@@ -29,6 +44,7 @@ def publish(
     trained: Trained,
     scored: Scored,
     watch: Stopwatch,
+    held_out: HeldOutAnswers | None = None,
 ) -> Run:
     """Score train and test, learn what is unknown, and write model, numbers and report.
 
@@ -37,6 +53,7 @@ def publish(
     Args:
         task: with its test part.
         scored: what ``score_validation`` gave.
+        held_out: of a cross-validation, with which the task has train images alone.
     """
     from tellapart.evaluation.leaks import leak_sentence, metrics_of
     from tellapart.evaluation.metric_table import Metrics, metrics_to_json
@@ -50,8 +67,13 @@ def publish(
             found = score_part(task, trained, scored, part)
             if found is not None:
                 predictions[part] = found
+    if held_out is not None:
+        predictions["test"] = replace(held_out.predictions, decision=scored.decision)
     with watch.stage("Learn what is unknown"):
-        unknown = learn_unknown(task.without_test(), trained, scored.classifier)
+        reference = task if held_out is None else held_out.reference
+        unknown = None
+        if reference is not None:
+            unknown = learn_unknown(reference.without_test(), trained, scored.classifier)
     with watch.stage("Save the model"):
         if trained.recipe is not None:
             write_text(run.path / "recipe.yaml", recipe_to_yaml(recipe))
@@ -60,6 +82,7 @@ def publish(
             unknown.save(run.unknown_file)
     with watch.stage("Measure"):
         notes = [*unused_settings(task.recipe), *trained.notes]
+        notes += [held_out.carried_over] if held_out is not None else []
         metrics: dict[str, Metrics] = {}
         shown: dict[str, Predictions] = {}
         for part, p in predictions.items():

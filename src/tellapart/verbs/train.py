@@ -48,6 +48,8 @@ from tellapart.training.together import (
     said_by_main,
 )
 from tellapart.training.ways import check_trainable, train_task, way_of
+from tellapart.verbs.cross_validation import check_cross_validation, has_fold
+from tellapart.verbs.cross_validation import cross_validate as cross_validate_run
 from tellapart.verbs.preparation import Prepared, choosing_rows, parts_of, prepare
 from tellapart.verbs.run_description import (
     assignment,
@@ -84,6 +86,7 @@ def train(
     min_images: int = 0,
     ignore_unknown: bool = False,
     keep_leaks: bool = False,
+    cross_validate: int | None = None,
     from_run: RunGiven | None = None,
     tensorboard: bool = False,
     progress: Progress = DEFAULT,
@@ -115,6 +118,9 @@ def train(
         ignore_unknown: leave out images of classes that the train part does not have.
         keep_leaks: keep images that an earlier part has, or a near copy of them, in the headline
             of each part, to compare with a published number; without them is the second number.
+        cross_validate: folds in which every image is held out once, by a model of its own that
+            has not seen it; the numbers are those of all images, and the classifier is trained
+            on all of them. None: the recipe's, usually none.
         from_run: start from the weights of this run, which must have the same network.
         tensorboard: also write TensorBoard logs, into the run folder.
 
@@ -128,10 +134,20 @@ def train(
     """
     given = dict(locals())
     if devices > 1:
+        _refuse_companions(recipe, settings, cross_validate)
         return _with_companions(train, given)
     watch, progress = Stopwatch(), progress if is_main_process() else SILENT
-    resolved = _resolve_recipe(recipe, settings, seed, validation, test, fit, keep_leaks)
+    if cross_validate is not None and cross_validate < 2:
+        raise RecipeError(
+            f"--cross-validate {cross_validate}: give 2 folds or more; 5 or 10 are usual."
+        )
+    resolved = _resolve_recipe(
+        recipe, settings, seed, validation, test, fit, keep_leaks, cross_validate
+    )
     resolved = with_decision(resolved, positive, cost_miss)
+    check_cross_validation(
+        resolved, from_run=from_run is not None, num_processes=num_processes()
+    )
     check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
     source = Source(
         folder=Path(folder),
@@ -163,6 +179,16 @@ def train(
         said_by_main(kind, str(made.path))
         with training_lock(made):
             return _train_new(made, prepared, watch, record, progress, start, tensorboard)
+
+
+def _refuse_companions(
+    recipe: str | Path, settings: Iterable[str], cross_validate: int | None
+) -> None:
+    """Before other processes are started: folds are trained in one."""
+    resolved = _resolve_recipe(
+        recipe, settings, None, None, None, None, False, cross_validate
+    )
+    check_cross_validation(resolved, from_run=False, num_processes=2)
 
 
 def _train_new(
@@ -237,6 +263,9 @@ def resume(
     """
     given = dict(locals())
     if devices > 1:
+        check_cross_validation(
+            open_run(run, complete=False).recipe, from_run=False, num_processes=devices
+        )
         return _with_companions(resume, given)
     if not is_main_process():
         return _resume(open_run(run, complete=False), extend, device, SILENT, {})
@@ -262,6 +291,7 @@ def _resume(
     source = opened.source
     kind = resolve_device(device)
     check_trainable(opened.recipe, num_processes=num_processes())
+    check_cross_validation(opened.recipe, from_run=False, num_processes=num_processes())
     prepared = main_first(
         kind, lambda: prepare(source, opened.recipe, kind, watch, progress, opened.images)
     )
@@ -299,6 +329,11 @@ def _refuse_to_extend(run: Run) -> None:
     Raises:
         RunError: they cannot.
     """
+    if run.recipe.data.cross_validate is not None:
+        raise RunError(
+            f"{run.path} was cross-validated, and its epochs are those that the folds chose, so "
+            "none can be added; train anew with that many more epochs."
+        )
     if not way_of(run.recipe).trains_in_epochs:
         raise RunError(f"{run.path} was not trained in epochs, so none can be added.")
     from tellapart.training.checkpoint import load_checkpoint
@@ -341,12 +376,12 @@ def _refuse_other_images(run: Run, prepared: Prepared, progress: Progress) -> No
 
 
 def _has_checkpoint(run: Run) -> bool:
-    return any(run.checkpoint_folder.rglob("*.safetensors"))
+    return has_fold(run) or any(run.checkpoint_folder.rglob("*.safetensors"))
 
 
 def _is_being_extended(run: Run) -> bool:
     """Whether epochs were added to a finished run and are not all done."""
-    if not way_of(run.recipe).trains_in_epochs:
+    if not way_of(run.recipe).trains_in_epochs or run.recipe.data.cross_validate is not None:
         return False
     from tellapart.training.by_fit import is_unfinished
 
@@ -361,11 +396,13 @@ def _resolve_recipe(
     test: float | None,
     fit: str | None,
     keep_leaks: bool,
+    cross_validate: int | None,
 ) -> Recipe:
     """The recipe with the command line laid over it."""
     given = {
         "seed": seed, "data.validation": validation, "data.test": test, "data.fit": fit,
         "data.keep_leaks": "true" if keep_leaks else None,
+        "data.cross_validate": cross_validate,
     }
     overlay = [f"{key}={value}" for key, value in given.items() if value is not None]
     return apply_settings(load_recipe(recipe), [*texts(settings), *overlay])
@@ -403,6 +440,8 @@ def _train_and_publish(
     run: Run, task: Task, prepared: Prepared, watch: Stopwatch, record: Record
 ) -> Run:
     """Train and choose without a look at the test part, which only the last step reads."""
+    if prepared.folds is not None:
+        return cross_validate_run(run, task, prepared, prepared.folds, watch, record)
     with watch.stage("Train"):
         trained = train_task(task.without_test())
     from_cache = found_in_cache(record)

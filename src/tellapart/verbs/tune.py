@@ -17,7 +17,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.table import PARTS
 from tellapart.durations import seconds_of
-from tellapart.errors import DataError, RunError, TellapartError
+from tellapart.errors import DataError, RecipeError, RunError, TellapartError
 from tellapart.files import write_text
 from tellapart.folders import make_folder
 from tellapart.lock import locked
@@ -290,6 +290,11 @@ def _recipe(
     given = [f"{key}={value}" for key, value in overlay.items() if value is not None]
     base = apply_settings(load_recipe(recipe), [*texts(settings), *given])
     check_trainable(base)
+    if base.data.cross_validate is not None:
+        raise RecipeError(
+            f"data.cross_validate={base.data.cross_validate}: a tuning chooses on one validation "
+            "part; leave it out, and cross-validate the recipe that wins."
+        )
     return base
 
 

@@ -53,6 +53,12 @@ def leak(evidence: Evidence) -> Found | None:
     if found is None:
         if not (evidence.leaks_sought and evidence.shown.images):
             return None
+        if evidence.shown.cross_validated:
+            return Found(
+                "good", 20,
+                "No image was predicted by a model that had seen it, nor a copy of it, as far as "
+                "equal files and near copies show.",
+            )
         return Found(
             "good", 20,
             f"No {one_of(part)} was also used in training, as far as equal files and near copies "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tellapart.evaluation.curve_shape import shape_of
+from tellapart.evaluation.learning_curve import class_sentence, doubling_sentence
 from tellapart.verdict.about_fit import is_harder
 from tellapart.verdict.commands import go_on, inspect_images, train_again
 from tellapart.verdict.evidence import Evidence, Origin
@@ -209,7 +210,22 @@ def _balance(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     )
 
 
+def _more_images(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    """What refits on fewer images say of more of them."""
+    curve = evidence.curve
+    if curve is None or not evidence.own or curve.hardly_helps:
+        return None
+    told = doubling_sentence(curve)
+    if curve.next_class is not None:
+        more = f" {told}" if curve.helps else ""
+        return Action("more_images", f"{class_sentence(curve)}{more}")
+    return Action("more_images", f"Collect more images. {told}") if curve.helps else None
+
+
 def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
+    curve = evidence.curve
+    if curve is not None and (curve.hardly_helps or curve.helps or curve.next_class is not None):
+        return None  # what was measured says more than the mistakes do
     if not evidence.own or not _bad(found, "weak_class", "confusion", "never_predicted"):
         return None
     rows = evidence.shown.per_class
@@ -230,6 +246,14 @@ def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Actio
     if evidence.absent:
         return Action(
             "larger_test", f"Collect {images_of(part)} of {classes_named(evidence.absent, 'and')}."
+        )
+    if evidence.shown.cross_validated:
+        if _more_images(evidence, origin, found) is not None:
+            return None  # it asks for them already
+        return Action(
+            "larger_test",
+            f"Collect more images: every one of the {images:,} was tested already, and they say "
+            "too little.",
         )
     all_images = sum(sum(counts.values()) for counts in evidence.counts.values())
     splits_test = evidence.own and part == "test" and "test" not in origin.given_parts
@@ -278,6 +302,7 @@ _ADVICE: tuple[_Advice, ...] = (
     _augment,
     _freeze,
     _images_like_these,
+    _more_images,
     _more_of_class,
     _more_test_images,
 )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tellapart.evaluation.curve_shape import History
+from tellapart.evaluation.learning_curve import LearningCurve
 from tellapart.evaluation.metric_table import Metrics
 from tellapart.number import Number
 
@@ -128,6 +129,7 @@ class Evidence:
         groups: among the shown images, of those that belong together; None: each stands alone.
         frames: names that look like a series, where images were not grouped.
         unlike: share of the shown images that are unlike the training ones; None: not asked.
+        curve: what more images would buy; None: not measured.
         temperature: logits were divided by it.
         temperature_gain: by how much it lowered the shown part's log loss, in nats an image,
             with its interval; None where it is 1 or not known.
@@ -147,6 +149,7 @@ class Evidence:
     groups: int | None = None
     frames: Frames | None = None
     unlike: Number | None = None
+    curve: LearningCurve | None = None
     temperature: float = 1.0
     temperature_gain: Number | None = None
     training: Training = field(default_factory=Training)

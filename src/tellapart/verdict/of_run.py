@@ -55,6 +55,8 @@ def evidence_of(
     # Of the validation part only what was not taken out of its numbers.
     of_validation = _leak(run, stored, "validation")
     counted = of_validation is not None and of_validation.counted
+    # The folds of a cross-validation have temperatures of their own.
+    temperature = 1.0 if stored[part].cross_validated else info.temperature
     return Evidence(
         shown=stored[part],
         train=stored.get("train"),
@@ -67,8 +69,9 @@ def evidence_of(
         borderline=of_part.num_borderline if of_part is not None else 0,
         groups=_num_groups(shown, stored[part]),
         frames=_frames(run),
-        temperature=info.temperature,
-        temperature_gain=temperature_gain(shown, info.temperature),
+        curve=run.learning_curve,
+        temperature=temperature,
+        temperature_gain=temperature_gain(shown, temperature),
         training=training_of(run),
         origin=origin_of(run),
     )
@@ -207,6 +210,8 @@ def origin_of(run: Run) -> Origin:
     dividing = [
         word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")
     ]
+    number = data.cross_validate
+    folds = [] if number is None else ["--cross-validate", str(number)]
     split_off = parts_split_off(info.data.notes)
     there = {part for part in PARTS if sum(info.data.counts.get(part, {}).values())}
     given = there - {*split_off, *(["train"] if split_off else [])}
@@ -214,7 +219,7 @@ def origin_of(run: Run) -> Origin:
         run=str(run.path),
         folder=str(source.folder),
         reading=tuple(reading),
-        dividing=(*dividing, *_looked_for(recipe.decision)),
+        dividing=(*dividing, *folds, *_looked_for(recipe.decision)),
         recipe=_recipe_named(run, recipe),
         given_parts=frozenset(given),
         group_by=source.group_by or "",

@@ -26,6 +26,7 @@ from tellapart.evaluation.plots.curves import (
     roc_curves,
 )
 from tellapart.evaluation.plots.matrices import confusion_matrix
+from tellapart.evaluation.plots.more_images import more_images
 from tellapart.evaluation.plots.style import save_figure, to_png, to_svg
 from tellapart.evaluation.plots.training import History, learning_curves, overlay_curves
 from tellapart.evaluation.predictions import Predictions
@@ -41,6 +42,7 @@ __all__ = [
     "embedding_map",
     "evaluation_figures",
     "learning_curves",
+    "more_images",
     "overlay_curves",
     "per_class_bars",
     "precision_recall_curves",
