@@ -5,8 +5,8 @@
 MODULE is one of ``mutants.toml`` ("data/split.py"); without one, all of them. A random sample of
 each module's mutants is tried, in a copy of the repository, with the tests that ``mutants.toml``
 names. Needs ``pip install mutmut==3.8.1``. Prints the mutants that no test noticed; ends with 1
-where fewer were noticed than ``least_killed``. Those that ``mutants.toml`` lists as equivalent, with
-the reason, are left out of the count.
+where fewer were noticed than ``least_killed``. Those that ``mutants.toml`` lists as equivalent,
+with the reason, are left out of the count.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def test_the_headline_is_of_the_clean_images_unless_leaks_are_kept(
     assert [metrics.accuracy.value for metrics in found.values()] == pytest.approx(accuracies)
     assert [metrics.part for metrics in found.values()] == ["test", "test"]
     assert leak_sentence(found) == (
-        "Test: 50.00 % of all 4 are right, and without the 1 image that was seen in training "
+        "Test: 50.00 % of all 4 are right, and without the one that was seen in training "
         "33.33 % of the other 3."
     )
 
@@ -55,7 +55,7 @@ def test_several_and_thousands_are_counted() -> None:
 
 @pytest.mark.parametrize(("images", "reason"), [
     (4, "all 4 test images were seen in training"),
-    (2, "all 2 test images were seen in training"),
+    (2, "both test images were seen in training"),
     (1, "the only test image was seen in training"),
 ])  # fmt: skip
 @pytest.mark.parametrize("keep", [False, True])

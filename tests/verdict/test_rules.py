@@ -158,7 +158,7 @@ CASES = [
     ("temperature", {"temperature": 1.7, "temperature_gain": Number(0.02, 0.01, 0.03)},
      "good: The temperature of 1.70", {}),
     ("sure_mistakes", {"shown": metrics([[900, 100], [100, 900]], reliability=FEW_SURE)},
-     "too_few: It was more than 93.3 % sure in 100 of its 200 mistakes, where about 30 are to be "
+     "too_few: It was more than 93.3 % sure in 100 of 200 mistakes, where about 30 are to be "
      "expected", {}),
     ("epochs", {"training": trained(in_epochs=True, history=history(falling()))},
      "bad: More epochs would probably help",

@@ -31,7 +31,7 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import find_seen_by
-from tellapart.wording import percent
+from tellapart.wording import are, capital, share_of_all
 
 #: Why changed copies of a run's images were not looked for, in words.
 _WHY_NOT_SOUGHT = {
@@ -322,9 +322,9 @@ def _warnings(
             kept = f"{part}{WITH}" not in metrics
             end = "are too good by that" if kept else f"are without {them}"
             warnings[part].append(
-                f"{equal + changed:,} of the {len(rows):,} images of {part} "
-                f"({percent((equal + changed) / len(rows))}) are images that this run was trained "
-                f"on or chosen with, {how_copied(equal, changed)}; its numbers {end}."
+                f"{capital(share_of_all(equal + changed, len(rows), 'image', f' of {part}'))} "
+                f"{are(equal + changed)} known to this run from its training, "
+                f"{how_copied(equal, changed)}; the numbers of {part} {end}."
             )
         share = unknown.get(part)
         if not foreign and share and share.low is not None and share.low > 0.1:

@@ -6,7 +6,6 @@ from tellapart.evaluation.metric_table import Metrics
 from tellapart.verdict.evidence import Evidence, Leak
 from tellapart.verdict.rule import RED, YELLOW, Found
 from tellapart.verdict.words import (
-    are,
     class_named,
     classes_named,
     images_of,
@@ -14,8 +13,10 @@ from tellapart.verdict.words import (
     one_of,
     points,
     share_of,
+    some_images,
     was,
 )
+from tellapart.wording import are, capital, plural, some_of
 
 #: Width of the accuracy's interval from which images are called few, and far too few.
 WIDE, FAR_TOO_WIDE = 0.10, 0.30
@@ -59,16 +60,11 @@ def leak(evidence: Evidence) -> Found | None:
             "show.",
         )
     what = (
-        f"{found.images:,} of {images_of(part, found.of)} {was(found.images)} also used in "
+        f"{capital(some_images(part, found.images, found.of))} {was(found.images)} also used in "
         f"training{_kinds(found)}"
     )
     if found.without_them is None or not found.without_them.images:
-        what = f"All {images_of(part, found.of)}" if found.of > 1 else f"The only {one_of(part)}"
-        return Found(
-            "bad", RED + 7,
-            f"{what} {was(found.of)} also used in training{_kinds(found)}, so nothing is known "
-            "about other images.",
-        )
+        return Found("bad", RED + 7, f"{what}, so nothing is known about other images.")
     if found.counted:
         heavy = found.share >= COUNTED_SHARE or found.lift >= COUNTED_LIFT
         return Found(
@@ -98,10 +94,12 @@ def _kinds(found: Leak) -> str:
     if not (found.copies or found.near):
         return ""
     if not found.near:
-        return " (as equal files)"
+        return " (as an equal file)" if found.copies == 1 else " (as equal files)"
     if not found.copies:
-        return " (as near copies)"
-    return f" ({found.copies:,} as equal files, {found.near:,} as near copies)"
+        return " (as a near copy)" if found.near == 1 else " (as near copies)"
+    equal = "1 as an equal file" if found.copies == 1 else f"{found.copies:,} as equal files"
+    near = "1 as a near copy" if found.near == 1 else f"{found.near:,} as near copies"
+    return f" ({equal}, {near})"
 
 
 def _accuracy(metrics: Metrics) -> str:
@@ -181,7 +179,8 @@ def few_images(evidence: Evidence) -> Found | None:
     value, low, high = shown.accuracy.measured()
     right = round(value * shown.images)
     sentence = (
-        f"{right:,} of {images_of(shown.part, shown.images)} {are(right)} right, {share_of(value)}"
+        f"{capital(some_images(shown.part, right, shown.images))} {are(right)} right, "
+        f"{share_of(value)}"
         if shown.images > 1 else
         f"The only {one_of(shown.part)} is {'right' if right else 'wrong'}"
     )  # fmt: skip
@@ -190,8 +189,8 @@ def few_images(evidence: Evidence) -> Found | None:
         return Found("good", 26, f"{sentence}: so many images tell it to within {within}.")
     groups = evidence.groups
     grouped = groups is not None and groups < shown.images
-    few = f"{shown.images:,} image{'' if shown.images == 1 else 's'}" + (
-        f" in {groups:,} group{'' if groups == 1 else 's'}" if grouped else ""
+    few = plural(shown.images, "image") + (
+        f" in {plural(groups, 'group')}" if grouped and groups is not None else ""
     )
     few += " is too few, and leaves" if shown.images == 1 else " are few, and leave"
     return Found(
@@ -299,8 +298,9 @@ def frames(evidence: Evidence) -> Found | None:
         return None
     return Found(
         "too_few", YELLOW + 6,
-        f"{found.images:,} of {found.of:,} images look by their names like frames of a video, a "
-        "burst or one series; where neighbours are in different parts, the number is too good.",
+        f"{capital(some_of(found.images, found.of, 'image'))} look by their names like frames of a "
+        "video, a burst or one series; where neighbours are in different parts, the number is too "
+        "good.",
     )
 
 
@@ -340,6 +340,6 @@ def borderline(evidence: Evidence) -> Found | None:
         return None
     return Found(
         "too_few", 13,
-        f"{pairs:,} pair{'' if pairs == 1 else 's'} of images in different parts "
+        f"{plural(pairs, 'pair')} of images in different parts "
         f"look{'s' if pairs == 1 else ''} alike, though not enough to be taken for copies.",
     )
