@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tellapart.comparison.paired import compare_predictions
+from tellapart.comparison.paired import columns, compare_predictions
 from tellapart.errors import DataError, RunError
+from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
 
@@ -166,3 +168,173 @@ def test_facts_go_into_rows_and_table_and_json() -> None:
     assert table["b"]["accuracy"] == 0.95
     content = json.loads(json.dumps(compared.to_json(), allow_nan=False))
     assert content["pairs"][0]["real"] is False
+
+
+# --- in full ------------------------------------------------------------------------------------
+
+
+def test_what_is_written_as_json() -> None:
+    first, second = run(np.arange(100) >= 10), run(np.arange(100) >= 30)
+    facts = {"a": {"seconds": 12.5, "validation_accuracy": Number(0.9, 0.8, 0.95, "wilson")}}
+    compared = compare_predictions({"b": second, "a": first}, facts=facts, ranked_by="validation")
+    content = compared.to_json()
+    assert list(content) == [
+        "part", "images", "left_out", "ranked_by", "winner", "rows", "pairs", "sentences",
+        "only_right", "all_wrong",
+    ]  # fmt: skip
+    assert (content["part"], content["images"], content["winner"]) == ("test", 100, "a")
+    assert content["ranked_by"] == "validation" and content["left_out"] == {"b": 0, "a": 0}
+    assert content["sentences"] == list(compared.sentences) and len(content["sentences"]) == 3
+    assert content["only_right"] == {
+        "a": [f"{i:04d}.jpg" for i in range(10, 30)], "b": [],
+    }  # fmt: skip
+    assert content["all_wrong"] == [f"{i:04d}.jpg" for i in range(10)]
+    row = content["rows"][0]
+    assert list(row) == ["name", "metrics", "seconds", "validation_accuracy"]
+    assert row["name"] == "a" and row["seconds"] == 12.5
+    assert row["metrics"] == compared.rows[0].metrics.to_json()
+    assert row["validation_accuracy"] == {"value": 0.9, "low": 0.8, "high": 0.95,
+                                          "method": "wilson"}  # fmt: skip
+    (pair,) = content["pairs"]
+    value, low, high = compared.pairs[0].difference.measured()
+    assert pair == {
+        "first": "a", "second": "b", "difference": value, "low": low, "high": high,
+        "only_first_right": 20, "only_second_right": 0, "both_right": 70, "both_wrong": 10,
+        "p_value": compared.pairs[0].p_value, "p_corrected": compared.pairs[0].p_value,
+        "test": "McNemar's exact test",
+        "method": "score", "real": True,
+    }  # fmt: skip
+    assert 0.0 < low < 0.2 < high and pair["p_value"] == pytest.approx(math.erfc(math.sqrt(10)))
+    tied = compare_predictions({"a": first, "b": first}).to_json()
+    assert tied["winner"] is None and tied["ranked_by"] == "test"
+
+
+def test_refusals_in_full() -> None:
+    whole = run(np.arange(100) >= 10)
+    part = run(np.arange(100) >= 20).select(np.arange(60, 100))
+    cases = {
+        "A comparison needs at least two runs; name another one.": {"a": whole},
+        "'a' and 'b' were scored on different test images: 40 are shared, 60 only the first has, 0 "
+        "only the second. Evaluate both on the same folder, or ask to compare only the images that "
+        "they share.": {"a": whole, "b": part},
+        "'a' was scored on its test images and 'b' on its validation images; compare runs on the "
+        "same part.": {"a": whole, "b": replace(whole, part="validation")},
+    }
+    for sentence, runs in cases.items():
+        with pytest.raises(RunError) as error:
+            compare_predictions(runs)
+        assert str(error.value) == sentence
+    with pytest.raises(RunError, match="40 are shared, 0 only the first has, 60 only the second"):
+        compare_predictions({"a": part, "b": whole})
+
+
+def test_three_runs_are_compared_on_what_all_share() -> None:
+    """The first two share half, the first and the third another half: a quarter is left."""
+    whole = run(np.arange(100) >= 10)
+    runs = {"a": whole, "b": whole.select(np.arange(50)), "c": whole.select(np.arange(25, 75))}
+    compared = compare_predictions(runs, shared_only=True)
+    assert compared.images == 25 and compared.left_out == {"a": 75, "b": 25, "c": 25}
+    assert compared.sentences[-1] == (
+        "Only the 25 images that all runs share were compared; up to 75 of a run's images were "
+        "left out."
+    )
+    one = compare_predictions({"a": whole, "b": whole.select([7])}, shared_only=True)
+    assert one.sentences[-1].startswith("Only the 1 image that all runs share was compared; up")
+
+
+def test_images_without_a_label_do_not_count() -> None:
+    whole = run(np.arange(100) >= 10)
+    partly = replace(whole, labels=np.where(np.arange(100) < 40, -1, whole.labels))
+    compared = compare_predictions({"a": partly, "b": partly})
+    assert compared.images == 60 and compared.left_out == {"a": 0, "b": 0}
+
+
+def test_groups_of_any_run_make_every_number_that_of_groups() -> None:
+    first, second = run(np.arange(120) >= 12), run(np.arange(120) >= 0)
+    grouped = replace(first, groups=np.arange(120) // 6)
+    alone = compare_predictions({"a": first, "b": second})
+    together = compare_predictions({"a": grouped, "b": second})
+    assert alone.pairs[0].test == "McNemar's exact test" and alone.pairs[0].real
+    assert together.pairs[0].test == "sign-flip test of 20 groups" and not together.pairs[0].real
+    for row in together.rows:
+        assert row.metrics.accuracy.method == "wilson, grouped images"
+
+
+def test_the_more_accurate_comes_first_whatever_its_interval() -> None:
+    """Two rare mistakes in groups make an interval wide; the value ranks."""
+    first, second = run(np.arange(120) >= 4), run(np.arange(120) >= 3)
+    compared = compare_predictions({"a": first, "b": second})
+    assert compared.names == ("b", "a") and compared.standing.ranked_by == "test"
+    assert compare_predictions({"a": first, "b": first}).names == ("a", "b")
+
+
+def test_the_seed_is_that_of_the_calibration_errors_draws() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1.0, 300)
+    right = random.random(300) < confidence - 0.15
+    rows = np.column_stack([confidence, 1 - confidence])
+    made = Predictions("test", ("a", "b"), tuple(map(str, range(300))), (~right).astype(int), rows)
+    for seed in (0, 1):
+        row = compare_predictions({"a": made, "b": made}, seed=seed).rows[0]
+        assert row.metrics == evaluate_predictions(made, seed=seed)
+    default = compare_predictions({"a": made, "b": made}).rows[0]
+    assert default.metrics == evaluate_predictions(made) != row.metrics
+
+
+def test_a_tie_and_a_difference_in_full() -> None:
+    numbers = np.arange(100)
+    first, second = run(numbers % 10 > 0), run((numbers + 1) % 10 > 0)
+    sentences = compare_predictions({"a": first, "b": second}).sentences
+    assert sentences[1] == (
+        "a and b are equally accurate: a alone is right on 10 and b alone on 10 of the 100 images "
+        "(McNemar's exact test, p = 1)."
+    )
+    better = compare_predictions({"a": run(numbers >= 30), "b": run(numbers >= 10)})
+    _, low, high = better.pairs[0].difference.measured()
+    assert better.sentences[1] == (
+        f"b is more accurate than a by 20.00 points (+{100 * low:.2f} to +{100 * high:.2f}): "
+        "b alone is right on 20 and a alone on 0 of the 100 images (McNemar's exact test, "
+        "p < 0.0001)."
+    )
+    close = compare_predictions({"a": run(numbers >= 12), "b": run(numbers >= 10)})
+    _, low, high = close.pairs[0].difference.measured()
+    assert close.sentences[1] == (
+        f"b is ahead of a by 2.00 points (\N{MINUS SIGN}{100 * -low:.2f} to +{100 * high:.2f}), "
+        "which may be chance: b alone is right on 2 and a alone on 0 of the 100 images (McNemar's "
+        "exact test, p = 0.5)."
+    )
+
+
+def test_columns_of_a_comparison() -> None:
+    in_report = columns("test", "comparison")
+    assert (in_report[0].title, in_report[0].short) == ("Test accuracy", "test accuracy")
+    assert in_report[0].help == "on the same images for all, with 95 % interval"
+    titles = [column.title for column in in_report]
+    assert titles[1:4] == ["Validation accuracy", "Train accuracy", "Gap"]
+    assert titles[-6:] == [
+        "Parameters", "Trained", "Training time", "The time was", "Time an image", "Size on disk",
+    ]  # fmt: skip
+    in_terminal = [column.title for column in columns("validation", "terminal")]
+    assert in_terminal[0] == "Validation accuracy" and "Gap" not in in_terminal
+    assert in_terminal[-4:] == ["Trained", "Training time", "The time was", "Time an image"]
+
+
+def test_what_a_row_has_in_a_column() -> None:
+    train = Number(1.0, 0.9, 1.0)
+    facts = {"train_accuracy": train, "gap": 0.1, "trainable_parameters": 12, "notes": ("x",),
+             "more": {"y": 1}, "list": [1], "size_bytes": 7}  # fmt: skip
+    row = compare_predictions({"a": run(np.arange(10) > 0), "b": run(np.arange(10) > 1)},
+                              facts={"a": facts}).rows[0]  # fmt: skip
+    by_title = {column.title: row.of(column) for column in columns("test", "comparison")}
+    assert by_title["Test accuracy"] == row.metrics.accuracy
+    assert (by_title["Train accuracy"], by_title["Gap"], by_title["Trained"]) == (train, 0.1, 12)
+    assert by_title["Validation accuracy"] is None and by_title["Size on disk"] == 7
+    assert (row.train_accuracy, row.gap) == (train, 0.1)
+    flat = row.flat()
+    assert flat["name"] == "a" and flat["images"] == 10
+    assert (flat["train_accuracy"], flat["train_accuracy_low"], flat["train_accuracy_high"]) == (
+        1.0, 0.9, 1.0,
+    )  # fmt: skip
+    assert not {"notes", "more", "list"} & set(flat)
+    assert flat["gap"] == 0.1 and flat["size_bytes"] == 7
+    assert flat["accuracy_high"] == row.metrics.accuracy.high

@@ -155,7 +155,7 @@ def test_refusals_in_full() -> None:
         with pytest.raises(ValueError) as error:
             replace(small(), **change)
         assert str(error.value) == sentence
-    with pytest.raises(ValueError, match="'a.jpg' is predicted twice"):
+    with pytest.raises(ValueError, match=r"'a.jpg' is predicted twice"):
         replace(small(), paths=("a.jpg", "a.jpg", "b.jpg"))
 
 

@@ -159,7 +159,7 @@ def test_the_file_says_the_same_and_what_it_is(tmp_path: Path) -> None:
         "least 19 validation images get one when they are trained."
     )
     file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(RunError, match="unknown.safetensors"):
+    with pytest.raises(RunError, match=r"unknown.safetensors"):
         load_unknown(file)
 
 
