@@ -145,6 +145,7 @@ def write_evaluation_report(
     unknown: Number | None = None,
     with_seen: Metrics | None = None,
     without_seen: Metrics | None = None,
+    not_sought: str = "",
     others: Mapping[str, Metrics] | None = None,
     foreign: bool = False,
 ) -> Path:
@@ -159,6 +160,7 @@ def write_evaluation_report(
             question.
         with_seen, without_seen: metrics with or without the images that the run was made with,
             where ``metrics`` are the other of the two.
+        not_sought: "" or why changed copies of such images were not looked for.
         others: metrics of further parts of the same folder, which get a row each.
     """
     labelled = metrics.images > 0
@@ -168,7 +170,7 @@ def write_evaluation_report(
     if labelled or (with_seen is not None and with_seen.images):
         verdict = reach_verdict(evidence_of_new_images(
             run, metrics, predictions, with_seen=with_seen, without_seen=without_seen,
-            unlike=unknown,
+            not_sought=not_sought, unlike=unknown,
         ))  # fmt: skip
     if labelled:
         key_numbers = [*key_numbers_of(metrics), *_beside_own(run, metrics)]

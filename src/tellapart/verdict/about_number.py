@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tellapart.data.copies import WHY_NOT_SOUGHT
 from tellapart.evaluation.metric_table import Metrics
 from tellapart.verdict.evidence import Evidence, Leak
 from tellapart.verdict.rule import RED, YELLOW, Found
@@ -104,6 +105,25 @@ def _kinds(found: Leak) -> str:
 
 def _accuracy(metrics: Metrics) -> str:
     return f"{share_of(metrics.accuracy)} ({limits_of(metrics.accuracy)})"
+
+
+def not_sought(evidence: Evidence) -> Found | None:
+    """Copies that were changed could not be told: none found does not mean that there are none."""
+    why = WHY_NOT_SOUGHT.get(evidence.not_sought)
+    if why is None or not evidence.shown.images:
+        return None
+    sentence = f"Of the images used in training only equal files could be looked for: {why}"
+    origin = evidence.origin
+    divided = origin is not None and evidence.shown.part not in origin.given_parts
+    if evidence.own and origin is not None and origin.group_by and divided:
+        return Found(
+            "good", 13, f"{sentence}; what belongs together was kept in one part (--group-by)."
+        )
+    return Found(
+        "too_few", YELLOW,
+        f"{sentence}. Where pictures of one and the same thing are in training and here, the "
+        "number is too good.",
+    )
 
 
 def one_class(evidence: Evidence) -> Found | None:
