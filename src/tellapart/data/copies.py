@@ -40,7 +40,7 @@ _FEWEST_LOOK_ALIKES = 4
 _MOST_COMPARED = 20_000_000_000
 _THUMBNAIL = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 #: Raised when other pairs are found in the same pixels.
-_VERSION = 4
+_VERSION = 5
 
 #: How an image is known from an earlier part: not at all, byte for byte, or slightly changed.
 CLEAN, COPY, NEAR = "", "copy", "near"

@@ -119,6 +119,16 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Pictures side by side, two and two; ``total`` counts all such pairs."""
+
+    title: str
+    pairs: Sequence[tuple[Picture, Picture]]
+    reading: str = ""
+    total: int = 0
+
+
+@dataclass(frozen=True)
 class Callout:
     """A sentence that stands out on the page, what to do about it, and pictures that show it."""
 
@@ -218,6 +228,7 @@ class RunReport:
     data_problems: Table | None = None
     data_notes: Sequence[str] = ()
     samples: Gallery | None = None
+    look_alikes: Pairs | None = None
     per_class: Table | None = None
     confusion: Confusion | None = None
     confusions: Confusions | None = None

@@ -28,6 +28,7 @@ from tellapart.report.content import (
     Gallery,
     Headline,
     KeyNumber,
+    Pairs,
     Picture,
     RunReport,
     Table,
@@ -56,6 +57,8 @@ from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
 SAMPLES = 48
+#: Pairs of look-alikes that are shown.
+PAIRS = 6
 
 
 def write_run_report(
@@ -118,6 +121,7 @@ def write_run_report(
         data_counts=_counts(run),
         data_problems=_problems(run.info.data.left_out),
         samples=_samples(splits, images),
+        look_alikes=_look_alikes(run, part, splits, images),
         figures=[figure for figure in figures if figure not in curves],
         history_figures=curves,
         history=_history(history),
@@ -310,6 +314,38 @@ def _samples(splits: Splits, images: PixelCache) -> Gallery:
         pictures,
         reading="Drawn at random from each class.",
         total=len(train),
+    )
+
+
+def _look_alikes(
+    run: Run, part: str | None, splits: Splits, images: PixelCache
+) -> Pairs | None:
+    """The most alike pairs of images in two parts that were not taken for copies."""
+    leaks = run.info.data.leaks.get(part or "")
+    if leaks is None or not leaks.borderline:
+        return None
+    table = splits.table
+    row_of = {path: row for row, path in enumerate(table.paths)}
+
+    def picture(path: str, caption: str) -> Picture:
+        row = row_of[path]
+        place = str(table.parts[row])
+        return Picture(
+            make_thumbnail(images.pixels[row]), path=path,
+            true=table.classes[int(table.labels[row])],
+            caption=f"{place}{caption}",
+        )  # fmt: skip
+
+    shown = [pair for pair in leaks.borderline if pair.first in row_of and pair.second in row_of]
+    return Pairs(
+        "Pairs that look alike",
+        [
+            (picture(pair.first, ""), picture(pair.second, f", correlation {pair.score:.3f}"))
+            for pair in shown[:PAIRS]
+        ],
+        reading="One is in training, or chose, and the other counts here. They are not alike "
+        "enough to be left out as copies: look, and leave out with --exclude what is one.",
+        total=leaks.num_borderline,
     )
 
 
