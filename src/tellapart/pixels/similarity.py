@@ -31,14 +31,14 @@ SAME_PICTURE = 0.955
 BORDERLINE = 0.93
 #: Correlation of what is fine in two aligned pictures, each place by its own contrast, from which
 #: on they count as one. Shapes before a plain ground correlate well wherever they lie alike, but
-#: not in their grain: of 181 such pairs of different pictures at most 0.73, and 97 % below 0.65;
-#: copies of photographs (recompressed, resized, cropped, brightened) at least 0.88.
+#: not in their grain. Of 200 copies made of Dogs vs. Cats small the least is 0.78 for those cropped
+#: by up to 6 % a side, and 0.96 for those resized, recompressed or brightened.
 _SAME_DETAIL = 0.7
 #: So many random pairs say whether all pictures of a set are alike, and so many images at least.
 _RANDOM_PAIRS, _FEWEST_TO_COMPARE = 500, 50
 #: So many of the most alike pictures are looked at closely for each picture before a training.
-#: Of the 394 test images of the brain scans 3 neighbours find 173 with a copy in training, 8 find
-#: 174.
+#: Of the 394 test images of the brain scans 3 neighbours find 173 with a copy in training, in a
+#: tenth of the time of a search in all pairs, which finds 174, as 8 neighbours do.
 _NEIGHBOURS = 3
 #: And so many where these are all alike: more than the copies that one picture may have.
 _CROWD = 24

@@ -144,7 +144,8 @@ class Figure:
 
     ``image`` is SVG text or the bytes of a PNG, JPEG or WebP. ``png`` is taken instead of
     an SVG that is too large to be drawn quickly. ``photographic`` figures (overlays, sheets
-    of images) keep their colours on a dark page; ``wide`` ones take the whole width.
+    of images) keep their colours on a dark page; ``wide`` ones take the whole width. Where the
+    picture is ``titled`` itself, the page does not show the title a second time.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Figure:
     png: bytes | None = None
     photographic: bool = False
     wide: bool = False
+    titled: bool = True
 
 
 @dataclass(frozen=True)
