@@ -31,7 +31,7 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import find_seen_by
-from tellapart.wording import are, capital, share_of_all
+from tellapart.wording import capital, share_of_all
 
 #: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
 _BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision")
@@ -317,8 +317,8 @@ def _warnings(
             end = "are too good by that" if kept else f"are without {them}"
             warnings[part].append(
                 f"{capital(share_of_all(equal + changed, len(rows), 'image', f' of {part}'))} "
-                f"{are(equal + changed)} known to this run from its training, "
-                f"{how_copied(equal, changed)}; the numbers of {part} {end}."
+                f"{'is one' if equal + changed == 1 else 'are images'} that this run was trained "
+                f"on or chosen with, {how_copied(equal, changed)}; its numbers {end}."
             )
         share = unknown.get(part)
         if not foreign and share and share.low is not None and share.low > 0.1:
