@@ -5,7 +5,8 @@
 MODULE is one of ``mutants.toml`` ("data/split.py"); without one, all of them. A random sample of
 each module's mutants is tried, in a copy of the repository, with the tests that ``mutants.toml``
 names. Needs ``pip install mutmut==3.8.1``. Prints the mutants that no test noticed; ends with 1
-where fewer were noticed than ``least_killed``.
+where fewer were noticed than ``least_killed``. Those that ``mutants.toml`` lists as equivalent,
+with the reason, are left out of the count.
 """
 
 from __future__ import annotations
@@ -40,9 +41,16 @@ track_dependencies = false
 
 
 def try_module(
-    module: str, tests: list[str], deselect: list[str], sample: int, seed: int
+    module: str,
+    tests: list[str],
+    *,
+    deselect: list[str],
+    equivalent: list[list[str]],
+    sample: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Try a sample of a module's mutants: counts, and the changes that lived."""
+    excused = {(removed, added) for removed, added, _ in equivalent}
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "repository"
         shutil.copytree(
@@ -67,13 +75,29 @@ def try_module(
             raise SystemExit(f"No mutant of {module} was tried; mutmut says:\n{said[-3000:]}")
         lived = {name: LIVED[codes[name]] for name in chosen if codes[name] in LIVED}
         shown = {name: f"{why}\n{_mutmut(copy, 'show', name)}" for name, why in lived.items()}
+    alike = [name for name, text in shown.items() if changed_lines(text) in excused]
     untried = sum(codes[name] is None for name in chosen)
+    tried = len(chosen) - untried - len(alike)
     return {
         "mutants": len(names),
-        "tried": len(chosen) - untried,
-        "killed": len(chosen) - untried - len(lived),
-        "lived": shown,
+        "tried": tried,
+        "killed": tried - (len(lived) - len(alike)),
+        "equivalent": len(alike),
+        "lived": {name: text for name, text in shown.items() if name not in alike},
     }
+
+
+def changed_lines(shown: str) -> tuple[str, str]:
+    """What a mutant removes and adds, of mutmut's words: lines stripped, joined by spaces.
+
+    >>> changed_lines("--- a\\n+++ b\\n@@ -1 +1 @@\\n def f():\\n-    return 1\\n+    return 2")
+    ('return 1', 'return 2')
+    """
+    lines = [line for line in shown.splitlines() if not line.startswith(("---", "+++"))]
+    removed, added = (
+        " ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
+    )
+    return removed, added
 
 
 def _mutmut(folder: Path, *arguments: str) -> str:
@@ -104,7 +128,14 @@ def main() -> int:
     results = {}
     for module in options.modules or settings["modules"]:
         tests = settings["modules"][module]
-        found = try_module(module, tests, settings["deselect"], options.sample, options.seed)
+        found = try_module(
+            module,
+            tests,
+            deselect=settings["deselect"],
+            equivalent=settings["equivalent"].get(module, []),
+            sample=options.sample,
+            seed=options.seed,
+        )
         results[module] = found
         share = found["killed"] / max(1, found["tried"])
         print(f"{module}: {found['killed']} of {found['tried']} noticed, {share:.0%}", flush=True)

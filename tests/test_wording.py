@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from tellapart import wording
-from tellapart.wording import did_you_mean, listed, nearest, shortened, shown
+from tellapart.wording import did_you_mean, listed, nearest, percent, shortened, shown
 
 
 def test_the_examples_are_right() -> None:
@@ -36,6 +36,22 @@ def test_the_nearest_name_is_offered_and_none_where_none_is_near() -> None:
     assert did_you_mean("cifar", ["cifar-resnet", "ucmerced"]) == " Did you mean 'cifar-resnet'?"
     assert did_you_mean("zebra", ["cat", "dog"]) == ""
     assert nearest("conv", ["conv2", "conv1", "head"], most=2) == ["conv1", "conv2"]
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "text"),
+    [
+        (0.5, 0, "50 %"), (0.996, 0, "99.6 %"), (0.9996, 0, "> 99.9 %"), (1.0, 0, "100 %"),
+        (0.9995, 1, "99.95 %"), (0.99994, 1, "99.99 %"), (0.99996, 1, "> 99.99 %"),
+        (1 - 1e-12, 1, "> 99.99 %"), (0.0004, 1, "0.04 %"), (1e-9, 1, "< 0.01 %"),
+        (0.0, 1, "0.0 %"), (0.99996, 2, "99.996 %"), (0.9999, 2, "99.99 %"), (0.3, 2, "30.00 %"),
+        (-0.0123, 1, "-1.2 %"), (1.25, 1, "125.0 %"),
+    ],
+)  # fmt: skip
+def test_nearly_all_and_hardly_any_are_not_rounded_to_all_and_none(
+    share: float, decimals: int, text: str
+) -> None:
+    assert percent(share, decimals) == text
 
 
 def test_what_a_terminal_would_obey_is_shown_as_text() -> None:

@@ -7,18 +7,20 @@ from pathlib import Path
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """A share as a percentage, ``0.965`` as ``96.5 %``."""
-    return f"{100 * share:.{decimals}f} %"
+    """A share as a percentage; what is not all is never 100, what is not none never 0.
 
+    Where rounding would say so it has one decimal more, and where that still does, only on which
+    side it lies.
 
-def exact_percent(share: float) -> str:
-    """A share with as few decimals as still tell it from 0 and 1.
-
-    >>> exact_percent(0.965), exact_percent(0.9996), exact_percent(1.0)
-    ('96.5 %', '99.96 %', '100.0 %')
+    >>> percent(0.965), percent(0.9996), percent(1.0), percent(0.99997), percent(0.00001)
+    ('96.5 %', '99.96 %', '100.0 %', '> 99.99 %', '< 0.01 %')
     """
-    text = percent(share)
-    return percent(share, 2) if text in ("100.0 %", "0.0 %") and 0 < share < 1 else text
+    for digits in (decimals, decimals + 1):
+        number = f"{100 * share:.{digits}f}"
+        if not 0 < share < 1 or 0 < float(number) < 100:
+            return f"{number} %"
+    least = 10.0**-digits
+    return f"> {100 - least:.{digits}f} %" if share > 0.5 else f"< {least:.{digits}f} %"
 
 
 def duration(seconds: float, space: str = " ") -> str:
@@ -56,6 +58,44 @@ def shortened(text: str, width: int) -> str:
 def plural(count: int, noun: str) -> str:
     """``1 image``, ``1,200 images``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def some_of(count: int, total: int, noun: str, rest: str = "") -> str:
+    """So many of all for a sentence, in words where it is none, all, or the only one.
+
+    Args:
+        noun: of one, ``rest`` what follows it in one as in many.
+
+    >>> [some_of(3, 12, "image"), some_of(12, 12, "image"), some_of(2, 2, "image", " of phone")]
+    ['3 of 12 images', 'all 12 images', 'both images of phone']
+    >>> some_of(0, 12, "image"), some_of(1, 1, "test image"), some_of(0, 1, "test image")
+    ('none of 12 images', 'the only test image', 'no test image')
+    """
+    if total == 1:
+        return f"{'the only' if count else 'no'} {noun}{rest}"
+    if count == total:
+        return f"both {noun}s{rest}" if total == 2 else f"all {total:,} {noun}s{rest}"
+    return f"{f'{count:,}' if count else 'none'} of {total:,} {noun}s{rest}"
+
+
+def share_of_all(count: int, total: int, noun: str, rest: str = "") -> str:
+    """The same with the percentage where it says more.
+
+    >>> share_of_all(3, 12, "image"), share_of_all(12, 12, "image")
+    ('3 of 12 images (25.0 %)', 'all 12 images')
+    """
+    some = some_of(count, total, noun, rest)
+    return f"{some} ({percent(count / total)})" if 0 < count < total else some
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def are(count: int) -> str:
+    """``is`` for one and for none, else ``are``: none of 12 images is right."""
+    return "is" if count in (0, 1) else "are"
 
 
 def listed(names: Sequence[str], most: int = 10, last: str = "") -> str:

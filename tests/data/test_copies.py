@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from made_images import CHANGES, photograph, resized
 from tellapart.data.copies import ALL_ALIKE, MOST_COPIES, copies_of, find_copies, split_apart
@@ -57,7 +57,10 @@ def test_changed_copies_in_later_parts_are_found_and_nothing_else(tmp_path: Path
         planted[f"test/ash/copy{number}.jpg"] = "near"
     with Image.open(tmp_path / "train" / "oak" / "0.png") as image:
         resized(image, tmp_path / "validation" / "oak" / "copy.jpg")
-    planted["validation/oak/copy.jpg"] = "near"
+        ImageOps.mirror(image).save(tmp_path / "test" / "oak" / "mirrored.jpg")
+        image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "test" / "oak" / "turned.png")
+    for name in ("validation/oak/copy.jpg", "test/oak/mirrored.jpg", "test/oak/turned.png"):
+        planted[name] = "near"
     same = tmp_path / "test" / "oak" / "same.png"
     same.write_bytes((tmp_path / "validation" / "oak" / "1.png").read_bytes())
     planted["test/oak/same.png"] = "copy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tellapart.data import split as split_module
 from tellapart.data.split import (
     _check_grouped,
     _error,
@@ -265,3 +267,81 @@ def test_what_is_not_needed_goes_where_it_is_missed() -> None:
     placed = _place_needed_first(_members(sizes[:, None]), targets, np.random.default_rng(0))
     found = np.bincount(placed, weights=sizes, minlength=3)
     assert np.abs(found - targets[:, 0]).max() <= 4
+
+
+@pytest.mark.parametrize(("counts", "total", "most", "expected"), [
+    ([7, 7], 5, [6, 6], [3, 2]),  # 2.5 each: one is missing, and goes to the first
+    ([1, 1, 98], 10, [9, 9, 97], [1, 1, 8]),  # one too many: the one that has most too many gives
+    ([1, 1, 1, 97], 6, [5, 5, 5, 96], [1, 1, 1, 3]),  # 0.06 each are raised to 1: 5.82 falls to 3
+])  # fmt: skip
+def test_one_more_and_one_less(
+    counts: list[int], total: int, most: list[int], expected: list[int]
+) -> None:
+    assert share_out(np.array(counts), total, np.array(most)).tolist() == expected
+
+
+def test_a_part_leaves_one_image_of_each_class_for_every_later_one() -> None:
+    """Class b has three images: validation wants two of them by its share and gets one."""
+    done = split(_table([0] * 6 + [1] * 3), validation=0.6, test=0.12).table
+    found = {
+        part: np.bincount(done.labels[done.parts == part], minlength=2).tolist()
+        for part in ("train", "validation", "test")
+    }
+    assert found == {"train": [1, 1], "validation": [4, 1], "test": [1, 1]}
+
+
+def test_names_of_parts_are_written_out_whatever_was_there() -> None:
+    """No part was longer than "test" before: "validation" is not cut to its length."""
+    table = _table([0, 1] * 10, parts=["test"] * 4 + [""] * 16)
+    assert table.parts.dtype == np.dtype("<U10")
+    short = replace(table, parts=table.parts.astype("<U4"))
+    done = split(short, validation=4).table
+    assert set(done.parts.tolist()) == {"train", "validation", "test"}
+    only_test = split(_table([0, 1] * 10), validation=0, test=4).table
+    assert set(only_test.parts.tolist()) == {"train", "test"}
+
+
+def test_an_exact_placement_is_that_of_the_groups() -> None:
+    """Groups ab, ac, bc, abc, abc: only two placements give each part each class."""
+    cells = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1], [1, 1, 1]])
+    rows = [(label, group) for group in range(5) for label in np.flatnonzero(cells[group])]
+    labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    assigned = split_groups(labels, groups, np.ones((3, 3), np.int64), 0)
+    for part in range(3):
+        assert set(labels[assigned == part].tolist()) == {0, 1, 2}
+    # Of 300 images in five such groups, too, and the shape of the answer is one part an image.
+    assert assigned.shape == labels.shape
+    alone = [len({int(assigned[i]) for i in np.flatnonzero(groups == g)}) for g in range(5)]
+    assert alone == [1] * 5
+
+
+def test_very_many_groups_are_tried_fewer_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 orders for up to 1,562 groups of several images, then fewer, and always one."""
+    tried: list[int] = []
+    original = split_module._place
+
+    def counted(*args: object) -> object:
+        tried.append(1)
+        return original(*args)
+
+    monkeypatch.setattr(split_module, "_place", counted)
+    targets = np.array([[60], [40]])
+    for groups_in_all, groups, tries in ((32 * 50, 50, 32), (10 * 50, 50, 10), (20, 50, 1),
+                                         (7, 0, 7)):  # fmt: skip
+        tried.clear()
+        monkeypatch.setattr(split_module, "_GROUPS_IN_ALL", groups_in_all)
+        members = np.repeat(np.arange(50), 2) if groups else np.arange(100)
+        split_groups(np.zeros(100, np.int64), members, targets, 0)
+        assert len(tried) == tries
+
+
+def test_rare_classes_come_first_where_groups_are_needed() -> None:
+    """Class b lies in three groups, which all have a; were a placed first, b might lack."""
+    for seed in range(20):
+        cells = np.array([[5, 0]] * 3 + [[5, 1]] * 3 + [[5, 0]] * 3)
+        targets = np.array([[27, 1], [9, 1], [9, 1]])
+        placed = _place_needed_first(_members(cells), targets, np.random.default_rng(seed))
+        found = np.zeros_like(targets)
+        np.add.at(found, placed, cells)
+        assert found[:, 1].tolist() == [1, 1, 1]
+        assert (np.abs(found - targets)[:, 0] <= 5).all()

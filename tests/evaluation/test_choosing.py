@@ -10,7 +10,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from tellapart.errors import DataError
-from tellapart.evaluation.choosing import HELD_BACK, choose_decision, lean, least_cost_threshold
+from tellapart.evaluation.choosing import (
+    HELD_BACK,
+    choose_decision,
+    lean,
+    least_cost_threshold,
+    require_choosable,
+)
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.predictions import Predictions
 
@@ -96,6 +102,47 @@ def test_without_images_of_both_kinds_nothing_can_be_chosen(labels: list[int]) -
         choose_decision(of_two(labels, np.array([0.7, 0.3])), "crack")
     with pytest.raises(DataError, match="for 'crack' is chosen on validation images"):
         choose_decision(None, "crack")
+
+
+def test_why_nothing_can_be_chosen_in_full() -> None:
+    sentence = (
+        "The threshold for 'crack' is chosen on validation images, and these must be some of that "
+        "class and some of others; give more by --validation, or a validation part that has both."
+    )
+    for validation in (None, of_two([0, 0], np.array([0.7, 0.3]))):
+        with pytest.raises(DataError) as error:
+            choose_decision(validation, "crack")
+        assert str(error.value) == sentence
+    with pytest.raises(DataError) as error:
+        require_choosable(np.array([0, 1]), ("fine", "cr\x1back"), "?")
+    assert str(error.value) == (
+        "There is no class '?' to decide on; the classes are fine, cr\\x1back."
+    )
+    require_choosable(np.array([0, 1, -1]), ("fine", "crack"), "crack")
+    require_choosable(np.array([0, 0, 0, 1, -1]), ("fine", "crack"), "crack")
+    require_choosable(np.array([1, 1, 1, 0, -1]), ("fine", "crack"), "crack")
+
+
+def test_a_mistake_costs_one_unless_told() -> None:
+    validation = of_two([1, 0], np.array([0.7, 0.3]))
+    found = choose_decision(validation, "crack")
+    assert found.threshold == pytest.approx(0.5)
+    assert (found.cost_miss, found.cost_false_alarm, found.images) == (1.0, 1.0, 2)
+    other = choose_decision(validation, "fine", cost_miss=4.0)
+    assert other.threshold == pytest.approx(1 / 5) and other.positive == "fine"
+
+
+def test_certain_and_wrong_probabilities_have_the_log_odds_of_the_smallest_step() -> None:
+    """Forty images are sure and wrong: each counts as 36 in log odds, no more."""
+    eps = np.finfo(float).eps
+    for certain, nearly in ((0.0, eps), (1.0, 1.0 - eps)):
+        truth = np.array([certain == 0.0] * 40 + [True, False])
+        scores = np.array([certain] * 40 + [0.5, 0.5])
+        assert lean(truth, scores) == pytest.approx(lean(truth, np.where(
+            scores == certain, nearly, scores)), abs=1e-6)  # fmt: skip
+        # Of the other two one is positive, and both are called so by then: 40 - 1.
+        expected = 39 / HELD_BACK if certain == 0.0 else -39 / HELD_BACK
+        assert lean(truth, scores) == pytest.approx(expected, abs=0.01)
 
 
 def test_a_class_that_is_none_is_told_with_those_that_are() -> None:

@@ -23,6 +23,10 @@ THREE = np.array([
 def test_without_a_decision_the_likeliest_class_is_said_the_first_of_equal_ones() -> None:
     assert decided(THREE, ["a", "b", "c"], None).tolist() == [0, 0, 2, 0]
     assert decided(np.zeros((0, 3)), ["a", "b", "c"], Decision("b", 0.5)).tolist() == []
+    assert decided(np.zeros((0, 3)), ["a", "b", "c"], None).dtype == np.int64
+    given = THREE.copy()
+    assert decided(given, ["a", "b", "c"], Decision("b", 0.3)).dtype == np.int64
+    assert (given == THREE).all()  # the probabilities stay what they were
 
 
 @pytest.mark.parametrize(("positive", "threshold", "classes"), [
@@ -61,6 +65,22 @@ def test_it_comes_back_from_json_and_newer_keys_are_passed_over() -> None:
     assert Decision.from_dict(content | {"newer": 1}) == decision
     with pytest.raises(KeyError, match="threshold"):
         Decision.from_dict({"positive": "a"})
+    unequal = Decision("b", 0.25, 3.0, 2.0, 7)
+    assert unequal.to_dict() == {
+        "positive": "b", "threshold": 0.25, "cost_miss": 3.0, "cost_false_alarm": 2.0, "images": 7,
+    }  # fmt: skip
+    assert Decision.from_dict(unequal.to_dict()) == unequal
+    older = {key: value for key, value in unequal.to_dict().items() if key != "images"}
+    assert Decision.from_dict(older) == replace(unequal, images=0)
+    assert Decision("a", 0.5) == Decision("a", 0.5, 1.0, 1.0, 0)
+
+
+def test_its_words() -> None:
+    assert Decision("a", 0.5, 2.0, 2.0).why == "a miss costs as much as a false alarm"
+    assert Decision("a", 0.5, 3.0, 2.0).why == "a miss costs 1.5 times a false alarm"
+    assert Decision("no tumour", 1 / 3, 1.0, 1.0).rule == (
+        "'no tumour' from a probability of 0.333 on (a miss costs as much as a false alarm)"
+    )
 
 
 def predictions(decision: Decision | None) -> Predictions:

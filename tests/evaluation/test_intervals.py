@@ -16,13 +16,17 @@ from tellapart.evaluation.intervals import (
     chi_squared,
     combined,
     mean_loss,
+    named,
     prediction_interval,
+    proportion,
     student_quantile,
     wilson,
+    wilson_from_variance,
 )
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.ranking import roc_auc
+from tellapart.number import Number
 
 SIMULATIONS = 600
 
@@ -319,3 +323,124 @@ def test_prediction_intervals_hold_for_the_next_images_and_those_of_the_accuracy
         of_accuracy += low <= following / 100 <= high
     assert 0.94 <= inside / 2000 <= 0.98
     assert of_accuracy / 2000 < 0.87
+
+
+# --- each by hand ---------------------------------------------------------------------------------
+
+
+def test_wilson_at_the_ends_is_exact() -> None:
+    low, high = wilson(0, 10)
+    assert low == 0.0 and high == pytest.approx(Z**2 / (10 + Z**2))
+    low, high = wilson(10, 10)
+    assert high == 1.0 and low == pytest.approx(10 / (10 + Z**2))
+    low, high = wilson(0.0, 0.5)  # fewer than one image: all is possible but the end
+    assert low == 0.0 and high == pytest.approx(Z**2 / (0.5 + Z**2))
+
+
+def test_a_share_by_hand() -> None:
+    number = proportion(5, 10, "none")
+    half = Z / (1 + Z * Z / 10) * np.sqrt(0.25 / 10 + Z * Z / 400)
+    assert number.measured() == pytest.approx((0.5, 0.5 - half, 0.5 + half))
+    assert number.method == "wilson"
+    doubled = proportion(10, 20, "none", 2.0)
+    assert doubled.measured() == pytest.approx(number.measured())
+    assert doubled.method == "wilson, grouped images"
+    assert proportion(0, 0, "no image is a") == Number(None, reason="no image is a")
+
+
+def test_a_number_of_known_variance_is_a_share_of_as_many_images() -> None:
+    # 0.8 with a variance of 0.16 / 50: as 40 of 50.
+    assert wilson_from_variance(0.8, 0.16 / 50, 7) == pytest.approx(wilson(40, 50))
+    assert wilson_from_variance(0.8, 0.0, 7) == pytest.approx(wilson(5.6, 7))
+    assert wilson_from_variance(1.0, 0.001, 7) == wilson(7, 7)
+    assert wilson_from_variance(0.0, 0.001, 7) == wilson(0, 7)
+
+
+def test_the_mean_of_a_loss_by_hand() -> None:
+    """Losses 0, 0, 0, 2; a wrong image costs 3, so 3/4 a step: half of it is added to the mean.
+
+    Mean 0.5 and 0.875; variance 0.75 / 4 + (3/4)^2 / 2.
+    """
+    losses = np.array([0.0, 0.0, 0.0, 2.0])
+    centre, variance = 0.5 + 0.375, 0.75 / 4 + 0.5625 / 2
+    freedom = 2 * centre**2 / variance
+    low, high = (centre * chi_squared(freedom, z) / freedom for z in (-Z, Z))
+    found = mean_loss(losses, 3.0, np.inf)
+    assert found.measured() == pytest.approx((0.5, min(low, 0.5), high))
+    assert found.method == "gamma"
+    capped = mean_loss(losses, 3.0, 1.2)
+    assert capped.measured() == pytest.approx((0.5, min(low, 0.5), 1.2))
+    # With groups of two that say the same: two images.
+    half = mean_loss(np.array([0.0, 2.0]), 3.0, np.inf)
+    double = mean_loss(np.array([0.0, 0.0, 2.0, 2.0]), 3.0, np.inf, 2.0)
+    assert double.measured() == pytest.approx(half.measured())
+    assert double.method == "gamma, grouped images"
+
+
+def test_a_loss_that_cannot_be_has_no_width() -> None:
+    for effect, method in ((1.0, "gamma"), (2.0, "gamma, grouped images")):
+        assert mean_loss(np.zeros(5), 0.0, 1.0, effect) == Number(0.0, 0.0, 0.0, method)
+        same = mean_loss(np.full(5, 0.5), 0.0, 1.0, effect)
+        assert same == Number(0.5, 0.5, 0.5, method)
+
+
+def test_combined_limits_stay_between_none_and_all() -> None:
+    values, weights = np.array([0.1, 0.9]), np.array([0.5, 0.5])
+    low, high = combined(values, values - 1.5, values + 1.5, weights)
+    assert (low, high) == (0.0, 1.0)
+    opposed = np.array([[1.0, -1.0], [-1.0, 1.0]])  # what one errs up the other errs down
+    low, high = combined(values, values - 0.1, values + 0.2, weights, opposed)
+    assert (low, high) == pytest.approx((0.5, 0.5))
+
+
+def test_quantiles_by_their_formulas() -> None:
+    assert chi_squared(10.0, 0.0) == pytest.approx(10 * (1 - 2 / 90) ** 3)
+    assert chi_squared(0.1, -Z) == 0.0
+    assert student_quantile(1e9) == pytest.approx(Z)
+    assert student_quantile(6.0) == pytest.approx(t.ppf(0.975, 6), rel=1e-3)
+
+
+def test_the_upper_limit_of_a_calibration_error_by_hand() -> None:
+    """One bin of ten images, sure at 0.7, six right: the far end of Wilson's interval counts."""
+    images, right, confidence = np.array([10]), np.array([6.0]), np.array([7.0])
+    low, high = calibration_limits(images, right, confidence, 0)
+    ends = wilson(6, 10)
+    farthest = max(abs(end - 0.7) for end in ends)
+    likely = 6.5 / 11
+    spread = np.sqrt(likely * (1 - likely) / 10)
+    assert low == 0.0
+    assert high == pytest.approx(max(farthest, 0.1 + Z * spread))
+    # Very many images: the lower limit is above 0, and the upper one near the error.
+    low, high = calibration_limits(images * 1000, right * 1000, confidence * 1000, 0)
+    assert 0.08 < low < 0.1 < high < 0.12
+    grouped = calibration_limits(images * 1000, right * 1000, confidence * 1000, 0, effect=1000.0)
+    assert grouped == pytest.approx((0.0, max(farthest, 0.1 + Z * np.sqrt(
+        (6000.5 / 10001) * (4000.5 / 10001) / 10))), abs=1e-6)  # fmt: skip
+
+
+def test_two_bins_add_as_standard_errors_do() -> None:
+    images, right, confidence = np.array([20, 60]), np.array([12.0, 57.0]), np.array([13.0, 54.0])
+    _, high = calibration_limits(images, right, confidence, 0)
+    gaps, weights = [1 / 20, 3 / 60], [0.25, 0.75]
+    far = [max(abs(e - m) for e in wilson(r, n))
+           for r, n, m in ((12, 20, 0.65), (57, 60, 0.9))]  # fmt: skip
+    error = sum(w * g for w, g in zip(weights, gaps, strict=True))
+    moved = error + np.sqrt(sum((w * (max(f, g) - g)) ** 2
+                                for w, f, g in zip(weights, far, gaps, strict=True)))  # fmt: skip
+    likely = [12.5 / 21, 57.5 / 61]
+    spread = np.sqrt(sum(w**2 * p * (1 - p) / n
+                         for w, p, n in zip(weights, likely, (20, 60), strict=True)))  # fmt: skip
+    assert high == pytest.approx(max(moved, error + Z * spread))
+
+
+def test_groups_widen_the_prediction_interval() -> None:
+    for effect in (1.0, 4.0):
+        next_right = betabinom(50, 90 / effect + 0.5, 10 / effect + 0.5)
+        expected = tuple(int(next_right.ppf(share)) for share in (0.025, 0.975))
+        assert prediction_interval(90, 100, 50, effect) == expected
+    assert prediction_interval(3, 3, 0) == (0, 0)
+    assert prediction_interval(1000, 1000, 2) == (2, 2)
+
+
+def test_a_method_says_that_it_knows_groups() -> None:
+    assert named("score", 1.0) == "score" and named("score", 1.01) == "score, grouped images"

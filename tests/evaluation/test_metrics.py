@@ -89,7 +89,44 @@ def test_by_hand() -> None:
     # Every confidence is alone in its bin: |1-.8|, |0-.6|, |1-.7|, |1-.9|.
     assert found.calibration_error.value == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
     assert found.mean_confidence == pytest.approx(0.75)
-    assert found.majority_share == 0.5
+    assert (found.majority_class, found.majority_share) == ("a", 0.5)
+    assert found.predicted_classes == 2
+    assert (found.part, found.images, found.unlabelled) == ("test", 4, 0)
+    more = evaluate_predictions(replace(predictions, labels=np.array([0, 1, 1, 1])))
+    assert (more.majority_class, more.majority_share) == ("b", 0.75)
+
+
+def test_of_one_class_all_there_is_to_say() -> None:
+    """A classifier of one class is always right and never surprised."""
+    predictions = Predictions("test", ("a",), ("1", "2"), np.zeros(2, np.int64), np.ones((2, 1)))
+    found = evaluate_predictions(predictions)
+    assert found.accuracy.value == 1.0 and found.log_loss.value == found.brier.value == 0.0
+    assert found.confusion_matrix == [[2]] and found.mean_confidence == 1.0
+    assert found.roc_auc.reason == "all images are of one class"
+
+
+def test_of_a_class_with_one_image_there_is_an_area() -> None:
+    predictions = Predictions(
+        "test", ("a", "b"), ("1", "2", "3"), np.array([0, 0, 1]),
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]),
+    )
+    row = evaluate_predictions(predictions).per_class["b"]
+    assert row.roc_auc.value == 0.5 and row.average_precision.value == 0.5
+    assert row.support == 1 and row.predicted == 2
+
+
+def test_without_labels_each_number_says_why() -> None:
+    predictions = Predictions(
+        "phone", tuple("abcdef"), ("1",), np.array([-1]), np.full((1, 6), 1 / 6)
+    )
+    found = evaluate_predictions(predictions)
+    numbers = (
+        found.accuracy, found.top_5, found.balanced_accuracy, found.roc_auc, found.log_loss,
+        found.average_precision, found.brier, found.calibration_error, found.macro.f1,
+    )  # fmt: skip
+    assert {number.reason for number in numbers} == {"there are no labelled images"}
+    assert (found.part, found.images, found.unlabelled) == ("phone", 0, 1)
+    assert found.majority_class is found.majority_share is found.mean_confidence is None
 
 
 def test_top_5_counts_the_five_most_probable() -> None:
@@ -119,6 +156,8 @@ def test_what_is_undefined_is_null_with_a_reason(made) -> None:
     assert row.recall.reason == "no image is class 2"
     assert row.roc_auc == row.f1 == row.average_precision
     assert "2 of 3 classes: class 2 without images" in found.macro.recall.note
+    assert found.roc_auc.note == "averaged over the 2 classes with images"
+    assert evaluate_predictions(predictions).roc_auc.note == ""
     one = evaluate_predictions(replace(predictions, labels=np.zeros(60, dtype=np.int64)))
     assert one.roc_auc.value is None
     assert one.roc_auc.reason == "all images are of one class"

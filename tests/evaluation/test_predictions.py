@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tellapart.errors import DataError, RunError
+from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align, load_predictions
 
@@ -131,3 +132,93 @@ def test_align_refuses_what_cannot_be_joined(made) -> None:
         flipped = first.labels.copy()
         flipped[3] = 1 - flipped[3]
         align(first, replace(first, labels=flipped))
+
+
+# --- in full, and at the ends -------------------------------------------------------------------
+
+
+def test_refusals_in_full() -> None:
+    cases = {
+        "Labels must be -1 (unknown) or 0..1.": {"labels": np.array([0, 1, -2])},
+        "3 paths do not go with groups of (2,).": {"groups": np.array([0, 1])},
+        "3 paths and 2 classes do not go with labels of shape (2,) and probabilities of shape "
+        "(3, 2).": {"labels": np.array([0, 1])},
+        "3 paths and 2 classes do not go with labels of shape (3,) and probabilities of shape "
+        "(3, 1).": {"probabilities": np.ones((3, 1))},
+        "The probabilities of 'b.jpg' are no distribution: they sum to 0.9 and the smallest is "
+        "0.3.": {"probabilities": np.array([[0.9, 0.1], [0.6, 0.3], [0.5, 0.5]])},
+        "The decision is about 'fox', which is none of the classes.": {
+            "decision": Decision("fox", 0.5)
+        },
+    }
+    for sentence, change in cases.items():
+        with pytest.raises(ValueError) as error:
+            replace(small(), **change)
+        assert str(error.value) == sentence
+    with pytest.raises(ValueError, match=r"'a.jpg' is predicted twice"):
+        replace(small(), paths=("a.jpg", "a.jpg", "b.jpg"))
+
+
+def test_rows_within_a_thousandth_of_one_are_scaled_and_exact_ones_stay() -> None:
+    rows = np.array([[0.9, 0.1009], [0.6, 0.4], [0.5, 0.4991]])
+    found = replace(small(), probabilities=rows).probabilities
+    assert found.sum(axis=1) == pytest.approx(np.ones(3), abs=1e-15)
+    assert found[0] == pytest.approx(rows[0] / 1.0009) and (found[1] == rows[1]).all()
+    assert rows[0, 1] == 0.1009  # what was given stays
+    with pytest.raises(ValueError, match="no distribution"):
+        replace(small(), probabilities=np.array([[0.9, 0.101], [0.6, 0.4], [0.5, 0.5]]))
+
+
+def test_lists_become_arrays_of_one_type() -> None:
+    made = Predictions("test", ["cat", "dog"], ["a", "b"], [0, 1], [[1, 0], [0, 1]])
+    assert made.classes == ("cat", "dog") and made.paths == ("a", "b")
+    assert made.labels.dtype == np.int64 and made.probabilities.dtype == np.float64
+    assert len(made) == 2 and made.correct.tolist() == [True, True]
+
+
+def test_rows_by_number_by_mask_and_of_none() -> None:
+    whole = replace(small(), groups=np.array([5, 6, 7]))
+    some = whole.select([2, 0])
+    assert some.paths == ("c.jpg", "a.jpg") and some.labels.tolist() == [-1, 0]
+    assert some.groups.tolist() == [7, 5] and some.probabilities[0].tolist() == [0.5, 0.5]
+    assert whole.select(np.array([False, True, False])).paths == ("b.jpg",)
+    nothing = whole.select([])
+    assert len(nothing) == 0 and nothing.groups.tolist() == []
+    assert len(nothing.select(np.zeros(0, bool))) == 0 == len(nothing.select([]))
+    assert small().select([0]).groups is None
+
+
+def test_line_ends_of_every_kind_in_names_come_back(tmp_path: Path) -> None:
+    odd = replace(small(), paths=("a\r\nb.jpg", "c\rd.jpg", "e\nf.jpg"))
+    odd.save(tmp_path / "test.csv")
+    assert load_predictions(tmp_path / "test.csv").paths == odd.paths
+
+
+def test_a_file_without_rows_and_one_for_another_part(tmp_path: Path) -> None:
+    small().select([]).save(tmp_path / "phone.csv")
+    loaded = load_predictions(tmp_path / "phone.csv")
+    assert (loaded.part, loaded.classes, len(loaded)) == ("phone", ("cat", "dog"), 0)
+    assert loaded.probabilities.shape == (0, 2)
+    assert load_predictions(tmp_path / "phone.csv", part="test").part == "test"
+    whole = tmp_path / "whole.csv"
+    whole.write_text("path,label,prediction,cat,dog\nx,cat,cat,1,0\n")
+    assert load_predictions(whole).probabilities.dtype == np.float64
+
+
+def test_why_two_sets_cannot_be_joined_in_full(made) -> None:
+    first = small()
+    cases = {
+        "The predictions share no image, so they cannot be compared; evaluate both runs on the "
+        "same folder.": replace(first, paths=("x", "y", "z")),
+        "The predictions know different classes (bird, fox); only classifiers of the same classes "
+        "can be compared.": replace(first, classes=("fox", "bird")),
+        "2 images carry different labels in the two sets of predictions, first 'a.jpg'; evaluate "
+        "both runs on the same labelled folder.": replace(first, labels=np.array([1, 0, 1])),
+    }
+    for sentence, second in cases.items():
+        one = replace(first, classes=("cat", "dog"))
+        with pytest.raises(DataError) as error:
+            align(one, second)
+        assert str(error.value) == sentence.replace("(bird, fox)", "(bird, cat, dog, fox)")
+    mine, theirs = align(first, replace(first, labels=np.array([-1, -1, 0])))
+    assert mine.labels.tolist() == [0, 1, -1] and theirs.labels.tolist() == [-1, -1, 0]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 from tests.pixels.test_similarity import pairs, scene, thumbnail
 
-from tellapart.pixels.changed import TURNS, find_changed, turned
+from tellapart.pixels.changed import TURNS, find_changed, find_turned, turned
 from tellapart.pixels.similarity import find_similar, principal_directions
 
 Pictures = list[Image.Image]
@@ -135,3 +135,36 @@ def test_blank_pictures_and_few_pictures() -> None:
     for count in (0, 1):
         some = grey([scene(seed) for seed in range(1)])[:count]
         assert pairs(find_changed(some, features(1, {})[:count])) == set()
+
+
+# --- before a training --------------------------------------------------------------------------
+
+
+def blobs(count: int, seed: int) -> np.ndarray:
+    """Pictures of smooth random shapes, none like another or like its own mirror image."""
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    fields = gaussian_filter(random.normal(size=(count, 64, 64)), (0, 3, 3))
+    fields += 0.3 * gaussian_filter(random.normal(size=(count, 64, 64)), (0, 1, 1))
+    low, high = fields.min(axis=(1, 2), keepdims=True), fields.max(axis=(1, 2), keepdims=True)
+    return (255 * (fields - low) / (high - low)).astype(np.float32)
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+def test_turned_copies_of_what_is_sought_are_found(turn: int) -> None:
+    pictures = blobs(40, 0)
+    pictures[31] = turned(pictures[4:5], turn)[0]
+    sought = np.arange(40) >= 30
+    found = find_turned(pictures, sought)
+    assert (found.first.tolist(), found.second.tolist()) == ([4], [31])
+    assert len(find_turned(pictures, np.arange(40) < 4).first) == 0
+    assert len(find_turned(pictures, np.zeros(40, bool)).first) == 0
+
+
+def test_a_picture_that_is_its_own_mirror_image_is_no_turned_copy_of_one_like_it() -> None:
+    """A mirrored look-alike of a symmetric picture is a look-alike, as it is."""
+    pictures = blobs(40, 1)
+    even = pictures[4] + pictures[4][:, ::-1]
+    pictures[4], pictures[31] = even / 2, even / 2 + blobs(1, 2)[0] / 20
+    assert len(find_turned(pictures, np.arange(40) >= 30).first) == 0

@@ -21,6 +21,7 @@ from tellapart.report.content import (
     Gallery,
     Headline,
     KeyNumber,
+    Pairs,
     Picture,
     Reference,
     RunReport,
@@ -108,6 +109,7 @@ def run_report(
         ),
         data_problems=Table("Left out", [Column("File"), Column("Reason")], [[name, name]], name),
         samples=Gallery("samples", "Samples", [stamped(i, c) for i, c in enumerate(classes)]),
+        look_alikes=Pairs("Look-alikes", [(stamped(10, name), stamped(11, name))], name, 7),
         per_class=Table(
             "Each class",
             [Column("Class", help=name), Column("Images", "count"), Column("Recall", "share")],

@@ -9,7 +9,7 @@ import pytest
 
 from tellapart.explanation.occlusion import Occlusion
 from tellapart.explanation.of_image import ImageExplanation, Subject
-from tellapart.report.numbers import format_confidence
+from tellapart.report.numbers import format_value
 from tellapart.report.of_explanation import write_explanation_report
 
 
@@ -28,4 +28,4 @@ def test_each_class_has_overlays_of_its_own(tmp_path: Path, classes: tuple[str, 
     assert len({name.casefold() for name in files.values()}) == 3
     assert all((tmp_path / name).is_file() for name in files.values())
     assert image.confidence == 0.3  # of what was answered, likeliest or not
-    assert format_confidence(0.3) in (tmp_path / "report.html").read_text("utf-8")
+    assert format_value(0.3, "share") in (tmp_path / "report.html").read_text("utf-8")

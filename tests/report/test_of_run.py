@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score
 
+from tellapart.data.table import ImageTable
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
+from tellapart.pixels.thumbnails import make_thumbnail
+from tellapart.report import of_run
 from tellapart.report.content import Confused
 from tellapart.report.of_evaluation import (
     confusion_of,
@@ -22,6 +26,7 @@ from tellapart.report.of_evaluation import (
     temperature_rows,
     threshold_rows,
 )
+from tellapart.run_info import BorderlinePair, Leaks
 
 
 def made(part: str, seed: int, images: int = 400, classes: int = 2) -> Predictions:
@@ -148,3 +153,26 @@ def test_confusions_of_many_classes_are_listed_the_most_frequent_first() -> None
     assert found.ranked == [Confused("kind 5", "kind 6", 2, 2), Confused("kind 7", "kind 8", 1, 3)]
     assert confusions_of(evaluate_predictions(made("test", 3))) is None
     assert confusion_of(evaluate_predictions(made("test", 3))) is not None
+
+
+def test_pairs_that_may_be_copies_stand_side_by_side_the_most_alike_first() -> None:
+    names = [f"{i}.jpg" for i in range(20)]
+    table = ImageTable(
+        root=Path(), paths=tuple(names), labels=np.arange(20) % 2,
+        parts=np.array(["train"] * 10 + ["test"] * 10), classes=("cat", "dog"),
+    )  # fmt: skip
+    pairs = tuple(BorderlinePair(f"{i}.jpg", f"{10 + i}.jpg", 0.95 - i / 1000) for i in range(8))
+    leaks = Leaks(images=10, borderline=pairs, num_borderline=30)
+    run = SimpleNamespace(info=SimpleNamespace(data=SimpleNamespace(leaks={"test": leaks})))
+    pixels = np.repeat(np.arange(20, dtype=np.uint8) * 10, 32 * 32 * 3).reshape(20, 32, 32, 3)
+    splits, images = SimpleNamespace(table=table), SimpleNamespace(pixels=pixels)
+    found = of_run._look_alikes(run, "test", splits, images)
+    assert found is not None and found.total == 30 and len(found.pairs) == of_run.PAIRS == 6
+    one, other = found.pairs[1]
+    assert (one.path, one.true, one.caption) == ("1.jpg", "dog", "train")
+    assert (other.path, other.true, other.caption) == (
+        "11.jpg", "dog", "test, correlation 0.949"
+    )  # fmt: skip
+    assert one.image == make_thumbnail(pixels[1]) and other.image == make_thumbnail(pixels[11])
+    assert of_run._look_alikes(run, "validation", splits, images) is None
+    assert of_run._look_alikes(run, None, splits, images) is None

@@ -9,7 +9,6 @@ import pytest
 from tellapart.number import Kind, Number
 from tellapart.report.numbers import (
     format_cell,
-    format_confidence,
     format_interval,
     format_value,
     meaningful_decimals,
@@ -54,9 +53,9 @@ def test_intervals_have_one_unit_and_the_decimals_that_they_support() -> None:
 
 
 def test_a_probability_is_never_called_certain_by_rounding() -> None:
-    assert "99.9" in format_confidence(0.99999) and ">" in format_confidence(0.99999)
-    assert format_confidence(0.9994) == "99.9\u2009%"
-    assert format_confidence(1.0) == "100.0\u2009%"
+    written = [format_value(share, "share").replace("\u2009", " ")
+               for share in (0.99999, 0.9996, 0.9994, 1.0, 0.0004, 0.00001, 0.0)]  # fmt: skip
+    assert written == ["> 99.99 %", "99.96 %", "99.9 %", "100.0 %", "0.04 %", "< 0.01 %", "0.0 %"]
 
 
 def test_cells_and_what_they_are_sorted_by() -> None:

@@ -83,7 +83,7 @@ def test_warns_of_images_it_was_trained_on(
         shutil.copy(images / "test" / name / "0000.jpg", tmp_path / "copies" / name)
     result = evaluate(run.path, tmp_path / "copies")
     assert result.warnings[0].startswith(
-        "10 of the 12 images of copies (83.3 %) are images that this run was trained on or chosen "
+        "10 of 12 images of copies (83.3 %) are images that this run was trained on or chosen "
         "with, byte for byte; its numbers are without them"
     )
     assert result.metrics["copies"].images == 2

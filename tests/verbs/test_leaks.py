@@ -270,7 +270,7 @@ def test_an_evaluation_is_without_what_the_run_was_made_with(
     assert found.metrics["new_with_leaked"].images == 14
     assert len(found.predictions["new"]) == 14
     assert any(
-        "4 of the 14 images of new (28.6 %)" in warning
+        "4 of 14 images of new (28.6 %)" in warning
         and "1 byte for byte and 3 slightly changed; its numbers are without them" in warning
         for warning in found.warnings
     )

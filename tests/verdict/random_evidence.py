@@ -88,13 +88,17 @@ def draw(random: Generator) -> Evidence:
         if flip(0.3) else (),
         recipe=str(random.choice(["auto", "finetune", "my runs/b/recipe.yaml"])),
         given_parts=frozenset({"train", "test"}) if flip(0.4) else frozenset(),
+        started_from=str(random.choice(["", "runs/first", "-first run"])),
+        started_elsewhere=flip(), fits=frozenset({"finetune"}) if flip() else frozenset(),
     )
     return Evidence(
         shown=shown, own=own, train=some(random, "train", classes) if flip(0.8) else None,
         validation=validation, test=test,
         counts={p: {n: int(random.integers(0, 3000)) for n in classes}
                 for p in ("train", "validation", "test")} if flip(0.9) else {},
-        leak=leak, leaks_sought=flip(), validation_leak=int(random.choice([0, 0, 1, 30])),
+        leak=leak, leaks_sought=flip(),
+        not_sought=str(random.choice([*[""] * 9, "too many", "all alike", "not kept"])),
+        validation_leak=int(random.choice([0, 0, 1, 30])),
         borderline=int(random.choice([0, 0, 1, 12])),
         groups=int(random.integers(1, shown.images + 1)) if shown.images and flip(0.3) else None,
         frames=Frames(images=40, of=60, group_by=r"^(.*?)\d+\.\w+$") if flip(0.2) else None,

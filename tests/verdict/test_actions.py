@@ -106,6 +106,14 @@ def test_series_are_kept_together_only_where_tellapart_divides() -> None:
     assert found.command == r"tellapart train /data/pets --group-by '^(.*?)\d+\.\w+$'"
     given = Origin(run="r", folder="/d", given_parts=frozenset({"train", "test"}))
     assert "group" not in actions(frames=frames, origin=given)
+    # Where copies cannot be told nothing says by what to group, so there is no command.
+    found = actions(not_sought="all alike")["group"]
+    assert "--group-by, which keeps them in one part" in found.sentence and not found.command
+    assert "group" not in actions(not_sought="all alike", origin=given)
+    grouped = Origin(run="r", folder="/d", group_by="folder")
+    assert "group" not in actions(not_sought="all alike", origin=grouped) and "group" not in (
+        actions()
+    )
 
 
 def test_more_test_images() -> None:
@@ -132,6 +140,35 @@ def test_a_command_repeats_how_the_images_were_read_and_divided() -> None:
     assert actions(origin=origin, training=run)["finish"].command == (
         "tellapart train --resume './-my run'"
     )
+
+
+def test_a_command_begins_from_the_weights_that_it_should() -> None:
+    """From the run's own where its network fits, else from those that the run began from."""
+    fits = frozenset({"finetune", "frozen-augmented"})
+    own = Origin(run="runs/pets", folder="/data/pets", recipe="frozen-augmented", fits=fits)
+    assert actions(**LOW, origin=own)["fine_tune"].command == (
+        "tellapart train /data/pets --recipe finetune --from runs/pets"
+    )
+    other = replace(own, fits=frozenset())
+    assert "--from" not in actions(**LOW, origin=other)["fine_tune"].command
+    shown = metrics([[985, 15], [70, 30]])
+    balance = {"shown": shown, "counts": {"train": {"cat": 1000, "dog": 100}}}
+    begun = replace(own, started_from="runs/first")
+    assert "--recipe frozen-augmented --from runs/first --set" in (
+        actions(**balance, origin=begun)["balance"].command
+    )
+    # Another division would put images into test that the first run may have learned.
+    few = {"shown": metrics([[18, 2], [3, 17]])}
+    assert "--from" not in actions(**few, origin=begun)["larger_test"].command
+    elsewhere = replace(begun, started_elsewhere=True)
+    assert "--from runs/first --test 0.3" in actions(**few, origin=elsewhere)["larger_test"].command
+    moved = trained(in_epochs=True, frozen=False, augmented=True)
+    held_out = two(840, 160, "validation")
+    heart = {"shown": two(840, 160), "train": two(1000, 0, "train"), "validation": held_out,
+             "training": moved}  # fmt: skip
+    frozen = "tellapart train /data/pets --recipe frozen-augmented"
+    assert actions(**heart, origin=begun)["freeze"].command == f"{frozen} --from runs/first"
+    assert actions(**heart, origin=own)["freeze"].command == frozen  # from before it overfitted
 
 
 def test_the_worst_class_wants_images() -> None:

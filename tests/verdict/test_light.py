@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from made import metrics, trained, two, verdict
 
-from tellapart.verdict.evidence import Frames, Leak
+from tellapart.verdict.evidence import Frames, Leak, Origin
 from tellapart.verdict.light import _RED
 from tellapart.verdict.rule import RED
 from tellapart.verdict.rules import RULES
@@ -47,6 +47,10 @@ def leak(images: int, of: int, lift: float = 0.0, **more: object) -> Leak:
     ("yellow", {"frames": Frames(images=1200, of=1500, group_by="folder")}),
     ("yellow", {"training": trained(in_epochs=True, ended_by="interrupted",
                                     interruption="stopped at epoch 2 of 30")}),
+    ("yellow", {"not_sought": "all alike"}),
+    ("yellow", {"not_sought": "not kept", "own": False}),
+    ("green", {"not_sought": "all alike",
+               "origin": Origin(run="r", folder="/d", group_by="folder")}),
     ("green", {"training": trained(in_epochs=True, ended_by="early stopping")}),
     # What is wrong with a class or with the confidence is no reason to doubt the number.
     ("green", {"shown": metrics([[1000, 0, 0], [0, 1000, 0], [0, 700, 300]]),

@@ -117,3 +117,23 @@ def test_what_the_temperature_gained_is_a_paired_difference_of_log_losses() -> N
     assert temperature_gain(predictions, 1.0) is None
     hidden = replace(predictions, labels=np.array([-1, -1]))
     assert temperature_gain(hidden, 2.0) is None
+
+
+def test_which_recipes_have_the_network_of_a_run() -> None:
+    """Dropout and a penalty have no weights; another backbone, features or a probe do not fit."""
+    from tellapart.recipe_reading import load_recipe
+    from tellapart.verdict.of_run import _has_weights_of
+
+    frozen, finetune = load_recipe("frozen-augmented"), load_recipe("finetune")
+    for recipe in (frozen, finetune):
+        assert _has_weights_of("finetune", recipe) and _has_weights_of("frozen-augmented", recipe)
+    for change in ({"backbone": "tf_efficientnet_lite1"}, {"features": "map"},
+                   {"output": "sigmoid"}):  # fmt: skip
+        other = frozen.model_copy(update={"model": frozen.model.model_copy(update=change)})
+        assert not _has_weights_of("finetune", other)
+    assert _has_weights_of("finetune", frozen.model_copy(update={
+        "model": frozen.model.model_copy(update={"output_l2": 0.1, "weights": "none"})
+    }))  # fmt: skip
+    assert not _has_weights_of("finetune", load_recipe("auto"))
+    scratch = load_recipe("dogs-cats-vanilla")
+    assert scratch.model.kind == "scratch" and not _has_weights_of("finetune", scratch)

@@ -17,7 +17,7 @@ from made import GOOD, history, metrics, said, trained, two, verdict
 
 from tellapart.evaluation.calibration import ReliabilityBin
 from tellapart.number import Number
-from tellapart.verdict.evidence import Frames, Leak
+from tellapart.verdict.evidence import Frames, Leak, Origin
 from tellapart.verdict.rules import RULES
 from tellapart.verdict.words import difference
 
@@ -48,6 +48,16 @@ CASES = [
      "bad: All 340 test images were also used in training (as equal files), so nothing is known",
      {}),
     ("leak", {"leaks_sought": True}, "good: No test image was also used in training", {}),
+    ("not_sought", {"not_sought": "all alike"},
+     "too_few: Of the images used in training only equal files could be looked for: they are all "
+     "so alike that a changed copy of one cannot be told from another. Where pictures of one and "
+     "the same thing are in training and here, the number is too good.", {"not_sought": ""}),
+    ("not_sought", {"not_sought": "too many",
+                    "origin": Origin(run="r", folder="/d", group_by="folder")},
+     "good: Of the images used in training only equal files could be looked for: there are too "
+     "many images to compare every two of them; what belongs together was kept in one part",
+     {"origin": Origin(run="r", folder="/d", group_by="folder",
+                       given_parts=frozenset({"train", "test"}))}),
     ("one_class", {"shown": metrics([[90, 10], [0, 0]])},
      "too_few: All test images are labelled cat", {}),
     ("single_prediction", {"shown": metrics([[50, 0], [50, 0]])},
@@ -158,7 +168,7 @@ CASES = [
     ("temperature", {"temperature": 1.7, "temperature_gain": Number(0.02, 0.01, 0.03)},
      "good: The temperature of 1.70", {}),
     ("sure_mistakes", {"shown": metrics([[900, 100], [100, 900]], reliability=FEW_SURE)},
-     "too_few: It was more than 93.3 % sure in 100 of its 200 mistakes, where about 30 are to be "
+     "too_few: It was more than 93.3 % sure in 100 of 200 mistakes, where about 30 are to be "
      "expected", {}),
     ("epochs", {"training": trained(in_epochs=True, history=history(falling()))},
      "bad: More epochs would probably help",

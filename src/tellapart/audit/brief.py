@@ -25,7 +25,7 @@ from tellapart.data.copies import (
 from tellapart.data.groups import frames_note
 from tellapart.data.listing import plural, shown
 from tellapart.data.table import PARTS, ImageTable
-from tellapart.wording import percent
+from tellapart.wording import capital, share_of_all
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _leak_observations(
             Observation(
                 "problem",
                 "leak",
-                f"{len(rows):,} of {plural(size, f'{part} image')} ({percent(len(rows) / size)}) "
+                f"{capital(share_of_all(len(rows), size, f'{part} image'))} "
                 f"{_are(rows)} also in {earlier}, {how_copied(equal, len(rows) - equal)}, for "
                 f"example {shown(table.paths[rows[0]])}.",
                 advice,

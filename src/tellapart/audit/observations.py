@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tellapart.audit.statistics import CROP_LOSS, Headers, Looks, has_wrong_extension
 from tellapart.data.listing import plural, shown
 from tellapart.data.table import ImageTable
-from tellapart.wording import percent
+from tellapart.wording import capital, percent, share_of_all
 
 Level = Literal["note", "warning", "problem"]
 
@@ -175,7 +175,7 @@ def _small_images(table: ImageTable, headers: Headers, size: int) -> list[Observ
         Observation(
             "warning" if half else "note",
             "small",
-            f"{_capital(_all_or(number, len(table)))} {_are(number)} smaller than the "
+            f"{capital(_of_all(number, len(table)))} {_are(number)} smaller than the "
             f"{size} x {size} pixels that the network sees; "
             f"{_shorter_sides(shorter)}.",
             advice,
@@ -199,7 +199,7 @@ def _crop_losses(table: ImageTable, headers: Headers) -> list[Observation]:
         Observation(
             "warning",
             "crop",
-            f"A centre crop would lose more than a fifth of {_all_or(number, len(table))}, at "
+            f"A centre crop would lose more than a fifth of {_of_all(number, len(table))}, at "
             f"most {percent(headers.crop_losses.max(), 0)} of one.",
             "By default pictures are squashed to a square, which loses nothing; --fit pad keeps "
             "their shapes as well. Take --fit crop only if what matters is in the middle.",
@@ -228,7 +228,7 @@ def _grey(table: ImageTable, looks: Looks) -> list[Observation]:
         return [
             Observation(
                 "warning", "colour_in_grey",
-                f"{_capital(_all_or(colour, total))} {_are(colour)} in colour in a grey set.",
+                f"{capital(_of_all(colour, total))} {_are(colour)} in colour in a grey set.",
                 "Check that they belong here; a network may take colour itself for the answer.",
                 _some_paths(table, ~looks.grey),
             )
@@ -249,7 +249,7 @@ def _grey(table: ImageTable, looks: Looks) -> list[Observation]:
         Observation(
             "warning" if uneven else "note",
             "grey_in_colour",
-            f"{_capital(_all_or(number, total))} {_are(number)} grey in a colour set{where}.",
+            f"{capital(_of_all(number, total))} {_are(number)} grey in a colour set{where}.",
             "A network may take missing colour for the answer; make the classes alike in this."
             if uneven
             else "They are read as colour with three equal channels.",
@@ -288,7 +288,7 @@ def _turned(headers: Headers) -> list[Observation]:
     return [
         Observation(
             "note", "turned",
-            f"{_capital(_all_or(number, len(headers.turned)))} {_are(number)} stored "
+            f"{capital(_of_all(number, len(headers.turned)))} {_are(number)} stored "
             "turned or mirrored, with EXIF data that say so.",
             "They are read upright here; programs that ignore EXIF see them lying.",
         )
@@ -298,14 +298,8 @@ def _turned(headers: Headers) -> list[Observation]:
 # --- pieces -------------------------------------------------------------------------------
 
 
-def _all_or(number: int, total: int) -> str:
-    if number == total:
-        return f"all {plural(total, 'image')}" if total > 1 else "the one image"
-    return f"{number:,} of {plural(total, 'image')} ({percent(number / total)})"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _of_all(number: int, total: int) -> str:
+    return share_of_all(number, total, "image")
 
 
 def _are(number: int) -> str:

@@ -11,7 +11,7 @@ from tellapart.audit.observations import Level, Observation
 from tellapart.data.listing import shown
 from tellapart.data.problems import KINDS as PROBLEM_KINDS
 from tellapart.data.table import PARTS
-from tellapart.wording import percent, plural
+from tellapart.wording import capital, share_of_all
 
 #: kind -> (how bad it is, what several of them are called).
 KINDS: dict[str, tuple[Level, str]] = {
@@ -84,12 +84,11 @@ def _leaked_shares(found: Iterable[Finding], sizes: Mapping[str, int]) -> str:
         for path in finding.exclude:
             leaked[part_of[path]].add(path)
     told = [
-        f"{len(leaked[part]):,} of {plural(sizes[part], f'{part} image')} "
-        f"({percent(len(leaked[part]) / sizes[part])})"
+        share_of_all(len(leaked[part]), sizes[part], f"{part} image")
         for part in reversed(PARTS)
         if leaked[part] and sizes.get(part)
     ]
     if not told:
         return ""
     are = "is" if sum(map(len, leaked.values())) == 1 else "are"
-    return f"{' and '.join(told)} {are} also in an earlier part."
+    return f"{capital(' and '.join(told))} {are} also in an earlier part."

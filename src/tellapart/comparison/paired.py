@@ -30,6 +30,7 @@ from tellapart.evaluation.metric_table import Metric, Metrics, Place, metrics_sh
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions, align
 from tellapart.number import Number
+from tellapart.wording import plural
 
 
 @dataclass(frozen=True)
@@ -416,7 +417,8 @@ def _sentences(
     if any(left_out.values()):
         most = max(left_out.values())
         sentences.append(
-            f"Only the {images:,} images that all runs share were compared; "
+            f"Only the {plural(images, 'image')} that all runs share "
+            f"{'was' if images == 1 else 'were'} compared; "
             f"up to {most:,} of a run's images were left out."
         )
     return tuple(sentences)

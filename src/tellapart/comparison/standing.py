@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tellapart.wording import listed
+from tellapart.wording import listed, plural
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def standing_sentences(
         part, images: what was compared on.
     """
     leader = standing.leader
-    on = f"on the {images:,} {part} images"
+    on = f"on the {plural(images, f'{part} image')}"
     by_validation = standing.ranked_by != part
     value, limits = accuracies[leader]
     if standing.winner:

@@ -7,8 +7,9 @@ counts as a copy is decided here for training, evaluation and the audit alike.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ _FEWEST_LOOK_ALIKES = 4
 _MOST_COMPARED = 20_000_000_000
 _THUMBNAIL = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 #: Raised when other pairs are found in the same pixels.
-_VERSION = 4
+_VERSION = 5
 
 #: How an image is known from an earlier part: not at all, byte for byte, or slightly changed.
 CLEAN, COPY, NEAR = "", "copy", "near"
@@ -47,6 +48,12 @@ CLEAN, COPY, NEAR = "", "copy", "near"
 #: Why only equal files were looked for: too many images; the pictures, such as those of solar
 #: cells, are all so alike that a copy of one cannot be told from another; a run kept none of them.
 TOO_MANY, ALL_ALIKE, NOT_KEPT = "too many", "all alike", "not kept"
+#: The same in words about the images that a classifier was made with.
+WHY_NOT_SOUGHT: Mapping[str, str] = MappingProxyType({
+    TOO_MANY: "there are too many images to compare every two of them",
+    ALL_ALIKE: "they are all so alike that a changed copy of one cannot be told from another",
+    NOT_KEPT: "it keeps no small pictures of them (it is of an older version, or they are many)",
+})  # fmt: skip
 
 NO_PAIRS = SimilarPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart.errors import DataError
-from tellapart.wording import percent, shown
+from tellapart.wording import capital, percent, shown, some_of
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def require_few_faults(
     if len(faults) <= maximum * total:
         return
     raise DataError(
-        f"{len(faults):,} of {total:,} images in {shown(root)} cannot be used, more than "
-        f"{percent(maximum, 0)}; is this the right folder or table? {_by_kind(faults)}; "
+        f"{capital(some_of(len(faults), total, 'image'))} in {shown(root)} cannot be used, more "
+        f"than {percent(maximum, 0)}; is this the right folder or table? {_by_kind(faults)}; "
         f"{shown(faults[0].path)}: {faults[0].reason}"
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tellapart.evaluation.curve_shape import History, shape_of
 from tellapart.evaluation.metric_table import Metrics
 from tellapart.number import Number
-from tellapart.wording import exact_percent
+from tellapart.wording import are, capital, percent, plural, some_of
 
 
 def describe_figures(
@@ -65,11 +65,18 @@ def _confusion(metrics: Metrics) -> str:
     if mistakes == 1:
         return f"The only mistake is {one} called {two}."
     if len(classes) == 2:
-        rest = f"and {back:,} {two} called {one}" if back else "which is all of them"
-        return f"Of the {mistakes:,} mistakes {there:,} {_are(there)} {one} called {two} {rest}."
+        if not back:
+            return f"{capital(some_of(there, mistakes, 'mistake'))} are {one} called {two}."
+        return (
+            f"Of the {mistakes:,} mistakes {there:,} {are(there)} {one} called {two} and {back:,} "
+            f"{two} called {one}."
+        )
+    share = f"{_percent(count / mistakes)} of the {mistakes:,} mistakes"
+    if count == mistakes:
+        share = f"which is {some_of(count, mistakes, 'mistake')}"
     return (
-        f"{one} and {two} are confused most often: {there:,} {one} called {two} and {back:,} the "
-        f"other way round, {_percent(count / mistakes)} of the {mistakes:,} mistakes."
+        f"{one} and {two} are confused most often: {there:,} {one} called {two} and "
+        f"{f'{back:,}' if back else 'none'} the other way round, {share}."
     )
 
 
@@ -83,7 +90,7 @@ def _classes(metrics: Metrics) -> str:
     if low.value == high.value:
         return f"All classes are found equally often: {_percent(low)} of the images of each."
     return (
-        f"{best} is found best, {_percent(high)} of its {rows[best].support:,} images, and "
+        f"{best} is found best, {_percent(high)} of its {plural(rows[best].support, 'image')}, and "
         f"{worst} worst, {_percent(low)} of its {rows[worst].support:,} ({_limits(low)})."
     )
 
@@ -94,10 +101,16 @@ def _sure_mistakes(metrics: Metrics) -> str:
         return f"No answer has a confidence above {_percent(13 / 15)}."
     wrong = round(sum(row.images * (1 - row.accuracy) for row in sure))
     images, mistakes = sum(row.images for row in sure), _mistakes(metrics)
+    above = f"a confidence above {_percent(sure[0].low)}"
+    answers = plural(images, "such answer")
+    if not mistakes:
+        have = "has" if images == 1 else "have"
+        return f"There is no mistake; {plural(images, 'answer')} {have} {above}."
+    if not wrong:
+        return f"No mistake was made with {above}, among {answers}."
     return (
-        f"{wrong:,} of the {mistakes:,} mistake{'' if mistakes == 1 else 's'} "
-        f"{'was' if wrong == 1 else 'were'} made with a confidence above {_percent(sure[0].low)}, "
-        f"among {images:,} such answer{'' if images == 1 else 's'}."
+        f"{capital(some_of(wrong, mistakes, 'mistake'))} {'was' if wrong == 1 else 'were'} made "
+        f"with {above}, among {answers}."
     )
 
 
@@ -119,13 +132,9 @@ def _mistakes(metrics: Metrics) -> int:
 
 
 def _percent(share: Number | float) -> str:
-    return exact_percent(share.measured()[0] if isinstance(share, Number) else share)
+    return percent(share.measured()[0] if isinstance(share, Number) else share)
 
 
 def _limits(number: Number) -> str:
     _, low, high = number.measured()
     return f"{_percent(low)} to {_percent(high)}"
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"

@@ -11,7 +11,7 @@ from tellapart.evaluation.metric_table import Metrics
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import undefined
-from tellapart.wording import plural
+from tellapart.wording import some_of
 
 #: What is added to a part's name for the metrics of all images, and of the clean ones.
 WITH, WITHOUT = "_with_leaked", "_without_leaked"
@@ -43,8 +43,8 @@ def metrics_of(
     if not clean.any():
         number = len(predictions)
         without = replace(without, accuracy=undefined(
-            f"all {plural(number, f'{part} image')} were seen in training"
-            if number > 1 else f"the only {part} image was seen in training"
+            f"{some_of(number, number, f'{part} image')} {'was' if number == 1 else 'were'} seen "
+            "in training"
         ))  # fmt: skip
     if keep_leaks:
         return {part: everything, part + WITHOUT: without}
@@ -58,11 +58,13 @@ def leak_sentence(metrics: Mapping[str, Metrics]) -> str:
     (part, shown), (name, other) = metrics.items()
     clean, everything = (other, shown) if name.endswith(WITHOUT) else (shown, other)
     leaked = everything.images - clean.images
-    they_were = "image that was" if leaked == 1 else "images that were"
+    if everything.images == 1:
+        return f"{part.capitalize()}: the only image was seen in training, so it says nothing."
     text = f"{part.capitalize()}: {everything.accuracy.percent(2)} of all {everything.images:,}"
     if not clean.images:
         return f"{text} images are right, but all were seen in training, so it says nothing."
+    those = "one that was" if leaked == 1 else f"{leaked:,} images that were"
     return (
-        f"{text} are right, and without the {leaked:,} {they_were} seen in training "
+        f"{text} are right, and without the {those} seen in training "
         f"{clean.accuracy.percent(2)} of the other {clean.images:,}."
     )

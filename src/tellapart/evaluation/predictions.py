@@ -136,7 +136,8 @@ class Predictions:
 
     def select(self, indices: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int]) -> Predictions:
         """The given rows, by number or by mask, in the given order."""
-        rows = np.arange(len(self))[np.asarray(indices)] if len(self) else np.zeros(0, np.int64)
+        chosen = np.asarray(indices)
+        rows = np.arange(len(self))[chosen if len(chosen) else np.zeros(0, np.int64)]
         return replace(
             self,
             paths=tuple(self.paths[i] for i in rows),

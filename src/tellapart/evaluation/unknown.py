@@ -142,7 +142,7 @@ def build_detector(
     neighbours = min(neighbours, len(reference))
     images = len(validation_features)
     rank = int(np.ceil((images + 1) * (1.0 - false_alarm_rate)))
-    if rank > images or not len(reference):
+    if rank > images:
         raise DataError(
             f"A false-alarm rate of {false_alarm_rate:.3g} needs at least "
             f"{int(np.ceil(1 / max(false_alarm_rate, 1e-9))) - 1} validation images; there are "

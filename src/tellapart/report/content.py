@@ -119,6 +119,16 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Pictures side by side, two and two; ``total`` counts all such pairs."""
+
+    title: str
+    pairs: Sequence[tuple[Picture, Picture]]
+    reading: str = ""
+    total: int = 0
+
+
+@dataclass(frozen=True)
 class Callout:
     """A sentence that stands out on the page, what to do about it, and pictures that show it."""
 
@@ -134,7 +144,8 @@ class Figure:
 
     ``image`` is SVG text or the bytes of a PNG, JPEG or WebP. ``png`` is taken instead of
     an SVG that is too large to be drawn quickly. ``photographic`` figures (overlays, sheets
-    of images) keep their colours on a dark page; ``wide`` ones take the whole width.
+    of images) keep their colours on a dark page; ``wide`` ones take the whole width. Where the
+    picture is ``titled`` itself, the page does not show the title a second time.
     """
 
     name: str
@@ -145,6 +156,7 @@ class Figure:
     png: bytes | None = None
     photographic: bool = False
     wide: bool = False
+    titled: bool = True
 
 
 @dataclass(frozen=True)
@@ -218,6 +230,7 @@ class RunReport:
     data_problems: Table | None = None
     data_notes: Sequence[str] = ()
     samples: Gallery | None = None
+    look_alikes: Pairs | None = None
     per_class: Table | None = None
     confusion: Confusion | None = None
     confusions: Confusions | None = None

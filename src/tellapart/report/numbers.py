@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tellapart.number import Kind, Number
 from tellapart.report.content import Cell
-from tellapart.wording import duration
+from tellapart.wording import duration, percent
 
 _THIN = "\u2009"  # between a number and its unit
 MISSING = "–"
@@ -28,7 +28,7 @@ def format_value(value: float | None, kind: Kind, decimals: int = 1) -> str:
     if value < 0:
         return f"\N{MINUS SIGN}{format_value(-value, kind, decimals)}"
     if kind == "share":
-        return f"{100 * value:.{decimals}f}{_THIN}%"
+        return percent(value, decimals).replace(" ", _THIN)
     if kind == "score":
         return f"{value:.3f}"
     if kind == "count":
@@ -84,17 +84,6 @@ def format_interval(number: Number, kind: Kind, decimals: int = 1) -> str:
     if number.low < 0 or number.high < 0:
         return f"{low} to {high}"
     return f"{low}–{high}"
-
-
-def format_confidence(confidence: float) -> str:
-    """Write a probability; one that is nearly 1 is not written as certain.
-
-    >>> format_confidence(0.99997)
-    '>\\u200999.9\\u2009%'
-    """
-    if 0.9995 <= confidence < 1:
-        return f">{_THIN}99.9{_THIN}%"
-    return format_value(confidence, "share")
 
 
 def format_cell(cell: Cell, kind: Kind, decimals: int = 1) -> str:

@@ -38,7 +38,7 @@ from tellapart.report.content import (
 from tellapart.report.of_evaluation import column_of, pictures_of
 from tellapart.report.render import render_report
 from tellapart.run import Run
-from tellapart.wording import percent
+from tellapart.wording import are, capital, percent, some_of
 
 #: Pictures in each gallery of images that one run alone gets right.
 ALONE, NOBODY = 18, 30
@@ -290,8 +290,8 @@ def _callouts(comparison: PairedComparison, lessons: Sequence[str]) -> list[Call
     if wrong:
         found.append(Callout(
             "note",
-            f"{wrong:,} of the {comparison.images:,} images are wrong in every run: look whether "
-            "their labels are right.",
+            f"{capital(some_of(wrong, comparison.images, 'image'))} {are(wrong)} wrong in every "
+            f"run: look whether {'its label is' if wrong == 1 else 'their labels are'} right.",
         ))
     if any(comparison.left_out.values()):
         found.append(Callout("warning", comparison.sentences[-1]))

@@ -248,5 +248,6 @@ def _augmented_figure(
             f"versions that training may see. From top left: {', '.join(names)}.",
             photographic=True,
             wide=True,
+            titled=False,
         )
     ]

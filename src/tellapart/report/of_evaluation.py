@@ -44,7 +44,7 @@ from tellapart.report.content import (
     Table,
 )
 from tellapart.run import HELD_OUT
-from tellapart.wording import plural
+from tellapart.wording import are, capital, plural, some_of
 
 #: Pictures shown in each gallery of a report.
 GALLERY_SIZE = 60
@@ -72,9 +72,10 @@ def headline_of(metrics: Metrics, part: str) -> Headline:
             f"Accuracy on {_place(part)}", undefined("no image has a label"),
             "What each image was called is below; how good that is cannot be said.",
         )
-    right = f"{round(accuracy.value * metrics.images):,} of {metrics.images:,} images right."
+    right = some_of(round(accuracy.value * metrics.images), metrics.images, "image")
+    right = f"{capital(right)} right."
     if metrics.cross_validated:
-        right += f" {HELD_OUT[0].upper()}{HELD_OUT[1:]}."
+        right += f" {capital(HELD_OUT)}."
     return Headline(
         label="Cross-validated accuracy" if metrics.cross_validated
         else f"Accuracy on {_place(part)}",
@@ -91,16 +92,20 @@ def foreign_headline(unknown: Number, images: int) -> Headline:
         return Headline("Called unknown", unknown)
     called = round(unknown.value * images)
     kept = images - called
-    rest = (
-        "None of them is taken for one of its classes."
-        if not kept
-        else f"The other {kept:,} would be given a class without a word."
-    )
+    these = f"{called:,} of these {images:,} images {are(called)}"
+    rest = f"The other {f'{kept:,}' if kept > 1 else 'one'} would be given a class without a word."
+    if images == 1:
+        these = f"This image is{'' if called else ' not'}"
+        rest = "It is taken for none of its classes." if called else "It would be given a class."
+    elif not kept:
+        these = f"{'Both' if images == 2 else f'All {images:,}'} of these images are"
+        rest = "None of them is taken for one of its classes."
+    elif not called:
+        these, rest = "None of these images is", "Each would be given a class without a word."
     return Headline(
         label="Unlike anything it was trained on",
         number=unknown,
-        sentence=f"{called:,} of these {plural(images, 'image')} are called unknown, as images of "
-        f"other things should be. {rest}",
+        sentence=f"{these} called unknown, as images of other things should be. {rest}",
     )
 
 
@@ -191,7 +196,7 @@ def confusions_of(metrics: Metrics) -> Confusions | None:
             if counts[true, answer]
         ],
         reading=f"{plural(mistakes, 'mistake')} in all, in {plural(different, 'pair')} of "
-        f"classes{first}.",
+        f"classes{first}." if mistakes else "There is no mistake.",
     )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def reading_of(image: ImageExplanation, classes: Sequence[str]) -> str:
     if image.hidden.heat.any():
         sentences = [
             f"Hiding the place that matters most takes the probability of '{name}' from "
-            f"{_share(before)} to {_share(after)}."
+            f"{percent(before)} to {percent(after)}."
         ]
         if before > 0.5 and after > 0.5:
             sentences.append("No single place decides it.")
@@ -280,15 +280,6 @@ def _write_png(picture: NDArray[np.uint8], file: Path) -> None:
 
     with replacing(file, durable=False) as unfinished:
         Image.fromarray(picture).save(unfinished, format="PNG")
-
-
-def _share(probability: float) -> str:
-    """A probability in per cent, with the digits that still tell it from 0 and 1."""
-    for decimals in (1, 2, 3, 4):
-        text = percent(probability, decimals)
-        if 0 < float(text.removesuffix(" %")) < 100:
-            return text
-    return percent(round(probability), 0)
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -28,6 +28,7 @@ from tellapart.report.content import (
     Gallery,
     Headline,
     KeyNumber,
+    Pairs,
     Picture,
     RunReport,
     Table,
@@ -57,6 +58,8 @@ from tellapart.wording import listed
 
 #: Sample pictures in all, spread over the classes.
 SAMPLES = 48
+#: Pairs of look-alikes that are shown.
+PAIRS = 6
 
 
 def write_run_report(
@@ -125,6 +128,7 @@ def write_run_report(
         data_counts=_counts(run),
         data_problems=_problems(run.info.data.left_out),
         samples=_samples(splits, images),
+        look_alikes=_look_alikes(run, part, splits, images),
         figures=[figure for figure in figures if figure not in curves],
         history_figures=curves,
         history=_history(history),
@@ -152,6 +156,7 @@ def write_evaluation_report(
     unknown: Number | None = None,
     with_seen: Metrics | None = None,
     without_seen: Metrics | None = None,
+    not_sought: str = "",
     others: Mapping[str, Metrics] | None = None,
     foreign: bool = False,
 ) -> Path:
@@ -166,6 +171,7 @@ def write_evaluation_report(
             question.
         with_seen, without_seen: metrics with or without the images that the run was made with,
             where ``metrics`` are the other of the two.
+        not_sought: "" or why changed copies of such images were not looked for.
         others: metrics of further parts of the same folder, which get a row each.
     """
     labelled = metrics.images > 0
@@ -175,7 +181,7 @@ def write_evaluation_report(
     if labelled or (with_seen is not None and with_seen.images):
         verdict = reach_verdict(evidence_of_new_images(
             run, metrics, predictions, with_seen=with_seen, without_seen=without_seen,
-            unlike=unknown,
+            not_sought=not_sought, unlike=unknown,
         ))  # fmt: skip
     if labelled:
         key_numbers = [*key_numbers_of(metrics), *_beside_own(run, metrics)]
@@ -358,6 +364,38 @@ def _samples(splits: Splits, images: PixelCache) -> Gallery:
         pictures,
         reading="Drawn at random from each class.",
         total=len(train),
+    )
+
+
+def _look_alikes(
+    run: Run, part: str | None, splits: Splits, images: PixelCache
+) -> Pairs | None:
+    """The most alike pairs of images in two parts that were not taken for copies."""
+    leaks = run.info.data.leaks.get(part or "")
+    if leaks is None or not leaks.borderline:
+        return None
+    table = splits.table
+    row_of = {path: row for row, path in enumerate(table.paths)}
+
+    def picture(path: str, caption: str) -> Picture:
+        row = row_of[path]
+        place = str(table.parts[row])
+        return Picture(
+            make_thumbnail(images.pixels[row]), path=path,
+            true=table.classes[int(table.labels[row])],
+            caption=f"{place}{caption}",
+        )  # fmt: skip
+
+    shown = [pair for pair in leaks.borderline if pair.first in row_of and pair.second in row_of]
+    return Pairs(
+        "Pairs that look alike",
+        [
+            (picture(pair.first, ""), picture(pair.second, f", correlation {pair.score:.3f}"))
+            for pair in shown[:PAIRS]
+        ],
+        reading="One is in training, or chose, and the other counts here. They are not alike "
+        "enough to be left out as copies: look, and leave out with --exclude what is one.",
+        total=leaks.num_borderline,
     )
 
 

@@ -24,7 +24,6 @@ from tellapart.report.graphics import column_scale, headline_scale, heat_step, i
 from tellapart.report.numbers import (
     day,
     format_cell,
-    format_confidence,
     format_interval,
     format_value,
     meaningful_decimals,
@@ -171,7 +170,7 @@ def _describe(picture: Picture) -> str:
     if picture.predicted:
         parts.append(f"called {picture.predicted}")
     if picture.confidence is not None:
-        parts.append(f"with {format_confidence(picture.confidence)} confidence")
+        parts.append(f"with {format_value(picture.confidence, 'share')} confidence")
     return ", ".join(parts)
 
 
@@ -216,7 +215,6 @@ def _environment() -> Environment:
         day=day,
         judgements=_judgements,
         without_word=_without_word,
-        confidence=format_confidence,
         interval=format_interval,
         number=format_value,
         sort_key=sort_key,

@@ -5,6 +5,15 @@
   const one = (selector, root = document) => root.querySelector(selector);
   const PAGE = 12;
   const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+  // As wording.percent writes it: what is not all is never 100, what is not none never 0.
+  const percent = (share, decimals = 1) => {
+    for (const digits of [decimals, decimals + 1]) {
+      const number = (100 * share).toFixed(digits);
+      if (share <= 0 || share >= 1 || (Number(number) > 0 && Number(number) < 100)) return `${number} %`;
+    }
+    const least = 10 ** -(decimals + 1);
+    return share > 0.5 ? `> ${(100 - least).toFixed(decimals + 1)} %` : `< ${least.toFixed(decimals + 1)} %`;
+  };
 
   // Light or dark: what the system says until the reader chooses.
   const root = document.documentElement;
@@ -187,7 +196,7 @@
     const first = one("td button", matrix);
     if (first) first.tabIndex = 0;
     const place = (cell) => [rows.indexOf(cell.parentElement), cell.cellIndex - 1];
-    const share = (count, total) => `${(100 * count / total).toFixed(1)} %`;
+    const share = (count, total) => percent(count / total);
     const counts = new Map(all("td button", matrix).map((button) => [button, Number(button.textContent)]));
     const describe = (button) => {
       const [truth, answer] = place(button.parentElement);
@@ -244,7 +253,7 @@
           const total = Number(button.closest("tr").dataset.total);
           const dense = matrix.classList.contains("dense");
           button.textContent = toggle.dataset.show === "counts" ? count
-            : dense ? Math.round(100 * count / total) : share(count, total);
+            : dense ? percent(count / total, 0).replace(" %", "") : share(count, total);
         }
       });
     }
@@ -304,7 +313,7 @@
       const number = document.createElement("span");
       const bar = document.createElement("progress");
       label.textContent = name;
-      number.textContent = value >= 0.9995 && value < 1 ? "> 99.9 %" : `${(100 * value).toFixed(1)} %`;
+      number.textContent = percent(value);
       bar.value = value;
       bar.setAttribute("aria-hidden", "true");
       row.append(label, number, bar);

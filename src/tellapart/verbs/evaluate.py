@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.audit.brief import how_copied
-from tellapart.data.copies import ALL_ALIKE, CLEAN, COPY, NEAR, NOT_KEPT, TOO_MANY, Seen
+from tellapart.data.copies import CLEAN, COPY, NEAR, WHY_NOT_SOUGHT, Seen
 from tellapart.data.pixels import PixelCache
 from tellapart.data.reading import read_unlabelled
 from tellapart.data.source import Source
@@ -31,14 +31,8 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import find_seen_by
-from tellapart.wording import percent
+from tellapart.wording import capital, share_of_all
 
-#: Why changed copies of a run's images were not looked for, in words.
-_WHY_NOT_SOUGHT = {
-    NOT_KEPT: "it keeps no small pictures of them (it is of an older version, or they are many)",
-    TOO_MANY: "there are too many images to compare every two of them",
-    ALL_ALIKE: "they are all so alike that a changed copy of one cannot be told from another",
-}
 #: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
 _BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision")
 
@@ -290,12 +284,12 @@ def _write(
     # Of the labelled images that the page is about its verdict says the same.
     has_verdict = any(metrics[name].images for name in (main, main + WITH) if name in metrics)
     warned = [text for part, texts in warnings.items() for text in texts
-              if part != main or not has_verdict]  # fmt: skip
+              if part not in ("", main) or not has_verdict]  # fmt: skip
     write_evaluation_report(
         run, scored[main], metrics[main], images, place,
         with_seen=metrics.get(main + WITH), without_seen=metrics.get(main + WITHOUT),
         warnings=warned, unknown=unknown.get(main), foreign=foreign,
-        others={part: metrics[part] for part in others},
+        not_sought=seen.not_sought, others={part: metrics[part] for part in others},
     )
 
 
@@ -312,7 +306,7 @@ def _warnings(
     if seen.not_sought and not foreign:
         warnings[""].append(
             "Of the images that this run was made with only byte for byte copies can be told: "
-            f"{_WHY_NOT_SOUGHT[seen.not_sought]}."
+            f"{WHY_NOT_SOUGHT[seen.not_sought]}."
         )
     for part, rows in rows_of.items():
         how = seen.how[rows]
@@ -322,8 +316,8 @@ def _warnings(
             kept = f"{part}{WITH}" not in metrics
             end = "are too good by that" if kept else f"are without {them}"
             warnings[part].append(
-                f"{equal + changed:,} of the {len(rows):,} images of {part} "
-                f"({percent((equal + changed) / len(rows))}) are images that this run was trained "
+                f"{capital(share_of_all(equal + changed, len(rows), 'image', f' of {part}'))} "
+                f"{'is one' if equal + changed == 1 else 'are images'} that this run was trained "
                 f"on or chosen with, {how_copied(equal, changed)}; its numbers {end}."
             )
         share = unknown.get(part)

@@ -29,7 +29,7 @@ from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.predictor import Predictor
 from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.result import Rows
-from tellapart.wording import shown
+from tellapart.wording import percent, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,15 +78,16 @@ class TopFives(Rows[TopFive]):
                 continue
             yield shown(answer.path)
             for guess in answer.top:
-                yield f"  {guess.probability:>6.1%}  {guess.wnid}  {guess.name}"
+                yield f"  {percent(guess.probability):>8}  {guess.wnid}  {guess.name}"
 
     def to_json(self) -> list[dict[str, Any]]:
         return [answer.to_json() for answer in self.rows]
 
     def _repr_html_(self) -> str:
         rows = [
-            (answer.path, answer.error or ", ".join(f"{g.name} {g.probability:.1%}"
-                                                    for g in answer.top))
+            (answer.path, answer.error or ", ".join(
+                f"{guess.name} {percent(guess.probability)}" for guess in answer.top
+            ))
             for answer in self.rows
         ]  # fmt: skip
         return card("ImageNet classes", table=[("image", "likeliest"), *rows])

@@ -31,7 +31,7 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.recipe import BackboneModel, DataSettings, Recipe
 from tellapart.recipe_reading import load_recipe
 from tellapart.result import DONE, ShortRepr
-from tellapart.wording import aligned, percent, texts
+from tellapart.wording import aligned, capital, percent, some_of, texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -272,8 +272,8 @@ def _load(
     if not len(pixels):
         first = pixels.table.problems[0]
         raise DataError(
-            f"None of the {len(table):,} images in {shown(source.folder)} can be read; for "
-            f"example {shown(first.path)}: {first.reason}"
+            f"{capital(some_of(0, len(table), 'image'))} in {shown(source.folder)} can be read; "
+            f"for example {shown(first.path)}: {first.reason}"
         )
     return pixels
 

@@ -9,15 +9,16 @@ from tellapart.evaluation.metric_table import ClassMetrics
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import YELLOW, Found
 from tellapart.verdict.words import (
-    are,
     class_named,
     classes_named,
     images_of,
     limits_of,
     one_of,
     share_of,
+    some_images,
     was,
 )
+from tellapart.wording import are, capital
 
 #: A class with fewer images than this has a recall that is hardly known.
 FEW_IMAGES = 30
@@ -79,11 +80,15 @@ def _is_weak(row: ClassMetrics, least_accuracy: float) -> bool:
 
 def _found_in(evidence: Evidence, name: str) -> str:
     """``fox is found in 15 of its 50 test images, 30.0 % (19.1 to 43.8 %)``."""
-    row = evidence.shown.per_class[name]
+    row, part = evidence.shown.per_class[name], evidence.shown.part
     found = round(row.recall.measured()[0] * row.support)
+    images = f"{found:,} of its {images_of(part, row.support)}"
+    if row.support == 1:
+        images = f"its only {one_of(part)}" if found else f"no {one_of(part)} of the only one"
+    elif not found:
+        images = f"none of its {images_of(part, row.support)}"
     return (
-        f"{class_named(name)} is found in {found:,} of its "
-        f"{images_of(evidence.shown.part, row.support)}, {share_of(row.recall)} "
+        f"{class_named(name)} is found in {images}, {share_of(row.recall)} "
         f"({limits_of(row.recall)})"
     )
 
@@ -125,7 +130,7 @@ def confusion(evidence: Evidence) -> Found | None:
             if not any((pair.true, pair.answer) == (n.answer, n.true) for n in named):
                 named.append(pair)
         told = "; ".join(_told(pair, part) for pair in named[:NAMED])
-        return Found("bad", 84, f"{told}.")
+        return Found("bad", 84, f"{capital(told)}.")
     first = max(pairs, key=lambda p: (p.images, p.share))
     if any(p.share >= MUCH for p in pairs):
         first = max(pairs, key=lambda p: (p.share, p.images))
@@ -145,11 +150,14 @@ def confusion(evidence: Evidence) -> Found | None:
 def _told(pair: _Confusion, part: str) -> str:
     """``27 of 105 test images labelled tumour were called 'no tumour'``, and the other way."""
     text = (
-        f"{pair.images:,} of {images_of(part, pair.support)} labelled {class_named(pair.true)} "
+        f"{some_images(part, pair.images, pair.support)} labelled {class_named(pair.true)} "
         f"{was(pair.images)} called {class_named(pair.answer)}"
     )
     if pair.back and pair.back_support and pair.back / pair.back_support >= pair.share / 2:
-        return f"{text}, and {pair.back:,} of {pair.back_support:,} the other way round"
+        back = f"{pair.back:,} of {pair.back_support:,}"
+        if pair.back == pair.back_support:
+            back = "the only one" if pair.back == 1 else f"all {pair.back:,}"
+        return f"{text}, and {back} the other way round"
     return text
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import Found
-from tellapart.verdict.words import are, images_of, share_of
+from tellapart.verdict.words import images_of, share_of
+from tellapart.wording import are, some_of
 
 #: Mean confidence this far above the accuracy is a lot.
 FAR_TOO_SURE = 0.05
@@ -80,7 +81,7 @@ def sure_mistakes(evidence: Evidence) -> Found | None:
     usual = "less than one" if expected < 0.5 else f"about {expected:.0f}"
     return Found(
         "too_few", 37,
-        f"It was more than {share_of(rows[0].low)} sure in {wrong:,} of its {evidence.mistakes:,} "
-        f"mistakes, where {usual} {are(round(expected) or 1)} to be expected: these are hard "
-        "images, or their labels are wrong.",
+        f"It was more than {share_of(rows[0].low)} sure in "
+        f"{some_of(wrong, evidence.mistakes, 'mistake')}, where {usual} {are(round(expected))} to "
+        "be expected: these are hard images, or their labels are wrong.",
     )

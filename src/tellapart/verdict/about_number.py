@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tellapart.data.copies import WHY_NOT_SOUGHT
 from tellapart.evaluation.metric_table import Metrics
 from tellapart.verdict.evidence import Evidence, Leak
 from tellapart.verdict.rule import RED, YELLOW, Found
 from tellapart.verdict.words import (
-    are,
     class_named,
     classes_named,
     images_of,
@@ -14,8 +14,10 @@ from tellapart.verdict.words import (
     one_of,
     points,
     share_of,
+    some_images,
     was,
 )
+from tellapart.wording import are, capital, plural, some_of
 
 #: Width of the accuracy's interval from which images are called few, and far too few.
 WIDE, FAR_TOO_WIDE = 0.10, 0.30
@@ -65,16 +67,11 @@ def leak(evidence: Evidence) -> Found | None:
             "show.",
         )
     what = (
-        f"{found.images:,} of {images_of(part, found.of)} {was(found.images)} also used in "
+        f"{capital(some_images(part, found.images, found.of))} {was(found.images)} also used in "
         f"training{_kinds(found)}"
     )
     if found.without_them is None or not found.without_them.images:
-        what = f"All {images_of(part, found.of)}" if found.of > 1 else f"The only {one_of(part)}"
-        return Found(
-            "bad", RED + 7,
-            f"{what} {was(found.of)} also used in training{_kinds(found)}, so nothing is known "
-            "about other images.",
-        )
+        return Found("bad", RED + 7, f"{what}, so nothing is known about other images.")
     if found.counted:
         heavy = found.share >= COUNTED_SHARE or found.lift >= COUNTED_LIFT
         return Found(
@@ -104,14 +101,35 @@ def _kinds(found: Leak) -> str:
     if not (found.copies or found.near):
         return ""
     if not found.near:
-        return " (as equal files)"
+        return " (as an equal file)" if found.copies == 1 else " (as equal files)"
     if not found.copies:
-        return " (as near copies)"
-    return f" ({found.copies:,} as equal files, {found.near:,} as near copies)"
+        return " (as a near copy)" if found.near == 1 else " (as near copies)"
+    equal = "1 as an equal file" if found.copies == 1 else f"{found.copies:,} as equal files"
+    near = "1 as a near copy" if found.near == 1 else f"{found.near:,} as near copies"
+    return f" ({equal}, {near})"
 
 
 def _accuracy(metrics: Metrics) -> str:
     return f"{share_of(metrics.accuracy)} ({limits_of(metrics.accuracy)})"
+
+
+def not_sought(evidence: Evidence) -> Found | None:
+    """Copies that were changed could not be told: none found does not mean that there are none."""
+    why = WHY_NOT_SOUGHT.get(evidence.not_sought)
+    if why is None or not evidence.shown.images:
+        return None
+    sentence = f"Of the images used in training only equal files could be looked for: {why}"
+    origin = evidence.origin
+    divided = origin is not None and evidence.shown.part not in origin.given_parts
+    if evidence.own and origin is not None and origin.group_by and divided:
+        return Found(
+            "good", 13, f"{sentence}; what belongs together was kept in one part (--group-by)."
+        )
+    return Found(
+        "too_few", YELLOW,
+        f"{sentence}. Where pictures of one and the same thing are in training and here, the "
+        "number is too good.",
+    )
 
 
 def one_class(evidence: Evidence) -> Found | None:
@@ -187,7 +205,8 @@ def few_images(evidence: Evidence) -> Found | None:
     value, low, high = shown.accuracy.measured()
     right = round(value * shown.images)
     sentence = (
-        f"{right:,} of {images_of(shown.part, shown.images)} {are(right)} right, {share_of(value)}"
+        f"{capital(some_images(shown.part, right, shown.images))} {are(right)} right, "
+        f"{share_of(value)}"
         if shown.images > 1 else
         f"The only {one_of(shown.part)} is {'right' if right else 'wrong'}"
     )  # fmt: skip
@@ -196,8 +215,8 @@ def few_images(evidence: Evidence) -> Found | None:
         return Found("good", 26, f"{sentence}: so many images tell it to within {within}.")
     groups = evidence.groups
     grouped = groups is not None and groups < shown.images
-    few = f"{shown.images:,} image{'' if shown.images == 1 else 's'}" + (
-        f" in {groups:,} group{'' if groups == 1 else 's'}" if grouped else ""
+    few = plural(shown.images, "image") + (
+        f" in {plural(groups, 'group')}" if grouped and groups is not None else ""
     )
     few += " is too few, and leaves" if shown.images == 1 else " are few, and leave"
     return Found(
@@ -305,8 +324,9 @@ def frames(evidence: Evidence) -> Found | None:
         return None
     return Found(
         "too_few", YELLOW + 6,
-        f"{found.images:,} of {found.of:,} images look by their names like frames of a video, a "
-        "burst or one series; where neighbours are in different parts, the number is too good.",
+        f"{capital(some_of(found.images, found.of, 'image'))} look by their names like frames of a "
+        "video, a burst or one series; where neighbours are in different parts, the number is too "
+        "good.",
     )
 
 
@@ -346,6 +366,6 @@ def borderline(evidence: Evidence) -> Found | None:
         return None
     return Found(
         "too_few", 13,
-        f"{pairs:,} pair{'' if pairs == 1 else 's'} of images in different parts "
+        f"{plural(pairs, 'pair')} of images in different parts "
         f"look{'s' if pairs == 1 else ''} alike, though not enough to be taken for copies.",
     )

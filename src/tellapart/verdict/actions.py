@@ -72,7 +72,7 @@ def _leave_out_leaks(evidence: Evidence, origin: Origin, found: Found) -> Action
     if leak.counted:
         return Action(
             "no_leaks", "Train without --keep-leaks, so that only clean images count.",
-            train_again(origin, "--set", "data.keep_leaks=false"),
+            train_again(origin, "--set", "data.keep_leaks=false", start=origin.started_from),
         )
     if found["leak"].weight < RED:
         return None
@@ -87,12 +87,18 @@ def _leave_out_leaks(evidence: Evidence, origin: Origin, found: Found) -> Action
 
 def _group(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     frames = evidence.frames
-    if frames is None or not evidence.own or origin.group_by or origin.given_parts:
+    if not evidence.own or origin.group_by or origin.given_parts:
         return None
+    if frames is None:
+        return None if not _doubted(found, "not_sought") else Action(
+            "group",
+            "If several images show the same thing (one product, one patient), train again with "
+            "--group-by, which keeps them in one part.",
+        )
     return Action(
         "group",
         f"If these {frames.images:,} images are series, keep each series in one part.",
-        train_again(origin, "--group-by", frames.group_by),
+        train_again(origin, "--group-by", frames.group_by, start=_start_of_others(origin)),
     )
 
 
@@ -112,6 +118,16 @@ def _look_at_labels(evidence: Evidence, origin: Origin, found: Found) -> Action 
             inspect_images(origin),
         )
     return None
+
+
+def _start_of_others(origin: Origin) -> str:
+    """The run that this one began from, where another division gives its images to no test."""
+    return origin.started_from if origin.started_elsewhere else ""
+
+
+def _same_start(origin: Origin, recipe: str) -> str:
+    """The run that this one began from, where the recipe's network has its weights."""
+    return origin.started_from if recipe in origin.fits else ""
 
 
 def _could_be_better(evidence: Evidence) -> bool:
@@ -144,7 +160,9 @@ def _fine_tune(evidence: Evidence, origin: Origin, found: Found) -> Action | Non
         "fine_tune",
         "Fine-tune: let the pretrained network itself learn from your images, of which only its "
         f"last layer has learned so far; {share_of(evidence.shown.accuracy)} leaves room for it.",
-        train_again(origin, recipe="finetune"),
+        train_again(
+            origin, recipe="finetune", start=origin.run if "finetune" in origin.fits else ""
+        ),
     )
 
 
@@ -154,10 +172,11 @@ def _augment(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
         return None
     if not training.pretrained:
         return None  # the pretrained network promises more
+    recipe = "frozen-augmented" if training.frozen else "finetune"
     return Action(
         "augment",
         "Augment: train on changed copies of each image, so that less is learned by heart.",
-        train_again(origin, recipe="frozen-augmented" if training.frozen else "finetune"),
+        train_again(origin, recipe=recipe, start=_same_start(origin, recipe)),
     )
 
 
@@ -170,7 +189,9 @@ def _freeze(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     return Action(
         "freeze",
         "Leave the pretrained network as it is: fewer weights learn less by heart.",
-        train_again(origin, recipe="frozen-augmented"),
+        train_again(
+            origin, recipe="frozen-augmented", start=_same_start(origin, "frozen-augmented")
+        ),
     )
 
 
@@ -206,7 +227,9 @@ def _balance(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
         "balance",
         f"Let rare classes count more: {class_named(rare)} has only {counts[rare]:,} of "
         f"{images_of('train', sum(counts.values()))}.",
-        train_again(origin, "--set", f"{section}.class_weight=balanced"),
+        train_again(
+            origin, "--set", f"{section}.class_weight=balanced", start=origin.started_from
+        ),
     )
 
 
@@ -262,7 +285,7 @@ def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Actio
             "larger_test",
             f"Keep more images for the test, or better, collect more: {images_of(part, images)} "
             f"{'says' if images == 1 else 'say'} too little.",
-            train_again(origin, "--test", f"{LARGER_TEST:g}"),
+            train_again(origin, "--test", f"{LARGER_TEST:g}", start=_start_of_others(origin)),
         )
     return Action("larger_test", f"Collect more {images_of(part)}.")
 
@@ -273,7 +296,7 @@ def _make_test(evidence: Evidence, origin: Origin, found: Found) -> Action | Non
     return Action(
         "make_test",
         "Keep images for a test that nothing is chosen by.",
-        train_again(origin, "--test", "0.15"),
+        train_again(origin, "--test", "0.15", start=_start_of_others(origin)),
     )
 
 

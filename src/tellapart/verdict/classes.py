@@ -6,7 +6,8 @@ from tellapart.evaluation.metric_table import ClassMetrics, Metrics
 from tellapart.number import Number
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.verdict import ClassSentence
-from tellapart.verdict.words import are, class_named, images_of, one_of
+from tellapart.verdict.words import class_named, images_of, one_of
+from tellapart.wording import are
 
 #: Below so many images "of 100" would pretend to know what nobody can.
 FEWEST = 10
@@ -66,8 +67,9 @@ def _when_called(row: ClassMetrics, called: str) -> str:
     if row.predicted < FEWEST:
         if row.predicted == 1:
             return f"; the one image that it calls {called} is {'right' if right else 'wrong'}"
-        rights = "all" if right == row.predicted else f"{right}" if right else "none"
-        return f"; of the {row.predicted} that it calls {called} {rights} {are(right or 1)} right"
+        every = "both" if row.predicted == 2 else "all"
+        rights = every if right == row.predicted else f"{right}" if right else "none"
+        return f"; of the {row.predicted} that it calls {called} {rights} {are(right)} right"
     return f"; of 100 that it calls {called} {_of_100(row.precision)} are right"
 
 

@@ -7,15 +7,17 @@ import shlex
 from tellapart.verdict.evidence import Origin
 
 
-def train_again(origin: Origin, *more: str, recipe: str | None = None) -> str:
+def train_again(origin: Origin, *more: str, recipe: str | None = None, start: str = "") -> str:
     """``tellapart train`` on the same images, divided in the same way.
 
     Args:
         more: further words; they come last, so that they win over earlier ones.
         recipe: another one than the run's own.
+        start: path of the run whose weights training begins from; "": as the recipe says.
     """
     used = recipe if recipe is not None else origin.recipe
     words = [] if used == "auto" else ["--recipe", used]
+    words += ["--from", _path(start)] if start else []
     return _command("train", _path(origin.folder), *words, *origin.reading, *origin.dividing, *more)
 
 

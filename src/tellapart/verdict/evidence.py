@@ -89,6 +89,10 @@ class Origin:
             ``inspect``.
         dividing: those that say how they are divided and fitted, for ``train`` alone.
         recipe: what ``--recipe`` takes to train in the same way again.
+        started_from: path of the run whose weights this one began from; "": none.
+        started_elsewhere: that run learned from another folder, so that it has seen none of these
+            images however they are divided.
+        fits: recipes whose network has the run's weights, so that ``--from`` can hand these on.
         given_parts: parts that the folder itself has; tellapart did not split these.
         group_by: as given; "" where images were not grouped.
     """
@@ -98,6 +102,9 @@ class Origin:
     reading: tuple[str, ...] = ()
     dividing: tuple[str, ...] = ()
     recipe: str = "auto"
+    started_from: str = ""
+    started_elsewhere: bool = False
+    fits: frozenset[str] = frozenset()
     given_parts: frozenset[str] = frozenset()
     group_by: str = ""
 
@@ -124,6 +131,8 @@ class Evidence:
         counts: images of each class, by part.
         leak: of the shown part; None where none was found.
         leaks_sought: near copies across parts were looked for, so that "none" means something.
+        not_sought: "" or why only equal files could be looked for, a key of
+            :data:`tellapart.data.copies.WHY_NOT_SOUGHT`.
         validation_leak: how many validation images were used to train, though not left out.
         borderline: pairs of images across parts that are nearly near copies.
         groups: among the shown images, of those that belong together; None: each stands alone.
@@ -144,6 +153,7 @@ class Evidence:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     leak: Leak | None = None
     leaks_sought: bool = False
+    not_sought: str = ""
     validation_leak: int = 0
     borderline: int = 0
     groups: int | None = None

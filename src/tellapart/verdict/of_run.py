@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tellapart.data.groups import frames_of_note
 from tellapart.data.split import parts_split_off
 from tellapart.data.table import PARTS
+from tellapart.errors import RunError
 from tellapart.evaluation.calibration import with_temperature
 from tellapart.evaluation.intervals import Z
 from tellapart.evaluation.leaks import WITH, WITHOUT
@@ -21,9 +23,11 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
 from tellapart.recipe import BackboneModel, DataSettings, DecisionSettings, Recipe
 from tellapart.recipe_reading import load_recipe, recipe_names
-from tellapart.run import Run
+from tellapart.run import Run, open_run
 from tellapart.verdict.evidence import Evidence, Frames, Leak, Origin, Training
 
+#: Recipes that actions advise and that can begin from the weights of a run.
+_BEGIN_FROM_RUNS = ("finetune", "frozen-augmented")
 #: Temperatures this near to 1 change nothing.
 _NO_TEMPERATURE = 0.0005
 
@@ -65,6 +69,7 @@ def evidence_of(
         counts=info.data.counts,
         leak=leak,
         leaks_sought=of_part is not None and not of_part.not_sought,
+        not_sought=of_part.not_sought if of_part is not None else "",
         validation_leak=of_validation.images if of_validation is not None and counted else 0,
         borderline=of_part.num_borderline if of_part is not None else 0,
         groups=_num_groups(shown, stored[part]),
@@ -84,6 +89,7 @@ def evidence_of_new_images(
     *,
     with_seen: Metrics | None = None,
     without_seen: Metrics | None = None,
+    not_sought: str = "",
     unlike: Number | None = None,
 ) -> Evidence:
     """The evidence about a run on images that it was not made with.
@@ -93,6 +99,7 @@ def evidence_of_new_images(
         with_seen: metrics of all of them, where ``metrics`` are without those that the run was
             made with or that are near copies of such.
         without_seen: metrics without these, where ``metrics`` are of all.
+        not_sought: "" or why changed copies of such images were not looked for.
         unlike: share of them that is called unknown.
     """
     stored = metrics_from_json(run.metrics)
@@ -111,6 +118,7 @@ def evidence_of_new_images(
         test=stored.get("test"),
         counts=run.info.data.counts,
         leak=leak,
+        not_sought=not_sought,
         groups=_num_groups(predictions, metrics),
         unlike=unlike,
         temperature=run.info.temperature,
@@ -221,6 +229,9 @@ def origin_of(run: Run) -> Origin:
         reading=tuple(reading),
         dividing=(*dividing, *folds, *_looked_for(recipe.decision)),
         recipe=_recipe_named(run, recipe),
+        started_from=info.parent or "",
+        started_elsewhere=_started_elsewhere(run),
+        fits=frozenset(name for name in _BEGIN_FROM_RUNS if _has_weights_of(name, recipe)),
         given_parts=frozenset(given),
         group_by=source.group_by or "",
     )
@@ -245,6 +256,35 @@ def _recipe_named(run: Run, recipe: Recipe) -> str:
         if recipe.model_copy(update=same) == known and size == known.data.image_size:
             return recipe.name
     return str(run.path / "recipe.yaml")
+
+
+def _started_elsewhere(run: Run) -> bool:
+    """The run that this one began from is there and learned from another folder."""
+    if run.info.parent is None:
+        return False
+    try:
+        return Path(open_run(run.info.parent).source.folder) != Path(run.source.folder)
+    except RunError:
+        return False
+
+
+def _has_weights_of(name: str, recipe: Recipe) -> bool:
+    """Whether a recipe that comes with tellapart builds the network that a run was trained with.
+
+    A probe's network has no place for what BatchNorm learns, so that nothing goes on from it.
+    """
+    model, other = recipe.model, load_recipe(name).model
+    if recipe.method != "fit" or not (
+        isinstance(model, BackboneModel) and isinstance(other, BackboneModel)
+    ):
+        return False
+    return _with_weights(model) == _with_weights(other)
+
+
+def _with_weights(model: BackboneModel) -> BackboneModel:
+    """The model without what has no weights or is only where they come from."""
+    head = tuple(layer for layer in model.head if layer.layer != "dropout")
+    return model.model_copy(update={"head": head, "weights": "none", "output_l2": 0.0})
 
 
 def _num_groups(predictions: Predictions | None, metrics: Metrics) -> int | None:

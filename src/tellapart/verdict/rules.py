@@ -26,6 +26,8 @@ RULES: tuple[Rule, ...] = (
     # --- the number ---
     Rule("no_labels", "Are there labelled images at all?", about_number.no_labels, True),
     Rule("leak", "Were images of it used in training?", about_number.leak, True),
+    Rule("not_sought", "Could changed copies be looked for?", about_number.not_sought, True,
+         ("no_labels",)),
     Rule("one_class", "Are there images of at least two classes?", about_number.one_class, True),
     Rule("single_prediction", "Does it give more than one answer?",
          about_number.single_prediction, True),

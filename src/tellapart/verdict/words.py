@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from tellapart.number import Number
-from tellapart.wording import exact_percent, plural, shown
+from tellapart.wording import percent, plural, shown, some_of
 
 
 def share_of(number: Number | float) -> str:
     """``73.4 %``; never 100 % of what is not all."""
-    return exact_percent(number.measured()[0] if isinstance(number, Number) else number)
+    return percent(number.measured()[0] if isinstance(number, Number) else number)
 
 
 def limits_of(number: Number) -> str:
@@ -50,6 +50,16 @@ def images_of(part: str, count: int | None = None) -> str:
     return f"{noun} of {class_named(part)}"
 
 
+def some_images(part: str, count: int, total: int) -> str:
+    """So many of the images of a part.
+
+    >>> some_images("test", 3, 12), some_images("phone", 12, 12), some_images("train", 1, 1)
+    ('3 of 12 test images', 'all 12 images of phone', 'the only training image')
+    """
+    noun, of, name = one_of(part).partition(" of ")
+    return some_of(count, total, noun, of + name)
+
+
 def one_of(part: str) -> str:
     """``test image``, ``image of phone``: one that is not there.
 
@@ -59,14 +69,9 @@ def one_of(part: str) -> str:
     return images_of(part, 1).removeprefix("1 ")
 
 
-def are(count: int) -> str:
-    """``is`` or ``are``."""
-    return "is" if count == 1 else "are"
-
-
 def was(count: int) -> str:
-    """``was`` or ``were``."""
-    return "was" if count == 1 else "were"
+    """``was`` for one and for none, else ``were``."""
+    return "was" if count in (0, 1) else "were"
 
 
 def points(value: float) -> str:

@@ -125,8 +125,8 @@ def _write_cells(
             dark = share > (0.35 if row == column else 0.6)
             colour = "white" if dark else INK
             if not both:
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center",
-                          fontsize=large, color=colour)
+                axes.text(column, row, percent(share, 0).removesuffix(" %"),
+                          ha="center", va="center", fontsize=large, color=colour)
                 continue
             axes.annotate(f"{count:,}", (column, row), (0, 2), textcoords="offset points",
                           ha="center", va="bottom", fontsize=large, fontweight="bold",

@@ -197,3 +197,91 @@ def test_groupings_of_several_runs_are_joined() -> None:
     assert joined[0] == joined[1] == joined[2]
     assert len(set(joined.tolist())) == 4
     assert joined_groups([None, None]) is None
+
+
+# --- by hand ------------------------------------------------------------------------------------
+
+
+def test_levels_by_hand() -> None:
+    """0.001 and 0.02 lie below 0.05 / 3 and 0.05 / 2, 0.2 not below 0.05; where the smallest is
+    not below its level, all stand at that."""
+    assert holm_levels([0.2, 0.001, 0.02]) == pytest.approx([0.05, 0.05 / 3, 0.05 / 2])
+    assert holm_levels([0.04, 0.03, 0.02]) == pytest.approx([0.05 / 3] * 3)
+    assert holm_levels([0.05]) == [0.05] and holm_levels([]) == holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_what_two_runs_differ_in() -> None:
+    first, second = np.array([1, 1, 1, 0, 0, 1], bool), np.array([0, 0, 1, 1, 0, 1], bool)
+    found = difference_of(first, second)
+    assert (found.ahead, found.behind, found.images, found.effect) == (2, 1, 6, 1.0)
+    assert (found.value, found.p_value) == (pytest.approx(1 / 6), 1.0)
+    assert found.test == "McNemar's exact test"
+    number = found.number(0.05, real=False)
+    assert number.method == "score" and number.value == found.value
+    assert number.measured()[1:] == pytest.approx(score_interval(2, 1, 6, Z))
+    wide = found.number(0.01, real=False).measured()
+    assert wide[1] < number.measured()[1] and wide[2] > number.measured()[2]
+
+
+def test_equal_runs_and_runs_that_differ_both_ways_equally_are_no_evidence() -> None:
+    same = difference_of(np.array([True, False]), np.array([True, False]))
+    assert (same.p_value, same.value) == (1.0, 0.0)
+    swapped = difference_of(np.array([True, False]), np.array([False, True]))
+    assert (swapped.p_value, swapped.value) == (1.0, 0.0)
+
+
+def test_the_p_value_is_never_below_that_of_the_interval() -> None:
+    """Nine against none: exact 2 / 2^9 = 0.0039, the score test erfc(3 / sqrt 2) = 0.0027."""
+    first = np.arange(50) < 9
+    assert difference_of(first, np.zeros(50, bool)).p_value == pytest.approx(2 / 512)
+    many = np.arange(4000) < 2000
+    second = ~many & (np.arange(4000) < 3800)  # 2000 against 1800
+    score = 2 * norm.sf(200 / np.sqrt(3800))
+    assert difference_of(many, second).p_value >= score
+
+
+def test_a_real_difference_keeps_its_interval_and_one_that_is_not_reaches_0() -> None:
+    found = difference_of(np.arange(50) < 6, np.zeros(50, bool))  # exact 0.031, score 0.014
+    _, low, high = found.number(0.02, real=False).measured()
+    raw = score_interval(6, 0, 50, norm.isf(0.01))
+    assert raw[0] > 0.0 and (low, high) == (0.0, pytest.approx(raw[1]))
+    assert found.number(0.02, real=True).measured()[1] == pytest.approx(raw[0])
+    behind = difference_of(np.zeros(50, bool), np.arange(50) < 6)
+    _, low, high = behind.number(0.02, real=False).measured()
+    assert (low, high) == (pytest.approx(-raw[1]), 0.0)
+
+
+def test_an_interval_with_groups_is_that_of_fewer_images() -> None:
+    first, second = np.ones(60, bool), np.arange(60) >= 12
+    groups = image_groups(np.arange(60) // 3)
+    found = difference_of(first, second, groups)
+    effect = groups.design_effect(first.astype(float) - second)
+    assert found.effect == effect > 2
+    expected = score_interval(12 / effect, 0, 60 / effect, Z)
+    assert found.number(0.05, real=True).measured()[1:] == pytest.approx(expected)
+
+
+def test_whole_numbers_and_logarithms_meet_at_a_thousand_trials() -> None:
+    for first, second in ((470, 530), (470, 531), (0, 1001), (1001, 0)):
+        expected = binomtest(first, first + second).pvalue
+        assert mcnemar_exact(first, second) == pytest.approx(expected, rel=1e-8)
+
+
+def test_all_images_differ_or_none() -> None:
+    """All right against all wrong: only a difference near 1 fits; and the other way round."""
+    low, high = score_interval(20, 0, 20, Z)
+    assert high == 1.0 and low == pytest.approx((20 - Z**2) / (20 + Z**2), abs=1e-6)
+    assert score_interval(0, 20, 20, Z) == (pytest.approx(-high), pytest.approx(-low))
+    few = score_interval(0.5, 0.25, 1.0, Z)  # fewer than an image each, as groups make it
+    assert -1.0 < few[0] < 0.25 < few[1] < 1.0
+
+
+def test_groupings_begin_at_any_number() -> None:
+    joined = joined_groups([np.array([0, 0, 1, 1, -1])])
+    assert joined.tolist() == [0, 0, 2, 2, 4]
+    joined = joined_groups([np.array([9, -1, 9]), np.array([-1, 4, 4])])
+    assert len(set(joined.tolist())) == 1
+    chain = joined_groups([np.array([0, 0, 1, 1, 2, 2]), np.array([5, 6, 6, 7, 7, 8])])
+    assert chain.tolist() == [0] * 6
+    assert joined_groups([np.zeros(0, np.int64)]).tolist() == []
