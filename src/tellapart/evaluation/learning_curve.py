@@ -22,7 +22,7 @@ from tellapart.errors import RunError
 from tellapart.evaluation.resampled import accuracy_of_procedure, mean_difference
 from tellapart.files import write_json
 from tellapart.number import Number, undefined
-from tellapart.wording import exact_percent, listed, shown
+from tellapart.wording import percent, listed, shown
 
 #: The exponent that is told, and those that widen its interval.
 _EXPONENT, _OTHERS = -0.5, (-0.25, -1.0)
@@ -241,7 +241,7 @@ def class_sentence(curve: LearningCurve) -> str:
 
 def _measured(curve: LearningCurve) -> str:
     sizes = listed([f"{p.images:,}" for p in curve.points], last="and")
-    shares = listed([exact_percent(p.accuracy.value or 0.0) for p in curve.points], last="and")
+    shares = listed([percent(p.accuracy.value or 0.0) for p in curve.points], last="and")
     return f"Trained on {sizes} images, classifiers are right on {shares} of others."
 
 
