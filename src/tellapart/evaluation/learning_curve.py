@@ -22,7 +22,7 @@ from tellapart.errors import RunError
 from tellapart.evaluation.resampled import accuracy_of_procedure, mean_difference
 from tellapart.files import write_json
 from tellapart.number import Number, undefined
-from tellapart.wording import percent, listed, shown
+from tellapart.wording import listed, percent, shown
 
 #: The exponent that is told, and those that widen its interval.
 _EXPONENT, _OTHERS = -0.5, (-0.25, -1.0)
