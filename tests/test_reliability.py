@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +19,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellapart.data.pixels import load_pixels
+from tellapart.data.reading import read_table
+from tellapart.pixels.preprocessing import Preprocessing
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "reliability"))
 
 import changes
+import child
 import damage
 import full_disk
 import harness
@@ -61,6 +68,17 @@ def test_a_training_killed_at_any_operation_comes_back_to_the_same_bytes(
     tally = campaign().each([("kills", job)])
 
     assert tally.counts["kills systematic"] >= 4
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_an_inspection_killed_at_any_operation_is_whole_the_next_time(campaign: Campaigns) -> None:
+    def job(bench: harness.Bench) -> harness.Tally:
+        return kills.Attack(scenario("inspect"), bench).systematic(every=29, first=5)
+
+    tally = campaign().each([("kills", job)])
+
+    assert tally.counts["kills systematic"] >= 3
     assert tally.faults == []
 
 
@@ -121,6 +139,29 @@ def test_a_full_disk_is_a_sentence_and_the_run_can_go_on(campaign: Campaigns) ->
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_that_cannot_be_written_is_a_sentence(campaign: Campaigns) -> None:
+    names = ("subset", "inspect: lists", "inspect: report")
+    writings = [w for w in full_disk.WRITINGS if w.name in names]
+
+    tally = campaign().each(
+        [("read-only", lambda bench: full_disk.disks(bench, writings, 0, read_only=True))]
+    )
+
+    assert (tally.counts["sentence"], tally.counts["right afterwards"]) == (3, 3)
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="changing users needs root")
+def test_users_who_share_a_cache_come_to_the_same_results(campaign: Campaigns) -> None:
+    tally = campaign().each([("users", full_disk.users)])
+
+    assert tally.counts["right"] == 16
+    assert tally.faults == []
+
+
+@pytest.mark.slow
 def test_changed_files_are_noticed_or_harmless(campaign: Campaigns) -> None:
     def job(bench: harness.Bench) -> harness.Tally:
         attack = damage.Attack(bench)
@@ -132,6 +173,42 @@ def test_changed_files_are_noticed_or_harmless(campaign: Campaigns) -> None:
 
     assert tally.counts["changes random"] + tally.counts["changes well-formed"] >= 10
     assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_the_cache_may_be_deleted_at_any_use_of_it(campaign: Campaigns) -> None:
+    tally = campaign().each([("deleted", lambda bench: full_disk.deleted(bench, 0, 23, seed=0))])
+
+    assert tally.counts["right"] >= 20
+    assert tally.faults == []
+
+
+def test_images_are_decoded_though_the_cache_is_deleted_before_any_use_of_it(
+    image_folder: Callable[..., Path], fresh_cache: Path
+) -> None:
+    """Each file operation that reading and writing the cache makes, one after the other."""
+    table = read_table(image_folder(per_class=3))
+    current: list[child.Deletion] = []
+    sys.addaudithook(lambda event, given: current[0](event, given) if current else None)
+
+    def pixels(delete_at: int | None) -> tuple[np.ndarray, int]:
+        current[:] = [child.Deletion(str(fresh_cache), delete_at, None)]
+        try:
+            return np.array(load_pixels(table, Preprocessing(8, 8)).pixels), current[0].count
+        finally:
+            current.clear()
+
+    right, cold = pixels(None)
+    _, warm = pixels(None)
+    assert cold > warm > 3
+    for uses, filled in ((cold, False), (warm, True)):
+        for number in range(1, uses + 1):
+            shutil.rmtree(fresh_cache, ignore_errors=True)
+            if filled:
+                pixels(None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                assert np.array_equal(pixels(number)[0], right), (filled, number)
 
 
 # --- planted faults are seen ----------------------------------------------------------------
@@ -225,6 +302,59 @@ def test_a_result_is_compared_but_for_its_seconds(tmp_path: Path) -> None:
     assert written("2.0", "0.5") == first
     assert written("1.0", "0.6") != first
     assert written("1.0", "0.5", "running") != first
+
+
+def test_a_case_is_mended_where_it_was_changed_and_nowhere_else(tmp_path: Path) -> None:
+    class NoStarter:
+        pass
+
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"weights")
+    bench = harness.Bench(tmp_path / "bench", NoStarter(), weights)  # type: ignore[arg-type]
+    entry = bench.case / "cache" / "kind" / "entry"
+    entry.mkdir(parents=True)
+    for name in ("one", "two", ".checked"):
+        (entry / name).write_text(name)
+    bench.keep("whole")
+    bench.restore("whole")
+    bench.mend("whole")
+    before = {p: p.stat().st_ino for p in bench.case.rglob("*")}
+
+    (entry / "one").write_text("eno")
+    (entry / "two").unlink()
+    (entry / ".checked").write_text("of the product")
+    (bench.case / "runs" / "new").mkdir()
+    (bench.case / "runs" / "new" / "run.json").write_text("{}")
+    shutil.rmtree(bench.case / "data" / "dog")
+    bench.mend("whole")
+
+    assert {p.name: p.read_text() for p in entry.iterdir()} == {
+        "one": "one", "two": "two", ".checked": "of the product",
+    }  # fmt: skip
+    assert {p for p in bench.case.rglob("*")} == before.keys()
+    untouched = bench.case / "data" / "cat" / "000.png"
+    assert untouched.stat().st_ino == before[untouched]
+    bench.mend("whole", entry / ".checked")
+    assert (entry / ".checked").read_text() == ".checked"
+
+
+def test_a_job_that_cannot_begin_does_not_lose_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness.Starter, "make_weights", lambda self, file: file.write_bytes(b""))
+
+    def broken(bench: harness.Bench) -> harness.Tally:
+        raise RuntimeError("undisturbed, this must work")
+
+    def whole(bench: harness.Bench) -> harness.Tally:
+        tally = harness.Tally()
+        tally.add("kind", "right")
+        return tally
+
+    tally = harness.Campaign(tmp_path).each([("broken", broken), ("whole", whole)])
+
+    assert tally.counts == {"not run": 1, "right": 1}
+    assert [fault["said"] for fault in tally.faults] == ["undisturbed, this must work"]
 
 
 # --- what they attack with ------------------------------------------------------------------
