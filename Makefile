@@ -4,19 +4,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all check bench mutants clean
+.PHONY: demo test test-all test-matrix doctest check docs release bench mutants clean
 
 demo: $(STAMP)
 	$(BIN)/tellapart demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest --doctest-modules -q src/tellapart
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
+doctest: $(STAMP)
+	$(BIN)/python -m pytest --doctest-modules src/tellapart
+
+test-matrix: $(STAMP)
+	$(BIN)/python tools/test_matrix.py
+
+release: $(STAMP)
+	$(BIN)/python tools/release.py
+
 check: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/mypy
 	$(BIN)/tellapart recipes > /dev/null
 
