@@ -19,6 +19,9 @@ test-all: $(STAMP)
 doctest: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules src/tellapart
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
 test-matrix: $(STAMP)
 	$(BIN)/python tools/test_matrix.py
 
