@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all coverage check bench mutants clean
+.PHONY: demo test test-all test-matrix doctest coverage check docs release bench mutants clean
 
 demo: $(STAMP)
 	$(BIN)/tellapart demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest --doctest-modules -q src/tellapart
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2
@@ -18,8 +19,20 @@ test-all: $(STAMP)
 coverage: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --cov=tellapart --cov-branch --cov-report=term-missing:skip-covered
 
+doctest: $(STAMP)
+	$(BIN)/python -m pytest --doctest-modules src/tellapart
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
+test-matrix: $(STAMP)
+	$(BIN)/python tools/test_matrix.py
+
+release: $(STAMP)
+	$(BIN)/python tools/release.py
+
 check: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/mypy
 	$(BIN)/tellapart recipes > /dev/null
 

@@ -39,7 +39,7 @@ class Extra:
 #: One a row of ``[project.optional-dependencies]``, those for developers left out.
 EXTRAS: tuple[Extra, ...] = (
     Extra("demo", ("elpv_dataset",), "the photographs of 'tellapart demo'"),
-    Extra("export", ("onnxruntime",), "checking exported models with ONNX Runtime"),
+    Extra("export", ("onnxruntime", "onnxscript", "nncf"), "exporting models"),
     Extra("serve", ("fastapi", "uvicorn"), "answering over HTTP"),
     Extra("logs", ("tensorboard",), "TensorBoard logs ('train --tensorboard')"),
     Extra("phone", ("pi_heif",), "HEIC pictures of telephones"),

@@ -1,0 +1,81 @@
+"""The tests with other versions of Python, and with the oldest allowed dependencies.
+
+Usage: python tools/test_matrix.py [lowest|3.12|3.13|3.14] ...   (``make test-matrix``)
+
+Each cell is a fresh environment. Interpreters that are not here, and versions that the registry
+does not have for an interpreter, are told and passed over.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def lowest() -> list[str]:
+    """Each dependency of the project at the oldest version that it allows, as pip takes it.
+
+    >>> [each for each in lowest() if each.startswith("pyyaml")]
+    ['pyyaml==6']
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pins = []
+    for text in project["dependencies"]:
+        requirement, _, marker = text.partition(";")
+        match = re.match(r"\s*([\w.-]+)\s*(?:[>=]=)\s*([\w.]+)", requirement)
+        if match:
+            pins.append(f"{match[1]}=={match[2]}" + (f"; {marker.strip()}" if marker else ""))
+    return pins
+
+
+def cell(python: str, pins: list[str] | None) -> str:
+    """Run the tests in one environment; returns what came of it."""
+    interpreter = shutil.which(f"python{python}")
+    works = interpreter and subprocess.run(
+        [interpreter, "--version"], capture_output=True, check=False
+    ).returncode == 0  # fmt: skip
+    if not works:
+        return "no such interpreter here"
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        subprocess.run([str(interpreter), "-m", "venv", place / "venv"], check=True)
+        own = place / "venv" / "bin" / "python"
+        constraints = place / "constraints.txt"
+        if pins is None:
+            shutil.copy(ROOT / "constraints.txt", constraints)
+        else:
+            constraints.write_text("\n".join(pins) + "\n", "utf-8")
+        installed = subprocess.run(
+            [own, "-m", "pip", "install", "--quiet", "--constraint", constraints,
+             "--editable", f"{ROOT}[dev]"], check=False,
+        )  # fmt: skip
+        if installed.returncode:
+            return "these versions cannot be installed together here"
+        done = subprocess.run(
+            [own, "-m", "pytest", "-q", "-m", "not slow", "-n", "2"], cwd=ROOT, check=False
+        )
+        return "passed" if done.returncode == 0 else f"failed (exit code {done.returncode})"
+
+
+def main() -> None:
+    """Every cell that was asked for; exit code 1 where one failed."""
+    wanted = sys.argv[1:] or ["lowest", *PYTHONS[1:]]
+    results = {
+        name: cell("3.11" if name == "lowest" else name, lowest() if name == "lowest" else None)
+        for name in wanted
+    }
+    for name, result in results.items():
+        print(f"{name:<8} {result}")
+    sys.exit(any(result.startswith("failed") for result in results.values()))
+
+
+if __name__ == "__main__":
+    main()
