@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 import tellapart as ta
 from conftest import ImageFolder
 from tellapart.errors import DataError, RunError
+from tellapart.evaluation.calibration import choose_temperature
 from tellapart.models.feature_heads import (
     HiddenLayerHead,
     NeighboursHead,
@@ -103,6 +104,18 @@ def test_the_shrinkage_is_the_largest_that_is_not_clearly_worse() -> None:
     few = data(clouds(120), clouds(9, seed=3), 3)
     found = fit_head(few, ProbeSettings(head="discriminant"))
     assert found.facts["shrinkage_chosen_by"] == "cross-validation"
+
+
+def test_few_images_of_many_features_do_not_make_it_surer_than_a_temperature_can_mend() -> None:
+    x, y = clouds(30, width=400)
+    held, truth = clouds(120, width=400, seed=1)
+    truth = np.where(np.arange(120) < 12, (truth + 1) % 3, truth)  # every tenth is mislabelled
+    settings = ProbeSettings(head="discriminant", shrinkages=(0.01,))
+    head = fit_head(data((x, y), (held, truth), 3), settings).head
+    (raw,) = discriminants(x[None], y, [0.01], num_classes=3)
+    np.testing.assert_array_equal(head.logits(held).argmax(1), raw.logits(held).argmax(1))
+    assert choose_temperature(head.logits(held), truth) < 10 * (1 - 1e-6)
+    assert choose_temperature(raw.logits(held), truth) > 10 * (1 - 1e-6)
 
 
 # --- neighbours -------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ from tellapart.recipe import ProbeSettings
 from tellapart.training.fitted import FittedHead
 from tellapart.training.selection import ProbeData, judge, simplest_near_best
 
+#: How far the two largest logits of a training image may be apart, on average.
+LARGEST_SURENESS = 5.0
+
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
@@ -37,9 +40,10 @@ def fit_discriminant(
     balanced = settings.class_weight == "balanced"
 
     def fit_all(features: Floats, labels: Labels) -> Sequence[FeatureHead]:
-        return discriminants(
+        heads = discriminants(
             features, labels, shrinkages, num_classes=data.num_classes, balanced=balanced
         )
+        return [_less_sure(head, features) for head in heads]
 
     with progress.stage("Fitting the probe", None), single_threaded("numpy.linalg"):
         judged = judge(fit_all, data, settings)
@@ -53,6 +57,18 @@ def fit_discriminant(
             "shrinkage_log_losses": dict(zip(map(str, shrinkages), judged.means, strict=True)),
         },
     )
+
+
+def _less_sure(head: LinearHead, features: Floats) -> LinearHead:
+    """The head with logits divided by one number, so that a temperature can calibrate it.
+
+    Where images are fewer than features the clouds look far apart, and logits of training images
+    differ by hundreds, which no temperature in its limits would make up for.
+    """
+    ordered = np.sort(head.logits(features), axis=-1)
+    sureness = float((ordered[..., -1] - ordered[..., -2]).mean())
+    factor = np.float32(max(1.0, sureness / LARGEST_SURENESS))
+    return LinearHead(head.weight / factor, head.bias / factor)
 
 
 def discriminants(
