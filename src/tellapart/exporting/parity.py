@@ -22,8 +22,8 @@ from tellapart.evaluation.decision import Decision, decided
 from tellapart.pixels.decode import decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
-from tellapart.prediction.bundle import Runner
 from tellapart.prediction.answering import to_probabilities
+from tellapart.prediction.bundle import Runner
 from tellapart.prediction.classifier import Classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import listed, percent, plural
