@@ -17,6 +17,7 @@ from tellapart.comparison.differences import SIGNIFICANCE, difference_of
 from tellapart.data.given import Given, files_of
 from tellapart.errors import BundleError, FileError
 from tellapart.evaluation.image_groups import image_groups
+from tellapart.evaluation.policy import Policy
 from tellapart.exporting.card import CardFacts, card
 from tellapart.exporting.formats import Format, format_named
 from tellapart.exporting.graph import Around
@@ -118,10 +119,10 @@ def export(
     _require_free(wanted)
     if check < 1:
         raise BundleError(f"--check {check}: compare at least one image.")
-    if opened.policy.extras_to_dict():
-        progress.note(
-            "An export says the class by the run's threshold; 'uncertain', sets and 'unknown', "
-            "which 'tellapart decide' put in force, stay with the run."
+    if opened.policy != Policy(opened.decision):
+        raise BundleError(
+            f"{shown(opened.path)} answers by a rule that an export cannot hold yet, beside a "
+            "threshold; export a run without it."
         )
     keep_memory()
     sample = _sample(opened, images, check, progress)
