@@ -29,6 +29,7 @@ NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
     "evaluate": (("foreign", "folder"), ("ignore_unknown", "folder"),
                  ("keep_leaks", "folder"), ("root", "folder"),
                  ("path_column", "folder"), ("label_column", "folder")),
+    "predict": (("link", "sort_into"), ("move", "sort_into")),
 })
 #: Options and arguments that have no effect beside the first one.
 EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType({
@@ -49,6 +50,7 @@ EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyTy
         ("run", ("runs",)),
     ),
     "explain": (("images", ("count",)),),
+    "predict": (("move", ("link",)), ("out", ("format",))),
 })
 
 
@@ -483,7 +485,9 @@ def tune(
 @app.command(cls=_Command)
 def predict(
     run: RunFolder,
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files or folders of them; -: a list on stdin.")
+    ],
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
     unknown: Annotated[
         bool,
@@ -492,22 +496,46 @@ def predict(
             help="Answer unknown for images unlike the training ones (few that resemble them are).",
         ),
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write to this .csv, .jsonl or .parquet; goes on with what is there."),
+    ] = None,
+    sort_into: Annotated[
+        Path | None, typer.Option(help="Copy each image into its answer's folder below this one.")
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="With --sort-into: link to the files.")
+    ] = False,
+    move: Annotated[
+        bool, typer.Option("--move", help="With --sort-into: move the files.")
+    ] = False,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Classify images: one line each. Exit code 1 where some could not be read."""
+    import tellapart.verbs.predict as verb
     from tellapart.prediction.answers import check_format
-    from tellapart.verbs.predict import predict as run_verb
 
     check_format(format)
     if as_json and format == "csv":
         raise TellapartError("--json is --format json, which contradicts --format csv; give one.")
-    answers = run_verb(run, images, device=device, unknown=unknown, progress=_progress())
-    if as_json or format == "json":
-        for answer in answers.to_json():
-            say_json(answer, indent=None)
-    else:
-        say(answers.in_format(format))
+    if out is not None or sort_into is not None:
+        _show(verb.predict(
+            run, images, device=device, unknown=unknown, out=out, sort_into=sort_into, link=link,
+            move=move, progress=_progress(),
+        ), as_json or format == "json")  # fmt: skip
+    if as_json or format != "table":
+        stream = verb.AnswerStream(
+            run, images, device=device, unknown=unknown, progress=_progress()
+        )
+        if format == "csv":
+            say(stream.csv_lines())
+        else:
+            for content in stream.objects():
+                say_json(content, indent=None)
+        raise typer.Exit(stream.exit_code)
+    answers = verb.predict(run, images, device=device, unknown=unknown, progress=_progress())
+    say(answers.in_format(format))
     raise typer.Exit(answers.exit_code)
 
 

@@ -158,3 +158,61 @@ def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[o
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+class GrowingFile:
+    """A file that grows by whole pieces: what a full disk takes only a part of is taken back.
+
+    A kill may leave a piece of which only the beginning was written; whoever goes on with the file
+    says where the whole ones end.
+    """
+
+    def __init__(self, path: Path, keep: int | None = None) -> None:
+        """Open it, or make it.
+
+        Args:
+            keep: so many bytes of what is there stay; None: all.
+
+        Raises:
+            FileError: it cannot be written.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+            self.size = self._file.seek(0, os.SEEK_END)
+            if keep is not None and keep < self.size:
+                self._file.truncate(keep)
+                self.size = keep
+        except OSError as error:
+            raise FileError(write_problem(error, path)) from error
+
+    def append(self, piece: bytes) -> None:
+        """Write a piece, all of it.
+
+        Raises:
+            FileError: it cannot be written; the file is as it was before.
+        """
+        left = memoryview(piece)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self.size)
+            raise FileError(write_problem(error, self.path)) from error
+        self.size += len(piece)
+
+    def close(self, *, durable: bool = True) -> None:
+        """Close it; with ``durable`` when it has reached the disk.
+
+        Raises:
+            FileError: the disk reports an error.
+        """
+        try:
+            if durable:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise FileError(write_problem(error, self.path)) from error
+        finally:
+            self._file.close()

@@ -1,4 +1,4 @@
-"""One process at a time in a folder, by a lock that ends with its process, however that ends."""
+"""One process at a time in a folder or at a file, by a lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCK_FILE = ".lock"
 
 @contextmanager
 def locked(folder: Path, sentence: str) -> Iterator[None]:
-    """While inside, no other call for this folder, in any process, gets inside.
+    """While inside, no other call for this folder or file, in any process, gets inside.
 
     The system takes the lock away from a process that ends, so a kill leaves none. On a file
     system that has no locks at all nobody is kept out.
@@ -37,7 +37,8 @@ if sys.platform == "win32":
     def _locked_descriptor(folder: Path, sentence: str) -> int | None:
         import msvcrt
 
-        number = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        place = folder / LOCK_FILE if folder.is_dir() else Path(f"{folder}{LOCK_FILE}")
+        number = os.open(place, os.O_RDWR | os.O_CREAT)
         try:
             msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -51,7 +52,8 @@ else:
         import fcntl
 
         # NFS locks only what is open for writing, as a folder cannot be.
-        for path, flags in ((folder, os.O_RDONLY), (folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)):
+        ways = ((folder, os.O_RDONLY), (folder / LOCK_FILE, os.O_RDWR | os.O_CREAT))
+        for path, flags in ways if folder.is_dir() else ((folder, os.O_RDWR),):
             number = None
             try:
                 number = os.open(path, flags, 0o666)

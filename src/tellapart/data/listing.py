@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from tellapart.data.own_output import is_own_output
 from tellapart.data.problems import Problem as Problem
@@ -41,6 +43,8 @@ SYSTEM_NAMES = frozenset(
         "lost+found",
     }
 )
+#: Names of a folder that are in memory at a time.
+_SORTED_TOGETHER = 10_000
 #: More links than this on one path are taken for a loop.
 _MAXIMUM_LINKS = 8
 
@@ -131,47 +135,84 @@ class Scan:
     own: list[str] = field(default_factory=list)
 
 
-def scan(folder: Path, prefix: str, stage: Work) -> Scan:
-    """List the images below ``folder``; their paths get ``prefix`` in front.
+@dataclass(frozen=True)
+class Walked:
+    """One thing below a folder."""
 
-    Links are followed, except those that lead back to a folder on the way. Runs and reports
-    of tellapart are passed over.
+    #: With the prefix in front.
+    path: str
+    entry: os.DirEntry[str]
+    kind: Literal["file", "folder", "own"] = "file"
+    #: Why it is no image, as far as name, size and first bytes tell; None: it may be one.
+    problem: Problem | None = None
+
+
+def walk(folder: Path, prefix: str = "") -> Iterator[Walked]:
+    """Everything below ``folder``, in memory that does not grow with the number of files.
+
+    The files of each folder come first, sorted where they are no more than
+    :data:`_SORTED_TOGETHER`, else so many at a time; then what lies in its folders. Links are
+    followed, except those that lead back to a folder on the way. Runs and reports of tellapart
+    are named ("own") and passed over.
 
     Raises:
         DataError: a folder cannot be read.
     """
-    found = Scan()
     pending: list[tuple[str, str, tuple[str, ...]]] = [(str(folder), prefix, ())]
     while pending:
         place, relative, trail = pending.pop()
-        listed = len(found.paths)
-        for entry in entries(place):
+        inside: list[tuple[str, str, tuple[str, ...]]] = []
+        for entry in _sorted_entries(place):
             path = f"{relative}{entry.name}"
             if is_system_name(entry.name):
                 continue
             if not entry.name.isascii() and not _is_unicode(entry.name):
                 reason = "Its name is not valid Unicode; rename it."
-                found.problems.append(Problem(shown(path), "bad_name", reason))
+                yield Walked(path, entry, problem=Problem(shown(path), "bad_name", reason))
             elif _is_folder(entry):
                 way = _follow(entry, place, trail)
                 if way is None:
                     reason = "It is a link that leads back to a folder above it."
-                    found.problems.append(Problem(path, "loop", reason))
-                    continue
-                if is_own_output(entry.path):
-                    found.own.append(path)
-                    continue
-                pending.append((entry.path, f"{path}/", way))
-                if relative == prefix:
-                    found.folders.append(entry.name)
-            else:
-                problem = _check_file(entry, path)
-                if problem is None:
-                    found.paths.append(path)
+                    yield Walked(path, entry, problem=Problem(path, "loop", reason))
+                elif is_own_output(entry.path):
+                    yield Walked(path, entry, "own")
                 else:
-                    found.problems.append(problem)
-        stage.advance(len(found.paths) - listed)
+                    inside.append((entry.path, f"{path}/", way))
+                    yield Walked(path, entry, "folder")
+            else:
+                yield Walked(path, entry, problem=_check_file(entry, path))
+        pending += sorted(inside, reverse=True)
+
+
+def scan(folder: Path, prefix: str, stage: Work) -> Scan:
+    """List the images below ``folder``; their paths get ``prefix`` in front.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found = Scan()
+    for walked in walk(folder, prefix):
+        if walked.problem is not None:
+            found.problems.append(walked.problem)
+        elif walked.kind == "own":
+            found.own.append(walked.path)
+        elif walked.kind == "folder":
+            if "/" not in walked.path.removeprefix(prefix):
+                found.folders.append(walked.entry.name)
+        else:
+            found.paths.append(walked.path)
+            stage.advance()
     return found
+
+
+def _sorted_entries(place: str) -> Iterator[os.DirEntry[str]]:
+    """What lies directly in a folder; so many at a time are in memory, and sorted."""
+    try:
+        with os.scandir(place) as found:
+            while some := sorted(islice(found, _SORTED_TOGETHER), key=lambda entry: entry.name):
+                yield from some
+    except OSError as error:
+        raise _unreadable_folder(place, error) from error
 
 
 def entries(place: str | Path) -> list[os.DirEntry[str]]:
@@ -184,10 +225,14 @@ def entries(place: str | Path) -> list[os.DirEntry[str]]:
         with os.scandir(place) as found:
             return list(found)
     except OSError as error:
-        raise DataError(
-            f"The folder {shown(place)} cannot be read ({error.strerror}); "
-            "give yourself the right to read it, or leave it out."
-        ) from error
+        raise _unreadable_folder(place, error) from error
+
+
+def _unreadable_folder(place: str | Path, error: OSError) -> DataError:
+    return DataError(
+        f"The folder {shown(place)} cannot be read ({error.strerror}); "
+        "give yourself the right to read it, or leave it out."
+    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,11 @@ class Answers(Rows[Answer]):
     def to_json(self) -> list[dict[str, Any]]:
         """All answers; the command prints them one a line. Where a decision is in force each says
         from which probability on which class is said."""
-        if self.decision is None:
-            return [answer.to_json() for answer in self.rows]
-        rule = {"positive": self.decision.positive, "threshold": self.decision.threshold}
-        return [
-            content if "error" in content else {**content, "decision": rule}
-            for content in (answer.to_json() for answer in self.rows)
-        ]
+        return [self._form.to_json(answer) for answer in self.rows]
+
+    @property
+    def _form(self) -> RowForm:
+        return RowForm(self.classes, self.decision)
 
     def in_format(self, name: str) -> Iterator[str]:
         """Lines of a table, of CSV, or of JSON, an answer a line.
@@ -92,13 +91,9 @@ class Answers(Rows[Answer]):
         if name == "table":
             yield from self.lines()
         elif name == "csv":
-            rule = [self.decision.rule] if self.decision is not None else []
-            last = ["error", *["decision"][: len(rule)]]
-            columns = class_columns(self.classes, ["path", "prediction", *last])
-            yield _csv_line(["path", "prediction", *columns, *last])
-            for a in self.rows:
-                values = [f"{a.probabilities[c]:.6f}" if not a.error else "" for c in self.classes]
-                yield _csv_line([a.path, a.prediction, *values, a.error, *rule])
+            yield csv_line(self._form.columns)
+            for answer in self.rows:
+                yield csv_line(self._form.cells(answer))
         elif name == "json":
             for content in self.to_json():
                 yield json.dumps(content, ensure_ascii=False)
@@ -144,7 +139,105 @@ def _likeliest(answer: Answer, unknown_word: str, most: int = 3) -> str:
     return f"{unknown_word} (nearest: {text})" if answer.unknown else text
 
 
-def _csv_line(cells: Iterable[object]) -> str:
+@dataclass(frozen=True)
+class RowForm:
+    """What a row about an image says, in a table or as JSON; the same for all images.
+
+    Attributes:
+        classes: in the order of the probabilities.
+        decision: in force; None: the likeliest class is said.
+        with_unknown: whether each row says if its image is unlike the training ones.
+        model: names what gave the answers; "": rows do not say.
+    """
+
+    classes: tuple[str, ...]
+    decision: Decision | None = None
+    with_unknown: bool = False
+    model: str = ""
+
+    @property
+    def _behind(self) -> list[tuple[str, str]]:
+        """Columns behind those of the classes, and of which kind each is."""
+        return [
+            *([("unknown", "flag")] if self.with_unknown else []),
+            ("error", "text"),
+            *([("decision", "text")] if self.decision is not None else []),
+            *([("model", "text")] if self.model else []),
+        ]
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[str, str], ...]:
+        """Every column: its name, and whether it holds a text, a number or a flag."""
+        before = [("path", "text"), ("prediction", "text")]
+        fixed = [name for name, _ in (*before, *self._behind)]
+        of_classes = [(name, "number") for name in class_columns(self.classes, fixed)]
+        return (*before, *of_classes, *self._behind)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of a table."""
+        return tuple(name for name, _ in self.kinds)
+
+    @cached_property
+    def constant_cells(self) -> list[str]:
+        """The last cells of every row."""
+        rule = [self.decision.rule] if self.decision is not None else []
+        return [*rule, *([self.model] if self.model else [])]
+
+    def cells(self, answer: Answer) -> list[str]:
+        """A row of a table, as texts."""
+        values = [f"{answer.probabilities[c]:.6f}" if not answer.error else ""
+                  for c in self.classes]  # fmt: skip
+        flags = [{None: "", True: "true", False: "false"}[answer.unknown]] \
+            if self.with_unknown else []
+        return [answer.path, answer.prediction, *values, *flags, answer.error,
+                *self.constant_cells]  # fmt: skip
+
+    def to_json(self, answer: Answer) -> dict[str, Any]:
+        """The same as an object; where a decision is in force it says from which probability on
+        which class is said."""
+        content = answer.to_json()
+        if "error" not in content and self.decision is not None:
+            content["decision"] = self._rule
+        return {**content, **({"model": self.model} if self.model else {})}
+
+    @property
+    def _rule(self) -> dict[str, Any] | None:
+        if self.decision is None:
+            return None
+        return {"positive": self.decision.positive, "threshold": self.decision.threshold}
+
+    def difference(self, content: Mapping[str, Any]) -> str:
+        """What of an object of :meth:`to_json` is not of this form; "" if nothing."""
+        if content.get("model", "") != self.model:
+            return f"is by {content.get('model', 'an unnamed one')}"
+        if "error" in content:
+            return ""
+        if list(content.get("probabilities", ())) != list(self.classes):
+            return "has other classes"
+        if content.get("decision") != self._rule:
+            return "is by another decision"
+        return "" if ("unknown" in content) == self.with_unknown else "differs about unknown images"
+
+    def table_columns(self, contents: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """Objects of :meth:`to_json` as the columns of a table, None where there is no value."""
+        rule = self.decision.rule if self.decision is not None else None
+        columns: dict[str, list[Any]] = {
+            # A name that is no Unicode is written as in a CSV.
+            "path": [c["path"].encode("utf-8", "backslashreplace").decode() for c in contents],
+            "prediction": [c.get("prediction", "") for c in contents],
+            "unknown": [c.get("unknown") for c in contents],
+            "error": [c.get("error", "") for c in contents],
+            "decision": [rule] * len(contents),
+            "model": [self.model] * len(contents),
+        }
+        of_classes = self.columns[2 : 2 + len(self.classes)]
+        for name, column in zip(self.classes, of_classes, strict=True):
+            columns[column] = [c.get("probabilities", {}).get(name) for c in contents]
+        return columns
+
+
+def csv_line(cells: Iterable[object]) -> str:
     """One row without its line end; whatever a name holds, a reader of CSV gets it back."""
     text = StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that \r in a name is quoted
