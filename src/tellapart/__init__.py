@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tellapart.run import open_run as open_run
     from tellapart.verbs.backbones import backbones as backbones
     from tellapart.verbs.compare import compare as compare
+    from tellapart.verbs.decide import decide as decide
     from tellapart.verbs.demo import demo as demo
     from tellapart.verbs.doctor import doctor as doctor
     from tellapart.verbs.evaluate import evaluate as evaluate
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "backbones": "tellapart.verbs.backbones",
     "compare": "tellapart.verbs.compare",
+    "decide": "tellapart.verbs.decide",
     "demo": "tellapart.verbs.demo",
     "doctor": "tellapart.verbs.doctor",
     "evaluate": "tellapart.verbs.evaluate",

@@ -30,6 +30,7 @@ NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
                  ("keep_leaks", "folder"), ("root", "folder"),
                  ("path_column", "folder"), ("label_column", "folder")),
     "predict": (("link", "sort_into"), ("move", "sort_into")),
+    "decide": (("sure", "at_most_wrong"),),
 })
 #: Options and arguments that have no effect beside the first one.
 EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType({
@@ -537,6 +538,46 @@ def predict(
     answers = verb.predict(run, images, device=device, unknown=unknown, progress=_progress())
     say(answers.in_format(format))
     raise typer.Exit(answers.exit_code)
+
+
+@app.command(cls=_Command)
+def decide(
+    run: RunFolder,
+    precision: Annotated[
+        str | None, typer.Option(metavar="CLASS=SHARE", help="A threshold of this precision.")
+    ] = None,
+    recall: Annotated[
+        str | None, typer.Option(metavar="CLASS=SHARE", help="A threshold of this recall.")
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS=X", help="What missing it costs; a false alarm costs 1."),
+    ] = None,
+    at_most_wrong: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Answer 'uncertain' so that few answers are wrong."),
+    ] = None,
+    sure: Annotated[float, typer.Option(metavar="SHARE", help="How sure that is.")] = 0.95,
+    sets: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Name classes that hold the true one this often."),
+    ] = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Answer unknown without being asked.")
+    ] = False,
+    likeliest: Annotated[
+        bool, typer.Option("--likeliest", help="The likeliest class again, of every image.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Choose on validation how a run answers: a threshold, 'uncertain', sets, 'unknown'."""
+    from tellapart.verbs.decide import decide as run_verb
+
+    decided = run_verb(
+        run, precision=precision, recall=recall, cost=cost, at_most_wrong=at_most_wrong, sure=sure,
+        sets=sets, unknown=unknown, likeliest=likeliest, progress=_progress(),
+    )
+    _show(decided, as_json)
 
 
 @app.command(cls=_Command)

@@ -111,6 +111,7 @@ class Run:
         from tellapart.evaluation.unknown import load_unknown
         from tellapart.prediction.predictor import Predictor
 
+        unknown = unknown or self.policy.unknown
         detector = load_unknown(self.intact(self.unknown_file)) if unknown else None
         return Predictor(self.classifier(device), self.policy, detector)
 
@@ -126,8 +127,8 @@ class Run:
                 yield f"{part:<10}  {self._accuracy_line(part)}"
         if (validated := self.info.cross_validation) is not None:
             yield f"cross-validated in {len(validated.folds)} folds: {HELD_OUT}"
-        if self.decision is not None:
-            yield f"decision    {self.decision.rule}"
+        for rule in self.policy.rules:
+            yield f"decision    {rule}"
         if self.interruption:
             yield f"training    {self.interruption}"
         yield f"{self.report.name}, the model and the predictions are in"
@@ -151,7 +152,9 @@ class Run:
         rule = {"decision": self.decision.to_dict()} if self.decision is not None else {}
         folds = self.info.cross_validation
         validated = {"cross_validation": asdict(folds)} if folds is not None else {}
-        return {"run": str(self.path), **stopped, **rule, **validated, **self.metrics}
+        extras = self.policy.extras_to_dict()
+        policy = {"policy": extras} if extras else {}
+        return {"run": str(self.path), **stopped, **rule, **policy, **validated, **self.metrics}
 
     @cached_property
     def info(self) -> RunInfo:
@@ -293,7 +296,13 @@ class Run:
         Raises:
             RunError: ``run.json`` does not say it as this version does.
         """
-        return Policy(self.decision)
+        try:
+            return Policy.from_dict(self.decision, self.info.policy)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(
+                f"{self.path / 'run.json'} is damaged: its key 'policy' lacks or has wrong "
+                f"{error}; put back a copy of the file, or decide again: 'tellapart decide'."
+            ) from error
 
     @cached_property
     def _fold_decisions(self) -> tuple[Decision, ...]:
@@ -466,6 +475,7 @@ class Run:
             groups=groups_of(self.images, predictions.paths),
             decision=self.decision,
             fold_decisions=self._fold_decisions if predictions.folds is not None else (),
+            abstention=self.policy.abstention,
         )
 
     def scored_predictions(self, part: str) -> Predictions:
@@ -545,7 +555,7 @@ class Run:
             f"{self.name}: {', '.join(self.classes[:5])}{' ...' if len(self.classes) > 5 else ''}",
             sentences=[
                 *([f"Training {self.interruption}."] if self.interruption else []),
-                *([f"Decision: {self.decision.rule}."] if self.decision is not None else []),
+                *(f"Decision: {rule}." for rule in self.policy.rules),
             ],
             headline=f"{accuracy} accuracy on {part} (95 %: {limits})",
             table=[("part", "images", "accuracy", "95 %"), *rows],

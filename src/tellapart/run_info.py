@@ -215,6 +215,9 @@ class RunInfo:
     #: How a class is chosen from probabilities, as ``Decision.from_dict`` reads it; see
     #: :attr:`Run.decision`. None: the likeliest, also in runs of older versions.
     decision: Mapping[str, Any] | None = None
+    #: What else makes answers of probabilities, as ``Policy.from_dict`` reads it; see
+    #: :attr:`Run.policy`. None: nothing, also in runs of older versions.
+    policy: Mapping[str, Any] | None = None
     #: What the way of training has to say of itself.
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ import tellapart as ta
 from tellapart.data.given import files_of
 from tellapart.errors import DataError
 from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.policy import Policy
 from tellapart.evaluation.unknown import load_unknown
 from tellapart.prediction.answers import Answer, Answers
 from tellapart.progress import SILENT
@@ -111,7 +112,7 @@ def test_the_columns_of_a_csv_are_the_same_when_all_images_fail(run: Run, phone:
 @pytest.mark.parametrize("name", ["path", "Prediction", "error", "decision"])
 def test_a_class_with_the_name_of_a_column_has_another_column(name: str) -> None:
     answer = Answer("a.jpg", "cat", {name: 0.25, "cat": 0.75})
-    answers = Answers((answer,), (name, "cat"), Decision("cat", 0.5))
+    answers = Answers((answer,), (name, "cat"), Policy(Decision("cat", 0.5)))
     (row,) = csv.DictReader(io.StringIO("\n".join(answers.in_format("csv"))))
     assert list(row) == [
         "path", "prediction", f"probability of {name}", "probability of cat", "error", "decision",

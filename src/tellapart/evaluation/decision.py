@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,11 @@ class Decision:
         cost_miss: what an image of ``positive`` that is called otherwise costs.
         cost_false_alarm: what an image of another class that is called ``positive`` costs.
         images: how many validation images chose the threshold.
+        wish: what the threshold was chosen for; with "precision" or "recall" costs do not count.
+        wished: the precision or recall that was wished for, 0..1.
 
     Raises:
-        ValueError: the threshold is no number from 0 up, or a cost none above 0.
+        ValueError: the threshold is no number from 0 up, a cost none above 0, or a wish none.
     """
 
     positive: str
@@ -35,8 +37,12 @@ class Decision:
     cost_miss: float = 1.0
     cost_false_alarm: float = 1.0
     images: int = 0
+    wish: Literal["cost", "precision", "recall"] = "cost"
+    wished: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.wish not in ("cost", "precision", "recall") or not 0 <= self.wished <= 1:
+            raise ValueError(f"a wish for {self.wish!r} of {self.wished}")
         if not 0 <= self.threshold < math.inf:
             raise ValueError(f"a threshold of {self.threshold}")
         for cost in (self.cost_miss, self.cost_false_alarm):
@@ -59,6 +65,8 @@ class Decision:
         >>> Decision("defective", 0.8, cost_miss=0.25).why
         'a miss costs 0.25 times a false alarm'
         """
+        if self.wish != "cost":
+            return f"{self.wish} at least {self.wished:.4g} on validation"
         ratio = self.cost_miss / self.cost_false_alarm
         if ratio == 1:
             return "a miss costs as much as a false alarm"
@@ -81,6 +89,8 @@ class Decision:
             cost_miss=float(content["cost_miss"]),
             cost_false_alarm=float(content["cost_false_alarm"]),
             images=int(content.get("images", 0)),
+            wish=content.get("wish", "cost"),
+            wished=float(content.get("wished", 0.0)),
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError, RunError
+from tellapart.evaluation.abstention import Abstention
 from tellapart.evaluation.columns import class_columns, classes_of
 from tellapart.evaluation.decision import Decision, decided
 from tellapart.files import write_csv
@@ -40,6 +41,8 @@ class Predictions:
             copies); None where each image stands alone. Not part of the CSV file.
         decision: how the class is chosen from the probabilities; None: the likeliest. Not part of
             the CSV file, whose column ``prediction`` is what it gave.
+        abstention: which of the images are answered "uncertain" instead; None: none. Not part of
+            the CSV file, nor of any metric: those are of the answers as if all were given.
 
         folds: int64 (N,), in which fold of a cross-validation each image was held out, from 1;
             None: one classifier predicted all.
@@ -60,6 +63,7 @@ class Predictions:
     decision: Decision | None = None
     folds: NDArray[np.int64] | None = None
     fold_decisions: tuple[Decision, ...] = ()
+    abstention: Abstention | None = None
 
     def __post_init__(self) -> None:
         probabilities = np.asarray(self.probabilities, dtype=np.float64)
@@ -127,6 +131,13 @@ class Predictions:
     def confidence(self) -> NDArray[np.float64]:
         """float64 (N,): the probability of the predicted class."""
         return self.probabilities[np.arange(len(self)), self.predicted]
+
+    @cached_property
+    def answered(self) -> NDArray[np.bool_]:
+        """bool (N,): the answer is given; the others are "uncertain"."""
+        if self.abstention is None:
+            return np.ones(len(self), dtype=bool)
+        return self.abstention.answers(self.confidence)
 
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -14,12 +14,16 @@ from typing import Any
 from tellapart.errors import DataError
 from tellapart.evaluation.columns import class_columns, word_for
 from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.policy import Policy
 from tellapart.result import Rows
 from tellapart.wording import percent, shortened, shown
 
 #: The prediction for an image unlike the training ones, where that was asked for, unless a class
 #: is called so (see :attr:`Answers.unknown_word`).
 UNKNOWN = "unknown"
+#: The prediction for an image whose answer would not be confident enough, as above.
+UNCERTAIN = "uncertain"
+_FLAGS = {None: "", True: "true", False: "false"}
 FORMATS = ("table", "csv", "json")
 #: Characters of a line for the terminal, and the fewest of a path that are worth showing.
 _WIDTH, _LEAST_PATH = 100, 24
@@ -37,6 +41,10 @@ class Answer:
     error: str = ""
     #: Unlike the training images; None where nobody asked.
     unknown: bool | None = None
+    #: Not confident enough to be answered; None where every image is.
+    uncertain: bool | None = None
+    #: Classes that hold the true one as often as promised, the likeliest first; None: not asked.
+    set: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         if self.error:
@@ -46,6 +54,8 @@ class Answer:
             "prediction": self.prediction,
             "probabilities": self.probabilities,
             **({} if self.unknown is None else {"unknown": self.unknown}),
+            **({} if self.uncertain is None else {"uncertain": self.uncertain}),
+            **({} if self.set is None else {"set": list(self.set)}),
         }
 
 
@@ -55,8 +65,13 @@ class Answers(Rows[Answer]):
 
     #: Class names in the order of the probabilities.
     classes: tuple[str, ...]
-    #: By which the predictions were chosen; None: the likeliest class.
-    decision: Decision | None = None
+    #: By which the predictions were chosen.
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def decision(self) -> Decision | None:
+        """How a class was chosen; None: the likeliest."""
+        return self.policy.decision
 
     @property
     def unknown_word(self) -> str:
@@ -67,7 +82,7 @@ class Answers(Rows[Answer]):
         """A table for people: the path, shortened where it is long, the answer and its
         probability, then the likeliest other classes."""
         width = min(max((len(shown(a.path)) for a in self.rows), default=0), _WIDTH)
-        said = [_likeliest(answer, self.unknown_word) for answer in self.rows]
+        said = [_likeliest(answer) for answer in self.rows]
         longest = max(map(len, said), default=0)
         width = max(min(width, _WIDTH - 2 - longest), _LEAST_PATH)
         for answer, text in zip(self.rows, said, strict=True):
@@ -80,7 +95,7 @@ class Answers(Rows[Answer]):
 
     @property
     def _form(self) -> RowForm:
-        return RowForm(self.classes, self.decision)
+        return RowForm(self.classes, self.policy)
 
     def in_format(self, name: str) -> Iterator[str]:
         """Lines of a table, of CSV, or of JSON, an answer a line.
@@ -106,14 +121,14 @@ class Answers(Rows[Answer]):
         failed = sum(bool(answer.error) for answer in self.rows)
         headline = f"{len(self.rows):,} images" + (f", {failed:,} not read" if failed else "")
         drawn = [
-            (thumbnail, _likeliest(answer, self.unknown_word, most=1), answer.path)
+            (thumbnail, _likeliest(answer, most=1), answer.path)
             for answer in self.rows[:_PICTURES]
             if not answer.error and (thumbnail := _thumbnail(Path(answer.path)))
         ]  # fmt: skip
         rows = [(answer.path, answer.error) for answer in self.rows if answer.error]
         return card(
             "Predictions", headline=headline,
-            sentences=[f"Decision: {self.decision.rule}."] if self.decision is not None else [],
+            sentences=[f"Decision: {rule}." for rule in self.policy.rules],
             table=[("not read", "why"), *rows[:_PICTURES]] if rows else (),
         ) + pictures(drawn)  # fmt: skip
 
@@ -128,15 +143,18 @@ def check_format(name: str) -> None:
         raise DataError(f"--format takes {', '.join(FORMATS)}; received '{name}'.")
 
 
-def _likeliest(answer: Answer, unknown_word: str, most: int = 3) -> str:
+def _likeliest(answer: Answer, most: int = 3) -> str:
     """What was answered, with its probability; behind it the likeliest of the others."""
     if answer.error:
         return f"cannot be read: {shown(answer.error)}"
-    said = answer.prediction if not answer.unknown else ""
+    none = answer.unknown or answer.uncertain
+    said = "" if none else answer.prediction
     ranked = sorted(answer.probabilities.items(), key=lambda item: (item[0] != said, -item[1]))
     ranked = ranked[:most]
     text = "  ".join(f"{shown(name)} {percent(p)}" for name, p in ranked)
-    return f"{unknown_word} (nearest: {text})" if answer.unknown else text
+    if answer.set is not None:
+        text += f"  {{{', '.join(map(shown, answer.set))}}}"
+    return f"{answer.prediction} (nearest: {text})" if none else text
 
 
 @dataclass(frozen=True)
@@ -145,13 +163,13 @@ class RowForm:
 
     Attributes:
         classes: in the order of the probabilities.
-        decision: in force; None: the likeliest class is said.
+        policy: in force.
         with_unknown: whether each row says if its image is unlike the training ones.
         model: names what gave the answers; "": rows do not say.
     """
 
     classes: tuple[str, ...]
-    decision: Decision | None = None
+    policy: Policy = field(default_factory=Policy)
     with_unknown: bool = False
     model: str = ""
 
@@ -160,14 +178,16 @@ class RowForm:
         """Columns behind those of the classes, and of which kind each is."""
         return [
             *([("unknown", "flag")] if self.with_unknown else []),
+            *([("uncertain", "flag")] if self.policy.abstention is not None else []),
+            *([("set", "names")] if self.policy.sets is not None else []),
             ("error", "text"),
-            *([("decision", "text")] if self.decision is not None else []),
+            *([("decision", "text")] if self.policy.rules else []),
             *([("model", "text")] if self.model else []),
         ]
 
     @cached_property
     def kinds(self) -> tuple[tuple[str, str], ...]:
-        """Every column: its name, and whether it holds a text, a number or a flag."""
+        """Every column: its name, and whether it holds a text, a number, a flag or names."""
         before = [("path", "text"), ("prediction", "text")]
         fixed = [name for name, _ in (*before, *self._behind)]
         of_classes = [(name, "number") for name in class_columns(self.classes, fixed)]
@@ -181,15 +201,19 @@ class RowForm:
     @cached_property
     def constant_cells(self) -> list[str]:
         """The last cells of every row."""
-        rule = [self.decision.rule] if self.decision is not None else []
+        rule = [self.policy.rule] if self.policy.rules else []
         return [*rule, *([self.model] if self.model else [])]
 
     def cells(self, answer: Answer) -> list[str]:
         """A row of a table, as texts."""
         values = [f"{answer.probabilities[c]:.6f}" if not answer.error else ""
                   for c in self.classes]  # fmt: skip
-        flags = [{None: "", True: "true", False: "false"}[answer.unknown]] \
-            if self.with_unknown else []
+        flags = [
+            *([_FLAGS[answer.unknown]] if self.with_unknown else []),
+            *([_FLAGS[answer.uncertain]] if self.policy.abstention is not None else []),
+            *([json.dumps(answer.set, ensure_ascii=False) if answer.set else ""]
+              if self.policy.sets is not None else []),
+        ]  # fmt: skip
         return [answer.path, answer.prediction, *values, *flags, answer.error,
                 *self.constant_cells]  # fmt: skip
 
@@ -197,15 +221,22 @@ class RowForm:
         """The same as an object; where a decision is in force it says from which probability on
         which class is said."""
         content = answer.to_json()
-        if "error" not in content and self.decision is not None:
+        if "error" not in content and self._rule is not None:
             content["decision"] = self._rule
         return {**content, **({"model": self.model} if self.model else {})}
 
     @property
     def _rule(self) -> dict[str, Any] | None:
-        if self.decision is None:
-            return None
-        return {"positive": self.decision.positive, "threshold": self.decision.threshold}
+        decision, abstention, sets = self.policy.decision, self.policy.abstention, self.policy.sets
+        rule: dict[str, Any] = {}
+        if decision is not None:
+            rule |= {"positive": decision.positive, "threshold": decision.threshold}
+        if abstention is not None:
+            rule |= {"uncertain_up_to": abstention.above,
+                     "at_most_wrong": abstention.at_most_wrong}  # fmt: skip
+        if sets is not None:
+            rule |= {"set_from": sets.least, "coverage": sets.coverage}
+        return rule or None
 
     def difference(self, content: Mapping[str, Any]) -> str:
         """What of an object of :meth:`to_json` is not of this form; "" if nothing."""
@@ -221,12 +252,14 @@ class RowForm:
 
     def table_columns(self, contents: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         """Objects of :meth:`to_json` as the columns of a table, None where there is no value."""
-        rule = self.decision.rule if self.decision is not None else None
+        rule = self.policy.rule
         columns: dict[str, list[Any]] = {
             # A name that is no Unicode is written as in a CSV.
             "path": [c["path"].encode("utf-8", "backslashreplace").decode() for c in contents],
             "prediction": [c.get("prediction", "") for c in contents],
             "unknown": [c.get("unknown") for c in contents],
+            "uncertain": [c.get("uncertain") for c in contents],
+            "set": [c.get("set") for c in contents],
             "error": [c.get("error", "") for c in contents],
             "decision": [rule] * len(contents),
             "model": [self.model] * len(contents),

@@ -27,7 +27,7 @@ from tellapart.machine import keep_memory
 from tellapart.pixels.decode import PictureGiven, decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.sets import PixelSets
-from tellapart.prediction.answers import UNKNOWN, Answer, Answers
+from tellapart.prediction.answers import UNCERTAIN, UNKNOWN, Answer, Answers
 from tellapart.progress import SILENT, Progress
 
 #: An image, or in the place of one a path: of a file, or of a folder with pictures.
@@ -92,11 +92,15 @@ class Judged:
         probabilities: float64 (N, C).
         predicted: int64 (N,), the class that the policy gives.
         unknown: bool (N,), unlike all training images; None where nobody asked.
+        uncertain: bool (N,), not confident enough; None where every image is answered.
+        sets: bool (N, C), the classes of each set; None where nobody asked.
     """
 
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.int64]
     unknown: NDArray[np.bool_] | None = None
+    uncertain: NDArray[np.bool_] | None = None
+    sets: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.predicted)
@@ -184,7 +188,20 @@ class Predictor:
                 pixels, progress=progress
             )
             far = self.detector.is_unknown(features) if len(pixels) else np.zeros(0, dtype=bool)
-        return Judged(probabilities, self.decide(probabilities), far)
+        return self.judged(probabilities, far)
+
+    def judged(
+        self, probabilities: NDArray[np.float64], unknown: NDArray[np.bool_] | None = None
+    ) -> Judged:
+        """All that the policy makes of probabilities (N, C)."""
+        predicted = self.decide(probabilities)
+        abstention, sets = self.policy.abstention, self.policy.sets
+        confidence = probabilities[np.arange(len(predicted)), predicted]
+        return Judged(
+            probabilities, predicted, unknown,
+            ~abstention.answers(confidence) if abstention is not None else None,
+            sets.members(probabilities, predicted) if sets is not None else None,
+        )  # fmt: skip
 
     # --- pictures --------------------------------------------------------------------------
 
@@ -206,15 +223,18 @@ class Predictor:
         """
         keep_memory()
         given = _listed(images, progress)
-        decision = self.policy.decision
         answers = [
             answer
             for batch in self.batches(given, total=len(given), progress=progress)
             for answer in self.answers(batch)
         ]
-        if decision is not None:
-            progress.note(f"The decision in force: {decision.rule}.")
-        return Answers(tuple(answers), self.classes, decision)
+        self.tell(progress)
+        return Answers(tuple(answers), self.classes, self.policy)
+
+    def tell(self, progress: Progress) -> None:
+        """Say what is in force, where it is more than the likeliest class."""
+        if self.policy.rules:
+            progress.note(f"The decision in force: {self.policy.rule}.")
 
     def predict_one(self, image: ImageGiven) -> Answer:
         """The answer for one image; as :meth:`predict`, for what is no folder."""
@@ -271,20 +291,33 @@ class Predictor:
     def answers(self, batch: Batch) -> Iterator[Answer]:
         """An answer for each image of a batch."""
         judged, row = batch.judged, 0
-        word = word_for(UNKNOWN, self.classes)
         for name, error in zip(batch.names, batch.errors, strict=True):
             if error:
                 yield Answer(name, "", {}, error)
                 continue
             values = judged.probabilities[row].tolist()
             far = bool(judged.unknown[row]) if judged.unknown is not None else None
+            unsure = bool(judged.uncertain[row]) if judged.uncertain is not None else None
             yield Answer(
                 path=name,
-                prediction=word if far else self.classes[int(judged.predicted[row])],
+                prediction=(
+                    word_for(UNKNOWN, self.classes) if far
+                    else word_for(UNCERTAIN, self.classes) if unsure
+                    else self.classes[int(judged.predicted[row])]
+                ),
                 probabilities=dict(zip(self.classes, values, strict=True)),
                 unknown=far,
+                uncertain=unsure,
+                set=self._set(judged, row),
             )
             row += 1
+
+    def _set(self, judged: Judged, row: int) -> tuple[str, ...] | None:
+        """The classes of an image's set, the likeliest first."""
+        if judged.sets is None:
+            return None
+        order = np.argsort(-judged.probabilities[row], kind="stable").tolist()
+        return tuple(self.classes[i] for i in order if judged.sets[row, i])
 
 
 def _listed(images: Any, progress: Progress) -> list[PictureGiven]:

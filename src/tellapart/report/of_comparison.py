@@ -414,7 +414,7 @@ def _facts(comparison: PairedComparison, runs: Mapping[str, Run]) -> list[Facts]
                 ("Recipe", run.recipe.name),
                 ("Made", run.info.created),
                 ("Seed", str(run.info.seed)),
-                ("Decision", run.decision.rule if run.decision else "the likeliest class"),
+                ("Decision", run.policy.rule or "the likeliest class"),
                 ("Images", str(run.source.folder)),
                 ("Machine", run.info.machine.device_name),
             ],

@@ -14,18 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.abstaining import measure_answered
+from tellapart.evaluation.abstention import as_percent
 from tellapart.evaluation.calibration import (
     ThresholdScores,
     coverage_table,
     threshold_table,
     with_temperature,
 )
+from tellapart.evaluation.class_sets import measure_sets
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.figure_readings import describe_figures
 from tellapart.evaluation.learning_curve import LearningCurve, sentences_of
 from tellapart.evaluation.metric_table import CLASS_METRICS, Metric, Metrics, metrics_shown
 from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, more_images, save_figure
+from tellapart.evaluation.policy import Policy
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
@@ -124,6 +128,25 @@ def key_numbers_of(metrics: Metrics, parts: Mapping[str, Metrics] | None = None)
         if other is not None and other.images != metrics.images:
             leaked = plural(abs(other.images - metrics.images), "leaked image")
             found.append(KeyNumber(f"{label} the {leaked}", other.accuracy))
+    return found
+
+
+def policy_numbers(policy: Policy, predictions: Predictions) -> list[KeyNumber]:
+    """What abstaining and sets do on the images of a page, beside what they promise."""
+    found = []
+    answered = measure_answered(predictions)
+    if answered is not None:
+        promised = f"at most {as_percent(answered.at_most_wrong)} promised"
+        found += [
+            KeyNumber("Answered", answered.share, "share", 'the others are "uncertain"'),
+            KeyNumber("Wrong of the answered", answered.wrong, "share", promised),
+        ]
+    if policy.sets is not None:
+        measured = measure_sets(predictions, policy.sets)
+        found.append(KeyNumber(
+            "In the set", measured.held, "share",
+            f"{as_percent(policy.sets.coverage)} promised; {measured.mean_size:.2f} classes a set",
+        ))  # fmt: skip
     return found
 
 

@@ -44,6 +44,7 @@ from tellapart.report.of_evaluation import (
     more_images_figure,
     numbers_of,
     per_class_table,
+    policy_numbers,
     tables_of,
 )
 from tellapart.report.render import render_report
@@ -92,9 +93,12 @@ def write_run_report(
         headline = Headline("Accuracy", undefined("no image was held out"))
     if part is not None and metrics.images:  # else all of them were seen in training
         content = {
-            "key_numbers": [*key_numbers_of(metrics, stored), *_procedure(run)],
+            "key_numbers": [
+                *key_numbers_of(metrics, stored), *policy_numbers(run.policy, shown),
+                *_procedure(run),
+            ],
             "numbers": numbers_of(metrics),
-            "decision": run.decision.rule if run.decision is not None else "",
+            "decision": run.policy.rule,
             "per_class": per_class_table(metrics, part),
             "confusion": confusion_of(metrics),
             "confusions": confusions_of(metrics),
@@ -178,7 +182,11 @@ def write_evaluation_report(
             unlike=unknown,
         ))  # fmt: skip
     if labelled:
-        key_numbers = [*key_numbers_of(metrics), *_beside_own(run, metrics)]
+        key_numbers = [
+            *key_numbers_of(metrics),
+            *policy_numbers(run.policy, predictions),
+            *_beside_own(run, metrics),
+        ]
     if foreign and unknown is not None:
         headline = foreign_headline(unknown, len(predictions))
     else:
@@ -196,7 +204,7 @@ def write_evaluation_report(
         key_numbers=key_numbers,
         verdict=verdict,
         callouts=[Callout("warning", text) for text in warnings],
-        decision=run.decision.rule if run.decision is not None else "",
+        decision=run.policy.rule,
         numbers=numbers_of(metrics) if labelled else [],
         data_facts=Facts(
             "The images",
@@ -390,7 +398,7 @@ def _run_facts(run: Run) -> list[Facts]:
                 ("Parameters", f"{info.parameters.total:,}"),
                 ("Of these trained", f"{info.parameters.trainable:,}"),
                 ("Temperature", f"{info.temperature:.3f}"),
-                ("Decision", run.decision.rule if run.decision else "the likeliest class"),
+                ("Decision", run.policy.rule or "the likeliest class"),
                 ("Seed", str(info.seed)),
                 ("Cross-validation", f"{len(info.cross_validation.folds)} folds")
                 if info.cross_validation is not None else

@@ -17,11 +17,14 @@ from tellapart.data.reading import read_unlabelled
 from tellapart.data.source import Source
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import DataError
+from tellapart.evaluation.abstaining import Answered, measure_answered
+from tellapart.evaluation.class_sets import SetsMeasured, measure_sets
 from tellapart.evaluation.columns import word_for
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.leaks import WITH, WITHOUT, metrics_of
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_to_json
+from tellapart.evaluation.policy import Policy
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_csv, write_json
 from tellapart.folders import write_folder
@@ -40,7 +43,7 @@ _WHY_NOT_SOUGHT = {
     ALL_ALIKE: "they are all so alike that a changed copy of one cannot be told from another",
 }
 #: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
-_BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision")
+_BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision", "policy")
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,10 +60,25 @@ class Evaluation(ShortRepr):
     warnings: tuple[str, ...] = ()
     #: For each part the share of images called unknown, with its interval, where the run can.
     unknown: Mapping[str, Number] = field(default_factory=dict)
-    #: By which the classes were chosen; None: the likeliest.
-    decision: Decision | None = None
+    #: By which the answers were given.
+    policy: Policy = field(default_factory=Policy)
 
     exit_code: ClassVar[int] = DONE
+
+    @property
+    def decision(self) -> Decision | None:
+        """By which the classes were chosen; None: the likeliest."""
+        return self.policy.decision
+
+    def policy_measured(self, part: str) -> dict[str, Answered | SetsMeasured]:
+        """What abstaining and sets do on a part: "answered" and "sets", where they are in force."""
+        predictions = self.predictions[part]
+        measured: dict[str, Answered | SetsMeasured | None] = {
+            "answered": measure_answered(predictions),
+            "sets": measure_sets(predictions, self.policy.sets) if self.policy.sets else None,
+        }
+        found = {name: value for name, value in measured.items() if value is not None}
+        return found if predictions.labelled.any() else {}
 
     @property
     def part(self) -> str:
@@ -77,17 +95,31 @@ class Evaluation(ShortRepr):
             **({"warnings": list(self.warnings)} if self.warnings else {}),
             **({"unknown": _shares_to_json(self.unknown)} if self.unknown else {}),
             **({"decision": self.decision.to_dict()} if self.decision is not None else {}),
+            **self._policy_to_json(),
             **metrics_to_json(self.metrics),
         }
+
+    def _policy_to_json(self) -> dict[str, Any]:
+        extras = self.policy.extras_to_dict()
+        if extras is None:
+            return {}
+        return {"policy": extras | {
+            "measured": {part: {name: found.to_json() for name, found in
+                                self.policy_measured(part).items()}
+                         for part in self.predictions}
+        }}  # fmt: skip
 
     def lines(self) -> Iterator[str]:
         """What the command prints."""
         for part, metrics in self.metrics.items():
             yield f"{part:<10}  {_accuracy(metrics)}"
+            if part in self.predictions:
+                for found in self.policy_measured(part).values():
+                    yield f"{'':<10}  {found.sentence}"
             if part in self.unknown:
                 yield f"{'':<10}  {_unknown(self.unknown[part])}"
-        if self.decision is not None:
-            yield f"decision    {self.decision.rule}"
+        for rule in self.policy.rules:
+            yield f"decision    {rule}"
         for warning in self.warnings:
             yield f"warning     {warning}"
         if self.report:
@@ -106,7 +138,7 @@ class Evaluation(ShortRepr):
             f"{self.run.name}: {part}",
             headline=_accuracy(metrics),
             sentences=[
-                *([f"Decision: {self.decision.rule}."] if self.decision is not None else []),
+                *(f"Decision: {rule}." for rule in self.policy.rules),
                 *self.warnings,
             ],
             table=[("part", "images", "accuracy", "95 %"), *(
@@ -163,7 +195,7 @@ def evaluate(
         predictions = {part: opened.predictions(part) for part in opened.parts}
         stored = metrics_from_json(opened.metrics)
         return Evaluation(
-            opened.path, stored, predictions, opened.report, decision=opened.decision
+            opened.path, stored, predictions, opened.report, policy=opened.policy
         )
     keep_memory()
     predictor = opened.predictor(
@@ -212,7 +244,7 @@ def evaluate(
     told = tuple(text for texts in warnings.values() for text in texts)
     return Evaluation(
         opened.path, metrics, found, place / "report.html", told, unknown,
-        opened.decision,
+        opened.policy,
     )  # fmt: skip
 
 
@@ -235,6 +267,7 @@ def _predictions(
             probabilities=answers[rows],
             groups=None if alone else seen.groups[rows],
             decision=run.decision,
+            abstention=run.policy.abstention,
         )
         for part, rows in rows_of.items()
     }

@@ -449,7 +449,7 @@ def _facts(run: Run, classifier: Classifier, data: _Data | None) -> Facts:
         [
             ("Run", run.name),
             ("Recipe", run.recipe.name),
-            *([("Decision", run.decision.rule)] if run.decision is not None else []),
+            *([("Decision", run.policy.rule)] if run.policy.rule else []),
             ("Classes", re.sub(r"^(.{160}).+$", r"\1 …", ", ".join(run.classes))),
             ("Size for the network", f"{preprocessing.height} x {preprocessing.width}"),
             ("Images of the run", images),

@@ -13,7 +13,14 @@ from tellapart.data.given import STANDARD_INPUT, count_files, each_file
 from tellapart.errors import DataError
 from tellapart.evaluation.columns import word_for
 from tellapart.machine import keep_memory
-from tellapart.prediction.answers import UNKNOWN, Answer, Answers, RowForm, csv_line
+from tellapart.prediction.answers import (
+    UNCERTAIN,
+    UNKNOWN,
+    Answer,
+    Answers,
+    RowForm,
+    csv_line,
+)
 from tellapart.prediction.answers_file import AnswersFile, require_format
 from tellapart.prediction.predictor import ImageGiven, Predictor
 from tellapart.prediction.sorting import Sorter, Way
@@ -157,7 +164,7 @@ class AnswerStream:
         unknown: bool = False, progress: Progress = DEFAULT,
     ) -> None:  # fmt: skip
         self._predictor = open_run(run).predictor(device, unknown=unknown)
-        self._form = RowForm(self._predictor.classes, self._predictor.policy.decision)
+        self._form = RowForm(self._predictor.classes, self._predictor.policy)
         self._images, self._progress = images, progress
         #: Of the answers that were taken so far.
         self.exit_code = DONE
@@ -181,8 +188,7 @@ class AnswerStream:
                 if answer.error:
                     self.exit_code = SOME_FAILED
                 yield answer
-        if predictor.policy.decision is not None:
-            progress.note(f"The decision in force: {predictor.policy.decision.rule}.")
+        predictor.tell(progress)
 
 
 def _paths(images: Any) -> list[str | Path]:
@@ -219,12 +225,13 @@ def _predict_into(
     keep_memory()
     sorter = None
     if sort_into is not None:
-        words = [*predictor.classes, word_for(UNKNOWN, predictor.classes)]
+        others = [word_for(word, predictor.classes) for word in (UNKNOWN, UNCERTAIN)]
+        words = [*predictor.classes, *others]
         sorter = Sorter.of(sort_into, words, way)
         sorter.require_outside(images)
     total = count_files(images, progress)
     form = RowForm(
-        predictor.classes, predictor.policy.decision, predictor.detector is not None,
+        predictor.classes, predictor.policy, predictor.detector is not None,
         predictor.model.digest[:_MODEL_DIGITS],
     )  # fmt: skip
     counts: Counter[str] = Counter()
@@ -252,8 +259,7 @@ def _predict_into(
                     failed += 1
                 else:
                     counts[answer.prediction] += 1
-    if predictor.policy.decision is not None:
-        progress.note(f"The decision in force: {predictor.policy.decision.rule}.")
+    predictor.tell(progress)
     order = {name: place for place, name in enumerate(predictor.classes)}
     sorted_counts = sorted(counts.items(), key=lambda item: order.get(item[0], len(order)))
     return Predicted(dict(sorted_counts), failed, before, out, sort_into)

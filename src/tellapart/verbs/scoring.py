@@ -100,7 +100,13 @@ def publish(
         write_json(run.path / "metrics.json", metrics_to_json(metrics))
     with watch.stage("Keep what was seen"):
         keep_seen(run, task.images, task.progress)
+    if run.info.policy is not None:
+        notes.append(
+            "What 'tellapart decide' had put in force was chosen for the weights before; decide "
+            "again."
+        )
     run = run.update(
+        policy=None,
         device=task.device,
         machine=describe_machine(task.device),
         parameters=Parameters(trained.total_parameters, trained.trainable_parameters),

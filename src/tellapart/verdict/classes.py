@@ -24,8 +24,8 @@ def class_sentences(evidence: Evidence) -> tuple[ClassSentence, ...]:
         return not row.support, row.f1.high if row.f1.high is not None else 1.0
 
     return tuple(
-        ClassSentence(name, _sentence(shown, name, shown.per_class[name]),
-                      shown.per_class[name].support)
+        ClassSentence(name, _sentence(shown, name, shown.per_class[name])
+                      + _left_uncertain(evidence, name), shown.per_class[name].support)
         for name in sorted(shown.classes, key=order)
     )  # fmt: skip
 
@@ -46,6 +46,14 @@ def _sentence(metrics: Metrics, name: str, row: ClassMetrics) -> str:
             "what is usual."
         )
     return f"Of 100 images of {called} it finds {_of_100(row.recall)}{_when_called(row, called)}."
+
+
+def _left_uncertain(evidence: Evidence, name: str) -> str:
+    """How many images of a class are not answered; the numbers before are as if all were."""
+    left, images = evidence.uncertain.get(name, 0), evidence.shown.per_class[name].support
+    if not left:
+        return ""
+    return f" Of these {images:,} it answers {left:,} as uncertain instead, right or wrong."
 
 
 def _of_few(found: int, images: int) -> str:

@@ -133,6 +133,8 @@ class Evidence:
         temperature: logits were divided by it.
         temperature_gain: by how much it lowered the shown part's log loss, in nats an image,
             with its interval; None where it is 1 or not known.
+        uncertain: how many of the shown images of each class are answered "uncertain"; empty where
+            every image is answered.
         training, origin: see there.
     """
 
@@ -152,6 +154,7 @@ class Evidence:
     curve: LearningCurve | None = None
     temperature: float = 1.0
     temperature_gain: Number | None = None
+    uncertain: Mapping[str, int] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
     origin: Origin | None = None
 

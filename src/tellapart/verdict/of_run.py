@@ -72,6 +72,7 @@ def evidence_of(
         curve=run.learning_curve,
         temperature=temperature,
         temperature_gain=temperature_gain(shown, temperature),
+        uncertain=_uncertain(shown),
         training=training_of(run),
         origin=origin_of(run),
     )
@@ -115,9 +116,18 @@ def evidence_of_new_images(
         unlike=unlike,
         temperature=run.info.temperature,
         temperature_gain=temperature_gain(predictions, run.info.temperature),
+        uncertain=_uncertain(predictions),
         training=training_of(run),
         origin=origin_of(run),
     )
+
+
+def _uncertain(predictions: Predictions | None) -> dict[str, int]:
+    """Images of each class that are answered "uncertain"."""
+    if predictions is None or predictions.abstention is None:
+        return {}
+    left = predictions.labels[~predictions.answered]
+    return {name: int((left == i).sum()) for i, name in enumerate(predictions.classes)}
 
 
 def temperature_gain(predictions: Predictions | None, temperature: float) -> Number | None:
