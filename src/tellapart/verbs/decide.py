@@ -242,31 +242,12 @@ def _put_in_force(
 
 def _rewrite_report(run: Run, progress: Progress) -> tuple[str, ...]:
     """The page of the run, by what is in force now; or why it stays as it was."""
-    from tellapart.data.split import Splits
-    from tellapart.pixels.preprocessing import Preprocessing
-    from tellapart.report.of_run import write_run_report
-    from tellapart.training.remember import same_contents
+    from tellapart.verbs.write_report import write_report
 
     try:
-        source = run.source
-        preprocessing = Preprocessing.from_dict(run.info.preprocessing)
-        images = source.pixels(
-            source.read(progress), preprocessing, group=False, progress=progress
-        )
-        parts = {image.path: image.part for image in run.images}
-        table = images.table
-        if not all(path in parts for path in table.paths) or (
-            images.key != run.info.data.fingerprint
-            and not same_contents(run.images, table.paths, images.digests)
-        ):
-            return ("The images have changed since the run was made, so its report.html still "
-                    "shows the answers before.",)  # fmt: skip
+        write_report(run, progress=progress)
     except TellapartError as error:
-        return (f"The images cannot be read any more, so report.html still shows the answers "
-                f"before. ({error})",)  # fmt: skip
-    divided = replace(table, parts=np.array([parts[path] for path in table.paths], dtype="<U10"))
-    predictions = {part: run.scored_predictions(part) for part in run.parts}
-    write_run_report(run, predictions, images, Splits(divided), run.info.seconds)
+        return (f"report.html still shows the answers before: {error}",)
     return ()
 
 
