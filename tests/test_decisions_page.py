@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tellapart.cli import app
+from tellapart.evaluation.abstaining import fewest_images
 from tellapart.evaluation.choosing import HELD_BACK
 
 ROOT = Path(__file__).parents[1]
@@ -44,3 +45,25 @@ def test_the_formula_and_the_measured_numbers_are_those_of_the_code() -> None:
     row = " | ".join(f"{mean[way]:.1f}" for way in ("bayes", "least on validation", "lean"))
     assert f"| all | | {row} |" in PAGE
     assert mean["lean"] < min(mean["bayes"], 0.6 * mean["least on validation"])
+
+
+def test_the_promises_of_the_page_are_those_that_were_measured() -> None:
+    file = ROOT / "benchmarks" / "results" / "promises.json"
+    found = json.loads(file.read_text("utf-8"))
+    rows = [line.split(" | ") for line in PAGE.splitlines() if " of 1,000 | " in line]
+    dogs = found["dogs-vs-cats-small"]
+    assert [row[3] for row in rows[:4]] == [
+        str(dogs[f"ours {wrong}"]["broken"]) for wrong in (0.01, 0.02, 0.05, 0.1)
+    ]
+    assert [row[4] for row in rows[:2]] == [
+        f"{100 * dogs[f'ours {wrong}']['answered']:.1f} %" for wrong in (0.01, 0.02)
+    ]
+    for run in found.values():
+        assert all(run[key]["broken"] <= 0.05 * run[key]["splits"]
+                   for key in run if key.startswith("ours"))  # fmt: skip
+        for share in (0.9, 0.95):
+            told = run[f"sets {share}"]
+            assert told["held"] >= share - 3 * told["standard_error"]
+    for images, share in ((217, "2 %"), (86, "5 %")):
+        assert fewest_images(float(share.split()[0]) / 100) == images
+        assert f"{images} validation images for {share}" in PAGE or f"{images} for {share}" in PAGE

@@ -118,6 +118,11 @@ def export(
     _require_free(wanted)
     if check < 1:
         raise BundleError(f"--check {check}: compare at least one image.")
+    if opened.policy.extras_to_dict():
+        progress.note(
+            "An export says the class by the run's threshold; 'uncertain', sets and 'unknown', "
+            "which 'tellapart decide' put in force, stay with the run."
+        )
     keep_memory()
     sample = _sample(opened, images, check, progress)
     try:

@@ -24,9 +24,10 @@ from tellapart.prediction.answers import (
 from tellapart.prediction.answers_file import AnswersFile, require_format
 from tellapart.prediction.predictor import ImageGiven, Predictor
 from tellapart.prediction.sorting import Sorter, Way
+from tellapart.predictors import open_predictor
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, SOME_FAILED, ShortRepr, card_of
-from tellapart.run import RunGiven, open_run
+from tellapart.run import RunGiven
 from tellapart.wording import plural, shown
 
 #: Hexadecimal digits of a model's digest that stand beside each of its answers.
@@ -113,7 +114,7 @@ def predict(
     standard input, and there may be any number: memory does not grow with it.
 
     Args:
-        run: a run, or its folder.
+        run: a run or its folder, or the folder of an export.
         images: files and folders; bytes, pictures of Pillow and arrays, as
             :meth:`~tellapart.prediction.predictor.Predictor.predict` takes them. Every file that is
             named is answered, and in a folder every file that is a picture by its name, whether
@@ -132,25 +133,25 @@ def predict(
 
     Raises:
         RunError: the run cannot be used, or cannot answer "unknown".
+        BundleError: the export cannot be used.
         DataError: a path does not exist, a folder holds no picture, or ``out`` holds answers of
             another model.
         FileError: the disk is full, or a place cannot be written to. What is in ``out`` by then
             stays, and the same call goes on with it.
     """
-    opened = open_run(run)
     if ((link or move) and sort_into is None) or (link and move):
         raise DataError(
             "--link and --move say what --sort-into does with the files; give it and one of them."
         )
+    predictor = open_predictor(run, device=device, unknown=unknown)
     if out is None and sort_into is None:
-        given = _from_list(images)
-        return opened.predict(given, device=device, unknown=unknown, progress=progress)
+        return predictor.predict(_from_list(images), progress=progress)
     paths = _paths(images)
     way: Way = "link" if link else "move" if move else "copy"
     if out is not None:
         require_format(Path(out))
     return _predict_into(
-        opened.predictor(device, unknown=unknown), paths,
+        predictor, paths,
         Path(out) if out is not None else None,
         Path(sort_into) if sort_into is not None else None, way, progress,
     )  # fmt: skip
@@ -163,7 +164,7 @@ class AnswerStream:
         self, run: RunGiven, images: Sequence[str | Path], *, device: str = "auto",
         unknown: bool = False, progress: Progress = DEFAULT,
     ) -> None:  # fmt: skip
-        self._predictor = open_run(run).predictor(device, unknown=unknown)
+        self._predictor = open_predictor(run, device=device, unknown=unknown)
         self._form = RowForm(self._predictor.classes, self._predictor.policy)
         self._images, self._progress = images, progress
         #: Of the answers that were taken so far.
