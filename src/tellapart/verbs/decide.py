@@ -121,6 +121,12 @@ def decide(
     for name, share in (("at-most-wrong", at_most_wrong), ("sets", sets), ("sure", sure)):
         if share is not None and not 0 < share < 1:
             raise DataError(f"--{name} is a share above 0 and below 1, not {share:g}.")
+    if opened.info.cross_validation is not None:
+        raise RunError(
+            f"{opened.path} was cross-validated: what it said of held-out images came from the "
+            "classifiers of its folds, and says nothing of the threshold of this one; train with a "
+            "validation part to decide on."
+        )
     if unknown and not opened.intact(opened.unknown_file).is_file():
         raise RunError(
             f"{opened.path} cannot answer 'unknown': it has no {opened.unknown_file.name}. Runs "
