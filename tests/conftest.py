@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 # Tests are imported by path (import-mode importlib), so helpers need their folder here.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import made_images
+from tellapart.openmp import wait_briefly
+
+wait_briefly()  # before anything imports PyTorch: the processes of tests share the cores
 
 ImageFolder = Callable[..., Path]
 
@@ -28,6 +30,8 @@ def _cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(autouse=True)
 def _same_draws() -> None:
     """What a test draws from PyTorch does not depend on which tests ran before it."""
+    import torch
+
     torch.manual_seed(0)
 
 

@@ -19,7 +19,7 @@ LAYERS = (
         "durations", "errors", "files", "folders", "leftovers", "lock", "notebook", "number",
         "progress", "result", "stopwatch", "wording",
     ),
-    ("arrays", "cache", "integrity", "machine", "recipe", "recipe_reading", "run_info"),
+    ("arrays", "cache", "integrity", "machine", "openmp", "recipe", "recipe_reading", "run_info"),
     ("pixels",),
     ("data",),
     ("audit",),

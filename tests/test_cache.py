@@ -348,6 +348,99 @@ def test_a_cache_that_is_deleted_meanwhile_is_made_anew(fresh_cache: Path) -> No
     assert len(tries) == 2
 
 
+def test_an_entry_that_is_deleted_before_it_is_opened_is_made_anew(fresh_cache: Path) -> None:
+    tries = []
+
+    def opening(folder: Path) -> str:
+        tries.append(folder)
+        if len(tries) < 3:
+            shutil.rmtree(fresh_cache)
+            raise RuntimeError("a library that has its own words for a file that is gone")
+        return (folder / "content").read_text()
+
+    assert cache.opened("things", "one", _fill(3), opening) == "xxx"
+
+
+def test_an_entry_some_of_whose_files_are_deleted_already_is_made_anew(fresh_cache: Path) -> None:
+    """As another process's ``rm -r`` finds it in its middle."""
+    tries = []
+
+    def opening(folder: Path) -> str:
+        tries.append(folder)
+        if len(tries) == 1:
+            (folder / "content").unlink()
+        return (folder / "content").read_text()
+
+    with pytest.warns(RuntimeWarning, match="made again"):
+        assert cache.opened("things", "one", _fill(3), opening) == "xxx"
+
+
+def test_what_goes_wrong_with_a_whole_entry_is_not_tried_again(fresh_cache: Path) -> None:
+    tries = []
+
+    def opening(folder: Path) -> str:
+        tries.append(folder)
+        raise ValueError("no such thing in it")
+
+    with pytest.raises(ValueError, match="no such thing"):
+        cache.opened("things", "one", _fill(), opening)
+    assert len(tries) == 1
+
+
+def test_a_cache_that_is_deleted_each_time_is_a_sentence(fresh_cache: Path) -> None:
+    def opening(folder: Path) -> str:
+        shutil.rmtree(fresh_cache)
+        return (folder / "content").read_text()
+
+    with pytest.raises(TellapartError, match="let nothing else delete files of the cache"):
+        cache.opened("things", "one", _fill(), opening)
+
+
+def test_a_cache_may_go_before_a_workspace_is_made(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, times = cache._new_folder, []
+
+    def later(folder: Path, *, exist_ok: bool = False) -> None:
+        times.append(folder)
+        if len(times) == 1:
+            shutil.rmtree(fresh_cache)
+        make(folder, exist_ok=exist_ok)
+
+    monkeypatch.setattr(cache, "_new_folder", later)
+    assert cache.entry("things", "one", _fill(3)).is_dir()
+
+
+def test_a_note_is_written_though_the_cache_goes_meanwhile(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, times = os.fsync, []
+
+    def later(number: int) -> None:
+        times.append(number)
+        if len(times) == 1:
+            shutil.rmtree(fresh_cache)
+        flush(number)
+
+    monkeypatch.setattr(os, "fsync", later)
+    cache.write_note("notes", "one", b"content")
+    assert cache.read_note("notes", "one") == b"content"
+
+
+def test_a_file_that_lacks_outside_the_cache_is_not_taken_for_one_of_the_cache(
+    fresh_cache: Path, tmp_path: Path
+) -> None:
+    tries = []
+
+    def build(folder: Path) -> None:
+        tries.append(folder)
+        (tmp_path / "not there").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="not there"):
+        cache.entry("things", "one", build)
+    assert len(tries) == 1
+
+
 def test_a_full_disk_is_a_sentence(fresh_cache: Path) -> None:
     def build(folder: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

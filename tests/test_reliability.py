@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +19,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellapart.data.pixels import load_pixels
+from tellapart.data.reading import read_table
+from tellapart.pixels.preprocessing import Preprocessing
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "reliability"))
 
 import changes
+import child
 import damage
 import full_disk
 import harness
@@ -132,6 +139,42 @@ def test_changed_files_are_noticed_or_harmless(campaign: Campaigns) -> None:
 
     assert tally.counts["changes random"] + tally.counts["changes well-formed"] >= 10
     assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_the_cache_may_be_deleted_at_any_use_of_it(campaign: Campaigns) -> None:
+    tally = campaign().each([("deleted", lambda bench: full_disk.deleted(bench, 0, 23, seed=0))])
+
+    assert tally.counts["right"] >= 20
+    assert tally.faults == []
+
+
+def test_images_are_decoded_though_the_cache_is_deleted_before_any_use_of_it(
+    image_folder: Callable[..., Path], fresh_cache: Path
+) -> None:
+    """Each file operation that reading and writing the cache makes, one after the other."""
+    table = read_table(image_folder(per_class=3))
+    current: list[child.Deletion] = []
+    sys.addaudithook(lambda event, given: current[0](event, given) if current else None)
+
+    def pixels(delete_at: int | None) -> tuple[np.ndarray, int]:
+        current[:] = [child.Deletion(str(fresh_cache), delete_at, None)]
+        try:
+            return np.array(load_pixels(table, Preprocessing(8, 8)).pixels), current[0].count
+        finally:
+            current.clear()
+
+    right, cold = pixels(None)
+    _, warm = pixels(None)
+    assert cold > warm > 3
+    for uses, filled in ((cold, False), (warm, True)):
+        for number in range(1, uses + 1):
+            shutil.rmtree(fresh_cache, ignore_errors=True)
+            if filled:
+                pixels(None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                assert np.array_equal(pixels(number)[0], right), (filled, number)
 
 
 # --- planted faults are seen ----------------------------------------------------------------

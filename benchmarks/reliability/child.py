@@ -10,6 +10,8 @@ A request is JSON: ``argv`` (what follows ``tellapart``), ``cwd``, ``env`` (laid
 
 - ``watch``: folder whose file operations are counted, and written to ``journal`` if given;
 - ``kill_at``: SIGKILL before this file operation (1 is the first);
+- ``deletes``: folder of which every opening, listing and change of a file is counted, written to
+  ``journal`` too; ``delete_at``: the folder is deleted before this one, as by another process;
 - ``torn_at``: SIGXFSZ, which kills, in the middle of writing any file longer than this;
 - ``kill_after``: SIGKILL after so many seconds;
 - ``limit_seconds``, ``limit_bytes``: the child is ended beyond (resident memory);
@@ -36,6 +38,7 @@ import os
 import resource
 import runpy
 import select
+import shutil
 import signal
 import sys
 import threading
@@ -100,6 +103,40 @@ class Operations:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Deletion:
+    """Deletes a folder before the so-manieth use of it; an audit hook."""
+
+    def __init__(self, folder: str, delete_at: int | None, journal: str | None) -> None:
+        self.folder = os.path.realpath(folder)
+        self.delete_at = delete_at
+        self.journal = os.open(journal, os.O_WRONLY | os.O_CREAT, 0o666) if journal else None
+        self.count = 0
+        self.lock = threading.RLock()
+        self.deleting = False
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.listdir", "os.scandir"):
+            paths = [_place(arguments[0], None)]
+        elif event in _CHANGES:
+            paths = [
+                _place(arguments[where], arguments[base] if base is not None else None)
+                for where, base in _CHANGES[event]
+            ]
+        else:
+            return
+        if self.deleting or not any((p + os.sep).startswith(self.folder + os.sep) for p in paths):
+            return
+        with self.lock:
+            self.count += 1
+            if self.journal is not None:
+                names = " ".join(os.path.relpath(path, self.folder) for path in paths)
+                os.write(self.journal, f"{event} {names}\n".encode("utf-8", "surrogateescape"))
+            if self.count == self.delete_at:
+                self.deleting = True
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.deleting = False
+
+
 def _place(path: Any, base: Any) -> str:
     """The absolute path of an argument; a descriptor is no new file, so it is nowhere."""
     if isinstance(path, int) or path is None:
@@ -149,6 +186,10 @@ def run(request: dict[str, Any]) -> NoReturn:
     if request.get("watch"):
         sys.addaudithook(
             Operations(request["watch"], request.get("kill_at"), request.get("journal"))
+        )
+    if request.get("deletes"):
+        sys.addaudithook(
+            Deletion(request["deletes"], request.get("delete_at"), request.get("journal"))
         )
     if request.get("start_at"):
         time.sleep(max(0.0, request["start_at"] - time.monotonic()))

@@ -202,10 +202,12 @@ class Attack:
         random = np.random.default_rng([seed, well_formed])
         tally = Tally()
         way_name = "well-formed" if well_formed else "random"
+        last: list[Path] = []
         for kind, file, way, change, use in self.plan(count, well_formed, random):
             if self.bench.is_late:
                 break
-            self.bench.restore("whole")
+            self.bench.mend("whole", *last)
+            last = [file]
             content = file.read_bytes()
             if change is None:
                 changed: bytes | None = self._exchanged(file, random)

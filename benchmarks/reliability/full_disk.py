@@ -9,7 +9,8 @@ grows, one goes on as after a kill, and the result must be that of a quiet run. 
 the same with a disk that cannot be written. ``--users``: three users, one of them root, use one
 cache in turn. ``--pairs N``: two trainings of other seeds start at the same moment with default
 folders; two with one ``--run``; two resume one run. ``--four N``: four at once with a cache of
-50 KB. ``--deleted N``: the cache is deleted during a training.
+50 KB. ``--deleted N``: the cache is deleted during a training, at N times and before all that is
+done in it (each so-manieth, with ``--every``).
 
 Mounting and changing users need root.
 """
@@ -44,11 +45,14 @@ from harness import (
     finish,
     names_below,
     run_result,
+    told_result,
 )
 from kills import RUN, go_on, stopped
 
 STEP = 64 * 1024
 SMALL_PROBE = (*PROBE, *TINY)
+#: A second run, which a comparison needs.
+OTHER = "runs/other"
 #: Users that are nobody's; the second stands for a colleague of the first.
 USERS = (65534, 54321)
 #: Steps with enough room before a command is taken to have all it needs.
@@ -127,7 +131,7 @@ WRITINGS = (
     ),
     Writing("evaluate", ("evaluate", RUN, "data"), "runs", "finished", may_work=True),
     Writing("explain", ("explain", RUN, "data/cat/000.png"), "runs", "finished"),
-    Writing("compare", ("compare", RUN, RUN, "--out", "out/page"), "out", "finished"),
+    Writing("compare", ("compare", RUN, OTHER, "--out", "out/page"), "out", "finished"),
     Writing(
         "predict to a file", ("predict", RUN, "data", "--format", "csv"), "out", "finished",
         stdout="out/answers.csv", files="out/answers.csv",
@@ -149,6 +153,7 @@ def prepared(bench: Bench, before: str) -> None:
         if before == "warm":
             shutil.rmtree(bench.case / RUN)
         else:
+            bench.must(*TRAIN_SCRATCH[:-1], OTHER, "--seed", "1")
             bench.must("explain", RUN, "data/cat/000.png", "--name", "before")
             shutil.rmtree(bench.case / RUN / "explanations", ignore_errors=True)
     (bench.case / "out").mkdir()
@@ -420,30 +425,80 @@ def four(bench: Bench, count: int) -> Tally:
     return tally
 
 
-def deleted(bench: Bench, count: int, seed: int) -> Tally:
-    """The cache goes while a training runs."""
+#: What reads and fills the cache: command, the snapshot it starts from, and the run it makes.
+USING = (
+    ("train probe", TRAIN_PROBE, "empty", RUN),
+    ("train probe again", TRAIN_PROBE, "warm", RUN),
+    ("train scratch", TRAIN_SCRATCH, "empty", RUN),
+    ("train on a zip", ("train", "data.zip", *TRAIN_PROBE[2:]), "warm", RUN),
+    ("inspect", ("inspect", "data", "--audit", "--json", "--out", "report"), "warm", ""),
+    ("evaluate", ("evaluate", RUN, "data", "--json"), "finished", ""),
+    ("predict", ("predict", RUN, "data", "--format", "json"), "finished", ""),
+)
+
+
+def deleted(bench: Bench, count: int, every: int, seed: int) -> Tally:
+    """The cache goes while a command runs: at random times, then before each use of it."""
     tally = Tally()
     random = np.random.default_rng([seed, 9])
-    for command in (TRAIN_PROBE, TRAIN_SCRATCH):
+    bench.keep("empty")
+    for before in ("warm", "finished"):
         bench.fresh()
-        seconds = bench.must(*command).seconds
-        right = _models(run_result(bench.case / RUN))
+        shutil.make_archive(str(bench.case / "data"), "zip", bench.case / "data")
+        prepared(bench, before)
+    cache = str(bench.case / "cache")
+    journal = bench.folder / "journal"
+    for name, command, before, run in USING:
+        bench.restore(before)
+        journal.unlink(missing_ok=True)
+        quiet = bench.must(*command, deletes=cache, journal=str(journal))
+        right = _of(bench, run, quiet)
+        uses = journal.read_text("utf-8", "surrogateescape").splitlines()
+        bench.restore(before)
+        other = _of(bench, run, bench.must(*command))
+        volatile = {k for k in right.keys() | other.keys() if right.get(k) != other.get(k)}
+        if run and volatile:
+            raise RuntimeError(f"{name}: two quiet runs differ in {sorted(volatile)}")
+        tally.by_kind[f"{name}: cache deleted"] = type(tally.counts)(uses=len(uses))
+
+        def judge(
+            outcome: Outcome, story: dict[str, Any], name: str = name, run: str = run,
+            right: dict[str, Any] = right, volatile: set[str] = volatile,
+        ) -> None:  # fmt: skip
+            story["said"] = outcome.told()
+            if outcome.code != 0:
+                tally.add(f"{name}: cache deleted", "failed", story)
+                return
+            found = _of(bench, run, outcome)
+            keys = (right.keys() | found.keys()) - volatile
+            if changed := sorted(k for k in keys if right.get(k) != found.get(k)):
+                tally.add(f"{name}: cache deleted", "different", {**story, "where": changed[:8]})
+            else:
+                tally.add(f"{name}: cache deleted", "right")
+
         for _ in range(count):
-            bench.fresh()
-            after = float(random.uniform(0, seconds))
+            if not bench.in_time():
+                break
+            bench.restore(before)
+            after = float(random.uniform(0, quiet.seconds))
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(bench.start, *command)
                 time.sleep(after)
-                subprocess.run(["rm", "-rf", str(bench.case / "cache")], check=False)
+                subprocess.run(["rm", "-rf", cache], check=False)
                 outcome = running.result()
-            story = {"after seconds": round(after, 2), "said": outcome.told()}
-            if outcome.code != 0:
-                tally.add("cache deleted", "failed", story)
-            elif _models(run_result(bench.case / RUN)) != right:
-                tally.add("cache deleted", "different", story)
-            else:
-                tally.add("cache deleted", "right")
+            judge(outcome, {"after seconds": round(after, 2)})
+        for number in range(1, len(uses) + 1, every):
+            if not bench.in_time():
+                break
+            bench.restore(before)
+            outcome = bench.start(*command, deletes=cache, delete_at=number)
+            judge(outcome, {"number": number, "before": uses[number - 1]})
     return tally
+
+
+def _of(bench: Bench, run: str, outcome: Outcome) -> dict[str, Any]:
+    """The result of a command: the run folder that it made, or what it printed."""
+    return dict(run_result(bench.case / run)) if run else told_result(outcome.out)
 
 
 def disks(bench: Bench, writing: Writing, every: int, read_only: bool) -> Tally:
@@ -486,7 +541,8 @@ def main() -> int:
     if given.four:
         jobs.append(("four", partial(four, count=given.four)))
     if given.deleted:
-        jobs.append(("deleted", partial(deleted, count=given.deleted, seed=given.seed)))
+        wrong = partial(deleted, count=given.deleted, every=given.every, seed=given.seed)
+        jobs.append(("deleted", wrong))
     tally = campaign.each(jobs)
     return finish(
         Path(sys.argv[0]).stem, given, campaign, tally, started, step_bytes=STEP, every=given.every

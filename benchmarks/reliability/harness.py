@@ -124,7 +124,8 @@ class Outcome:
 def with_source() -> dict[str, str]:
     """Our environment, in which Python finds the product in this checkout."""
     path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
+    # As the product sets it before it imports PyTorch, which the server of forks has done.
+    return {"GOMP_SPINCOUNT": "5000", **os.environ, "PYTHONPATH": path}
 
 
 class Starter:
@@ -216,6 +217,8 @@ class Bench:
         self.case = folder / "case"
         self.starter = starter
         self.snapshots: dict[str, Path] = {}
+        #: Of a snapshot that is mended: path -> number, size and times of what lies in the case.
+        self._states: dict[str, dict[str, tuple[int, ...]]] = {}
         #: ``time.monotonic()`` after which no further case is begun.
         self.ends = math.inf
         self.fresh()
@@ -247,6 +250,31 @@ class Bench:
         remove(self.case)
         shutil.copytree(self.snapshots[name], self.case, symlinks=True)
 
+    def mend(self, name: str, *changed: Path) -> None:
+        """The case as it was kept, by putting back only what differs: quicker than restoring.
+
+        What is as it was keeps its number and its times, as on a disk that is in use. That the
+        cache was found whole (``.checked``) is put back only where it is missing or named in
+        ``changed``: it says nothing of files that were put back.
+        """
+        kept = self.snapshots[name]
+        states = self._states.setdefault(name, {})
+        there = names_below(self.case)
+        for path in sorted(there - names_below(kept), reverse=True):  # the deepest first
+            gone = self.case / path
+            gone.rmdir() if gone.is_dir() and not gone.is_symlink() else gone.unlink()
+        for source in sorted(kept.rglob("*")):
+            path = source.relative_to(kept).as_posix()
+            target = self.case / path
+            if source.is_dir():
+                target.mkdir(exist_ok=True)
+                continue
+            same = target.is_file() and states.get(path) == _state(target)
+            if same or (target.is_file() and source.name == SEAL[1] and target not in changed):
+                continue
+            shutil.copy2(source, target)
+            states[path] = _state(target)
+
     def env(self) -> dict[str, str]:
         return {
             "TELLAPART_CACHE_DIR": str(self.case / "cache"),
@@ -274,6 +302,11 @@ class Bench:
         journal.unlink(missing_ok=True)
         self.must(*argv, watch=str(self.case), journal=str(journal), **wrong)
         return journal.read_text("utf-8", "surrogateescape").splitlines()
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    facts = file.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def remove(folder: Path) -> None:
@@ -435,7 +468,11 @@ class Campaign:
                 started = time.monotonic()
                 bench = Bench(folder, starter, weights, self.deadline)
                 bench.ends = self.deadline
-                done = work(bench)
+                try:
+                    done = work(bench)
+                except RuntimeError as error:  # the other jobs' results are not lost for it
+                    done = Tally()
+                    done.add(name, "not run", {"said": str(error)})
                 spent = time.monotonic() - started
                 print(f"{name}: {dict(done.counts)} ({spent:.0f} s)", flush=True)
                 return done

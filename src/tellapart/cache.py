@@ -9,6 +9,9 @@ Entries and notes carry digests of their content, which are held against it when
 opened (:mod:`tellapart.integrity`): one that a failing disk, a cleaner or a person changed is
 thrown away, which is said once, and made again.
 
+All of it may be deleted at any time, also while it is used: what was found or half made is made
+again (:func:`undeterred`, :func:`opened`).
+
 The folder is ``TELLAPART_CACHE_DIR`` or the user's cache folder; its size is kept under
 ``TELLAPART_CACHE_LIMIT`` (for example ``5GB``), else what :func:`set_limit` was given, else
 20 GB. Where it cannot be written, this process uses a temporary folder instead and says so once.
@@ -34,6 +37,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tellapart import integrity, leftovers
 from tellapart.errors import TellapartError
@@ -47,6 +51,10 @@ GRACE_SECONDS = 60.0
 
 #: Holds the limit that :func:`set_limit` was given.
 _LIMIT_FILE = "limit.txt"
+#: How often work is begun when somebody deletes the cache under it.
+_TRIES = 4
+
+_T = TypeVar("_T")
 _TEMPORARY = ".building"
 _REPLACEMENT = "tellapart-cache"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
@@ -210,12 +218,57 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
         Exception: whatever ``build`` raises; nothing is left behind.
     """
     found = find(kind, key)
-    if found is not None:
-        return found
+    return found if found is not None else undeterred(lambda: _built(kind, key, build))
+
+
+def opened(
+    kind: str, key: str, build: Callable[[Path], None], opening: Callable[[Path], _T]
+) -> _T:
+    """What ``opening(folder)`` makes of an entry, which is made where it is not there.
+
+    Made again where somebody deletes it between the two.
+
+    Raises:
+        Exception: as :func:`entry`, and whatever ``opening`` raises for an entry that is whole.
+    """
+
+    def once() -> _T:
+        folder = entry(kind, key, build)
+        with using(folder):
+            return opening(folder)
+
+    return undeterred(once)
+
+
+def undeterred(work: Callable[[], _T]) -> _T:
+    """Do work in the cache; again, a few times, where somebody deleted it meanwhile.
+
+    Raises:
+        TellapartError: it was deleted each time.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(Deleted):
+            return work()
+    return work()
+
+
+@contextmanager
+def using(folder: Path) -> Iterator[None]:
+    """While an entry is opened. That it is gone counts as such, whatever the library says."""
     try:
-        return _built(kind, key, build)
-    except _Deleted:
-        return _built(kind, key, build)
+        yield
+    except Exception as error:
+        if _is_there(folder):
+            raise
+        raise _deleted(folder) from error
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether an entry is there with all its files."""
+    try:
+        return folder.is_dir() and integrity.is_whole(folder)
+    except OSError:
+        return True
 
 
 @contextmanager
@@ -240,8 +293,15 @@ def write_down(kind: str, key: str, *, found: bool) -> None:
         record.setdefault((kind, key), found)
 
 
-class _Deleted(TellapartError):
-    """Somebody emptied the cache while an entry was being made."""
+class Deleted(TellapartError):
+    """Somebody emptied the cache while an entry was being made, or opened."""
+
+
+def _deleted(folder: Path) -> Deleted:
+    return Deleted(
+        f"Something deletes what is made in the cache ({folder} is gone again); run the command "
+        "again, and let nothing else delete files of the cache meanwhile."
+    )
 
 
 def _built(kind: str, key: str, build: Callable[[Path], None]) -> Path:
@@ -297,23 +357,27 @@ def workspace() -> Iterator[Path]:
     root = writable_cache_folder()
     _remove_stale(root)
     folder = root / f"{_temporary()}-{secrets.token_hex(4)}"
-    _new_folder(folder)
     try:
+        _new_folder(folder)
         yield folder
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise TellapartError(
                 f"The disk of the cache folder {root} is full; free some space, or set "
                 "TELLAPART_CACHE_DIR to a folder on another disk."
             ) from error
-        if not folder.is_dir():
-            raise _Deleted(
-                f"Something deleted {folder} while it was being made; run the command again, "
-                "and let nothing else delete files of the cache meanwhile."
-            ) from error
+        gone = isinstance(error, FileNotFoundError) and _is_below(error, root)
+        if gone or not folder.is_dir():
+            raise _deleted(folder) from error
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_below(error: OSError, root: Path) -> bool:
+    """Whether it is about a file of the cache."""
+    names = (error.filename, error.filename2)
+    return any(isinstance(name, str) and Path(name).is_relative_to(root) for name in names)
 
 
 def publish(folder: Path, kind: str, key: str) -> Path:
@@ -437,11 +501,15 @@ def read_note(kind: str, key: str) -> bytes | None:
 
 def write_note(kind: str, key: str, content: bytes) -> None:
     """Replace a small file in the cache as a whole; readers see the old or the new one."""
-    root = writable_cache_folder()
-    try:
-        _replace_note(root / _checked(kind) / _checked(key), content)
-    except PermissionError:  # one of somebody else's that nobody else may replace
-        _replace_note(_folder_of_this_process(cache_folder()) / kind / key, content)
+
+    def once() -> None:
+        root = writable_cache_folder()
+        try:
+            _replace_note(root / _checked(kind) / _checked(key), content)
+        except PermissionError:  # one of somebody else's that nobody else may replace
+            _replace_note(_folder_of_this_process(cache_folder()) / kind / key, content)
+
+    undeterred(once)
 
 
 def _replace_note(file: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from tellapart.errors import TellapartError
+from tellapart.openmp import wait_briefly
 from tellapart.result import Result
 from tellapart.terminal import run_command, say, say_json
 from tellapart.wording import listed, shown
@@ -667,6 +668,7 @@ def licences(as_json: Json = False) -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    wait_briefly()
     run_command(lambda: app(prog_name="tellapart"))
 
 

@@ -132,10 +132,12 @@ def read_headers(pixels: PixelCache, *, progress: Progress = SILENT) -> Headers:
             file_bytes=headers.file_bytes,
         )
 
+    def opening(folder: Path) -> Headers:
+        with np.load(folder / "headers.npz", allow_pickle=False) as found:
+            return Headers(**{name: found[name] for name in found.files})
+
     # Equal contents have equal headers, so the digests of the files are the whole key.
-    folder = cache.entry("headers", cache.combine_digests(pixels.digests), build)
-    with np.load(folder / "headers.npz", allow_pickle=False) as found:
-        return Headers(**{name: found[name] for name in found.files})
+    return cache.opened("headers", cache.combine_digests(pixels.digests), build, opening)
 
 
 def _read_all(pixels: PixelCache, progress: Progress) -> Headers:

@@ -163,27 +163,27 @@ def build_engine(
     """
     device = resolve_device(device)
     entry_key = _entry_key(key, height, width, device, exact)
-    folder = cache.find(_KIND, entry_key)
+    was_there = cache.find(_KIND, entry_key) is not None
 
     @functools.cache
     def module() -> nn.Module:
         return make_module()
 
-    if folder is None:
+    def build(made: Path) -> None:
+        choice = _choose(Place(made, module, device, height, width), exact, progress)
+        (made / _FACTS).write_text(json.dumps(asdict(choice)), "utf-8")
+
+    def opening(folder: Path) -> Engine:
+        choice = _recorded(folder)
+        if was_there:
+            for note in choice.notes:
+                progress.note(note)
+        row = next(row for row in ENGINES if row.name == choice.engine)
+        return row.open(Place(folder, module, device, height, width), choice.precision)
+
+    if not was_there:
         module()
-
-        def build(made: Path) -> None:
-            choice = _choose(Place(made, module, device, height, width), exact, progress)
-            (made / _FACTS).write_text(json.dumps(asdict(choice)), "utf-8")
-
-        folder = cache.entry(_KIND, entry_key, build)
-        choice = _recorded(folder)
-    else:
-        choice = _recorded(folder)
-        for note in choice.notes:
-            progress.note(note)
-    row = next(row for row in ENGINES if row.name == choice.engine)
-    return row.open(Place(folder, module, device, height, width), choice.precision)
+    return cache.opened(_KIND, entry_key, build, opening)
 
 
 def recorded_engine(
@@ -192,7 +192,13 @@ def recorded_engine(
     """Name of the engine that :func:`build_engine` would give; "" where it is not settled yet."""
     entry_key = _entry_key(key, height, width, resolve_device(device), exact)
     folder = cache.find(_KIND, entry_key)
-    return _recorded(folder).name if folder is not None else ""
+    if folder is None:
+        return ""
+    try:
+        with cache.using(folder):
+            return _recorded(folder).name
+    except cache.Deleted:
+        return ""
 
 
 def _entry_key(key: str, height: int, width: int, device: str, exact: bool) -> str:
@@ -282,6 +288,8 @@ def _convert(row: EngineRow, place: Place, following: str, say: Callable[[str], 
     except (OSError, MemoryError):
         raise
     except Exception as error:  # exporter and reader raise many kinds
+        if not place.folder.is_dir():  # that says nothing of the network, either
+            raise
         say(f"{row.name} cannot take this network ({_reason(error)}); {following} runs it.")
         return False
     return True

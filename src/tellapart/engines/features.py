@@ -265,7 +265,7 @@ class _Extraction:
         def build(folder: Path) -> None:
             self._build(folder / _FEATURES, key, view, number, read)
 
-        return open_array(cache.entry("features", key, build) / _FEATURES)
+        return cache.opened("features", key, build, lambda folder: open_array(folder / _FEATURES))
 
     def _build(self, file: Path, key: str, view: str, number: int, read: ReadRows) -> None:
         label = view if view in VIEWS else "augmented"

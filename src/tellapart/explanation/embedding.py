@@ -35,8 +35,9 @@ def embed(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float64]
     def build(folder: Path) -> None:
         save_array(folder / _FILE, _arrange(values, seed))
 
-    folder = cache.entry("maps", key, build)
-    points: NDArray[np.float64] = np.load(folder / _FILE)
+    points: NDArray[np.float64] = cache.opened(
+        "maps", key, build, lambda folder: np.load(folder / _FILE)
+    )
     return points
 
 

@@ -33,4 +33,4 @@ def vectors_of_all(
     def build(folder: Path) -> None:
         save_array(folder / _FILE, classifier.features_of(images, progress=progress))
 
-    return open_array(cache.entry("vectors", key, build) / _FILE)
+    return cache.opened("vectors", key, build, lambda folder: open_array(folder / _FILE))

@@ -5,9 +5,10 @@ Once they are there nothing imports PyTorch or timm.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from tellapart.models.weights import canonical_name, fetch_weights, weights_dige
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel
 
+_T = TypeVar("_T")
 _STATE, _DIGEST = "state.safetensors", "digest.txt"
 
 
@@ -30,7 +32,7 @@ def backbone_state(model: BackboneModel, preprocessing: Preprocessing) -> dict[s
     """
     from safetensors.numpy import load_file
 
-    return dict(load_file(_entry(model, preprocessing) / _STATE))
+    return _opened(model, preprocessing, lambda folder: dict(load_file(folder / _STATE)))
 
 
 def backbone_digest(model: BackboneModel, preprocessing: Preprocessing) -> str:
@@ -41,10 +43,12 @@ def backbone_digest(model: BackboneModel, preprocessing: Preprocessing) -> str:
     Raises:
         WeightsError, RecipeError: as :func:`backbone_state`.
     """
-    return (_entry(model, preprocessing) / _DIGEST).read_text("ascii")
+    return _opened(model, preprocessing, lambda folder: (folder / _DIGEST).read_text("ascii"))
 
 
-def _entry(model: BackboneModel, preprocessing: Preprocessing) -> Path:
+def _opened(
+    model: BackboneModel, preprocessing: Preprocessing, opening: Callable[[Path], _T]
+) -> _T:
     size = (preprocessing.height, preprocessing.width)
 
     def build(folder: Path) -> None:
@@ -69,4 +73,4 @@ def _entry(model: BackboneModel, preprocessing: Preprocessing) -> Path:
         weights_digest(fetch_weights(model.backbone, model.weights)),
         f"timm {metadata.version('timm')}",
     )
-    return cache.entry("backbones", key, build)
+    return cache.opened("backbones", key, build, opening)

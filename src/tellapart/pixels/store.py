@@ -83,21 +83,27 @@ def load_files(
         names: what each file is called in that index: its path below ``root``.
     """
     kind = f"pixels-{_rule(preprocessing)}"
-    index = _FileIndex.read(root)
-    states = _states(files)
-    known = index.digests(names, states)
-    if all(known):
-        found = cache.find(kind, cache.combine_digests(known))
-        if found is not None and _is_whole(found, preprocessing):
+
+    def once() -> Decoded:
+        index = _FileIndex.read(root)
+        states = _states(files)
+        known = index.digests(names, states)
+        if all(known):
+            found = cache.find(kind, cache.combine_digests(known))
+            if found is not None and _is_whole(found, preprocessing):
+                with cache.using(found):
+                    return _opened(found, preprocessing)
+        with cache.workspace() as folder:
+            threads = num_decoding_threads(state[0] for state in states if state is not None)
+            work = _decode_all(files, known, kind, preprocessing, folder, threads, progress)
+            index.update(names, states, work.digests)
+            _write_entry(folder, work, preprocessing)
+            key = cache.combine_digests(work.digests)
+            found = cache.publish(folder, kind, key)
+        with cache.using(found):
             return _opened(found, preprocessing)
-    with cache.workspace() as folder:
-        threads = num_decoding_threads(state[0] for state in states if state is not None)
-        work = _decode_all(files, known, kind, preprocessing, folder, threads, progress)
-        index.update(names, states, work.digests)
-        _write_entry(folder, work, preprocessing)
-        key = cache.combine_digests(work.digests)
-        found = cache.publish(folder, kind, key)
-    return _opened(found, preprocessing)
+
+    return cache.undeterred(once)
 
 
 def _rule(preprocessing: Preprocessing) -> str:

@@ -19,6 +19,7 @@ from tellapart.errors import RecipeError
 from tellapart.evaluation.choosing import require_choosable
 from tellapart.machine import keep_memory
 from tellapart.models.inputs import preprocessing_of
+from tellapart.openmp import wait_briefly
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import Progress
 from tellapart.recipe import Recipe
@@ -62,6 +63,7 @@ def prepare(
 
     ``stored`` are the images of a run that is gone on with.
     """
+    wait_briefly()
     keep_memory()
     with watch.stage("Find images"):
         table = source.read(progress)
