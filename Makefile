@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all check bench mutants clean
+.PHONY: demo test test-all coverage check bench mutants clean
 
 demo: $(STAMP)
 	$(BIN)/tellapart demo
@@ -14,6 +14,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2
+
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --cov=tellapart --cov-branch --cov-report=term-missing:skip-covered
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks

@@ -72,6 +72,17 @@ def test_a_training_killed_at_any_operation_comes_back_to_the_same_bytes(
 
 
 @pytest.mark.slow
+def test_an_inspection_killed_at_any_operation_is_whole_the_next_time(campaign: Campaigns) -> None:
+    def job(bench: harness.Bench) -> harness.Tally:
+        return kills.Attack(scenario("inspect"), bench).systematic(every=29, first=5)
+
+    tally = campaign().each([("kills", job)])
+
+    assert tally.counts["kills systematic"] >= 3
+    assert tally.faults == []
+
+
+@pytest.mark.slow
 def test_a_subset_killed_at_any_time_is_whole_and_alone(campaign: Campaigns) -> None:
     def job(bench: harness.Bench) -> harness.Tally:
         attack = kills.Attack(scenario("subset"), bench)
@@ -124,6 +135,29 @@ def test_a_full_disk_is_a_sentence_and_the_run_can_go_on(campaign: Campaigns) ->
     tally = campaign().each([("full", job)])
 
     assert tally.counts["sentence"] >= 2
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_that_cannot_be_written_is_a_sentence(campaign: Campaigns) -> None:
+    names = ("subset", "inspect: lists", "inspect: report")
+    writings = [w for w in full_disk.WRITINGS if w.name in names]
+
+    tally = campaign().each(
+        [("read-only", lambda bench: full_disk.disks(bench, writings, 0, read_only=True))]
+    )
+
+    assert (tally.counts["sentence"], tally.counts["right afterwards"]) == (3, 3)
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="changing users needs root")
+def test_users_who_share_a_cache_come_to_the_same_results(campaign: Campaigns) -> None:
+    tally = campaign().each([("users", full_disk.users)])
+
+    assert tally.counts["right"] == 16
     assert tally.faults == []
 
 
@@ -268,6 +302,59 @@ def test_a_result_is_compared_but_for_its_seconds(tmp_path: Path) -> None:
     assert written("2.0", "0.5") == first
     assert written("1.0", "0.6") != first
     assert written("1.0", "0.5", "running") != first
+
+
+def test_a_case_is_mended_where_it_was_changed_and_nowhere_else(tmp_path: Path) -> None:
+    class NoStarter:
+        pass
+
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"weights")
+    bench = harness.Bench(tmp_path / "bench", NoStarter(), weights)  # type: ignore[arg-type]
+    entry = bench.case / "cache" / "kind" / "entry"
+    entry.mkdir(parents=True)
+    for name in ("one", "two", ".checked"):
+        (entry / name).write_text(name)
+    bench.keep("whole")
+    bench.restore("whole")
+    bench.mend("whole")
+    before = {p: p.stat().st_ino for p in bench.case.rglob("*")}
+
+    (entry / "one").write_text("eno")
+    (entry / "two").unlink()
+    (entry / ".checked").write_text("of the product")
+    (bench.case / "runs" / "new").mkdir()
+    (bench.case / "runs" / "new" / "run.json").write_text("{}")
+    shutil.rmtree(bench.case / "data" / "dog")
+    bench.mend("whole")
+
+    assert {p.name: p.read_text() for p in entry.iterdir()} == {
+        "one": "one", "two": "two", ".checked": "of the product",
+    }  # fmt: skip
+    assert {p for p in bench.case.rglob("*")} == before.keys()
+    untouched = bench.case / "data" / "cat" / "000.png"
+    assert untouched.stat().st_ino == before[untouched]
+    bench.mend("whole", entry / ".checked")
+    assert (entry / ".checked").read_text() == ".checked"
+
+
+def test_a_job_that_cannot_begin_does_not_lose_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness.Starter, "make_weights", lambda self, file: file.write_bytes(b""))
+
+    def broken(bench: harness.Bench) -> harness.Tally:
+        raise RuntimeError("undisturbed, this must work")
+
+    def whole(bench: harness.Bench) -> harness.Tally:
+        tally = harness.Tally()
+        tally.add("kind", "right")
+        return tally
+
+    tally = harness.Campaign(tmp_path).each([("broken", broken), ("whole", whole)])
+
+    assert tally.counts == {"not run": 1, "right": 1}
+    assert [fault["said"] for fault in tally.faults] == ["undisturbed, this must work"]
 
 
 # --- what they attack with ------------------------------------------------------------------

@@ -22,7 +22,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -199,6 +200,7 @@ class Disks:
             with disk(self.bench.case / self.writing.place, free) as remount:
                 outcome = self._start(self.writing.argv)
                 tally.counts["steps"] += 1
+                tally.by_kind.setdefault(f"{self.writing.name}: full", Counter())["steps"] += 1
                 enough = enough + 1 if outcome.code == 0 else 0
                 self._judge(tally, outcome, f"{free // 1024} KB left", lambda: remount("size=1G"))
             step += every
@@ -501,12 +503,19 @@ def _of(bench: Bench, run: str, outcome: Outcome) -> dict[str, Any]:
     return dict(run_result(bench.case / run)) if run else told_result(outcome.out)
 
 
-def disks(bench: Bench, writing: Writing, every: int, read_only: bool) -> Tally:
-    prepared(bench, writing.before)
-    attack = Disks(bench, writing)
-    tally = attack.steps(every) if every else Tally()
-    if read_only:
-        tally.merge(attack.read_only())
+def disks(bench: Bench, writings: Sequence[Writing], every: int, read_only: bool) -> Tally:
+    """Commands that start from one snapshot, which is made once."""
+    prepared(bench, writings[0].before)
+    tally = Tally()
+    for writing in writings:
+        if not bench.in_time():
+            break
+        attack = Disks(bench, writing)
+        done = attack.steps(every) if every else Tally()
+        if read_only:
+            done.merge(attack.read_only())
+        print(f"  {writing.name}: {dict(done.counts)}", flush=True)
+        tally.merge(done)
     return tally
 
 
@@ -529,11 +538,11 @@ def main() -> int:
     jobs: list[tuple[str, Callable[[Bench], Tally]]] = []
     if given.steps or given.read_only:
         every = given.every * given.steps
-        jobs += [
-            (w.name, partial(disks, writing=w, every=every, read_only=given.read_only))
-            for w in WRITINGS
-            if not wanted or w.name in wanted
-        ]
+        chosen = [w for w in WRITINGS if not wanted or w.name in wanted]
+        for before in dict.fromkeys(w.before for w in chosen):
+            group = [w for w in chosen if w.before == before]
+            work = partial(disks, writings=group, every=every, read_only=given.read_only)
+            jobs.append((f"disks, {before}", work))
     if given.users:
         jobs.append(("users", users))
     if given.pairs:
