@@ -172,7 +172,7 @@ class Disks:
         self.right = self._state()
 
     def _start(self, argv: tuple[str, ...]) -> Outcome:
-        wrong: dict[str, Any] = {"limit_seconds": 300.0}
+        wrong: dict[str, Any] = {"limit_seconds": 900.0}
         if self.writing.stdout:
             wrong["stdout"] = str(self.bench.case / self.writing.stdout)
         return self.bench.start(*argv, **wrong)
