@@ -17,7 +17,7 @@ def wait_briefly() -> bool:
     libgomp, with which PyTorch is built for Linux, has a thread that waits look 300,000 times
     whether the others are there. On a machine of its own they are there sooner. Beside other
     work it keeps a core from the very thread that it waits for, and a training step that
-    takes 0.15 s alone took 1.25 s beside two busy processes; with this it takes 0.3 s, its
+    takes 0.15 s alone took 1.25 s beside two busy processes; with this it takes 0.36 s, near its
     share, and 0.15 s alone (2 cores, ``docs/reliability.md``). No result depends on it.
 
     Must come before PyTorch is imported, because libgomp reads it once.
