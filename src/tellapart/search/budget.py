@@ -6,50 +6,25 @@ would overrun the time is ended there (:class:`OutOfTime`).
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from tellapart.errors import RecipeError
+from tellapart.durations import seconds_of
 from tellapart.progress import Progress, Work
-
-#: Seconds in each unit that ``--time`` takes.
-_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-#: Nobody means more, and the clock of the machine would not be right over so long a time.
-_LONGEST = 30 * 24 * 3600.0
 
 
 def read_time(given: str | float) -> float:
-    """Seconds of ``30s``, ``5m``, ``2h``, ``1h30m``, or of a number of seconds; 0 is allowed.
+    """Seconds of ``30s``, ``5m``, ``1h30m``, or of a number of seconds; 0 is allowed.
 
-    >>> read_time("5m"), read_time("1h30m"), read_time(0), read_time("90")
-    (300.0, 5400.0, 0.0, 90.0)
+    >>> read_time("5m"), read_time("0"), read_time(90)
+    (300.0, 0.0, 90.0)
 
     Raises:
-        RecipeError: it is no such time.
+        TellapartError: it is no such time.
     """
-    seconds = _seconds_of(given)
-    if seconds is None or not 0 <= seconds <= _LONGEST:
-        raise RecipeError(
-            f"--time {str(given)[:40]!r} is no time; give for example 30s, 5m or 2h (at most 30 "
-            "days), or 0 for the first answer only."
-        )
-    return seconds
-
-
-def _seconds_of(given: str | float) -> float | None:
-    if not isinstance(given, str):
-        return float(given) if math.isfinite(given) else None
-    text = given.strip().lower().replace(" ", "")
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
-        return float(text)
-    if not re.fullmatch(r"(\d{1,9}(\.\d{1,9})?(h|min|m|s))+", text):
-        return None
-    parts = re.findall(r"(\d+(?:\.\d+)?)(h|min|m|s)", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return 0.0 if str(given).strip() in ("0", "0s", "0.0") else seconds_of(given)
 
 
 @dataclass(frozen=True)

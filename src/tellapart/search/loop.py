@@ -63,7 +63,7 @@ def first_trial(first: Outcome, seconds: float) -> Trial:
 
 def search(
     study: Study,
-    facts: Callable[[], Facts],
+    facts: Callable[[bool], Facts],
     best: Outcome,
     record: SearchRecord,
     clock: Clock,
@@ -74,7 +74,8 @@ def search(
     """Go on from a first answer until the time is over or nothing promises more.
 
     Args:
-        facts: what the space depends on; asked for when the first candidate is sought.
+        facts: what the space depends on, guessed, or (True) with a look at the images; it is
+            looked when a candidate is next that depends on it.
         best: the classifier in force.
         record: of what was tried so far; its first trial is the first answer.
         clock: of this sitting; ``record.seconds_before`` counts the sittings before it.
@@ -82,32 +83,26 @@ def search(
     """
     for line in [header(), *(line_of(trial) for trial in record.trials)]:
         progress.note(line)
-    known: Facts | None = None
+    looked = False
     unpublished = False
-    ended = ""
+    ended = "" if clock.left() > 0 else "The time was over with the first answer."
     try:
         while not ended:
-            if known is None:
-                known = facts() if clock.left() > costs.publishing else None
-            if known is None:
-                ended = "The time was over with the first answer."
-                break
-            following = _next(study, known, best, record, clock, costs, progress)
+            following = _next(study, facts(looked), best, record, clock, costs, progress)
             if isinstance(following, Ended):
                 ended = following.why
-                break
-            if unpublished:
+            elif not looked and following.candidate.depends_on_facts:
+                looked = True
+            elif unpublished:
                 writer.best(best, record)
                 unpublished = False
-                following = _next(study, known, best, record, clock, costs, progress)
-                if isinstance(following, Ended):
-                    ended = following.why
-                    break
-            progress.note(next_line(following.candidate.description, following.why))
-            tried = try_candidate(following, study, costs, clock, progress)
-            best, record, unpublished = _judged(following, tried, best, record, clock)
-            writer.trial(record, following.candidate)
-            progress.note(line_of(record.trials[-1], record.best))
+            else:
+                progress.note(next_line(following.candidate.description, following.why))
+                tried = try_candidate(following, study, costs, clock, progress)
+                best, record, wins = _judged(following, tried, best, record, clock)
+                unpublished |= wins
+                writer.trial(record, following.candidate)
+                progress.note(line_of(record.trials[-1], record.best))
     except KeyboardInterrupt:
         ended = INTERRUPTED
         progress.note("Interrupted: the best so far is kept.")

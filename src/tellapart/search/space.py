@@ -50,6 +50,11 @@ class Candidate:
     #: Why it is worth a try, as the end of a sentence.
     because: str
 
+    @property
+    def depends_on_facts(self) -> bool:
+        """Whether it mirrors or turns pictures, which not all pictures bear."""
+        return self.family in ("partial", "full") or "flip" in self.recipe.probe.views
+
 
 @dataclass(frozen=True)
 class Facts:

@@ -17,7 +17,9 @@ from tellapart.search.outcome import Outcome
 
 #: Images that are looked at, at most, and by how much the accuracy may fall beside what it is
 #: above saying always the most frequent class.
-_MOST, _SHARE = 400, 0.25
+_MOST, _SHARE = 200, 0.25
+#: Heads that are one linear layer, by which the views can be judged.
+_LINEAR = ("logistic", "discriminant")
 
 
 def keeps_class(first: Outcome, views: Sequence[str], largest_share: float) -> bool:
@@ -29,7 +31,7 @@ def keeps_class(first: Outcome, views: Sequence[str], largest_share: float) -> b
         largest_share: what saying always the most frequent class gets right.
     """
     task, model = first.task, first.task.recipe.model
-    if not isinstance(model, BackboneModel) or first.validation is None:
+    if not isinstance(model, BackboneModel) or task.recipe.probe.head not in _LINEAR:
         return False
     rows = task.rows["validation"][:_MOST]
     if not len(rows):
@@ -41,13 +43,18 @@ def keeps_class(first: Outcome, views: Sequence[str], largest_share: float) -> b
         digests=tuple(task.images.digests[row] for row in rows.tolist()),
         key=f"{task.images.key}-first-{len(rows)}-of-validation",
     )
-    shown = ("original", *views)
+    if first.trained.features is None:
+        return False
+    upright_features = first.trained.features(rows)
     found = extract(
-        model, task.preprocessing, images, views=shown, device=task.device, progress=task.progress
+        model, task.preprocessing, images, views=views, device=task.device, progress=task.progress
     ).values
-    weight, bias = first.trained.state["head.output.weight"], first.trained.state["head.output.bias"]
-    labels = task.labels[rows]
-    right = [float(np.mean((f @ weight.T + bias).argmax(axis=1) == labels)) for f in found]
+    state, labels = first.trained.state, task.labels[rows]
+    weight, bias = state["head.output.weight"], state["head.output.bias"]
+    right = [
+        float(np.mean((values @ weight.T + bias).argmax(axis=1) == labels))
+        for values in (upright_features, *found)
+    ]
     upright, moved = right[0], min(right[1:])
     allowed = max(_SHARE * (upright - largest_share), 1 / np.sqrt(len(rows)) * 0.5)
     return upright > largest_share and moved >= upright - allowed

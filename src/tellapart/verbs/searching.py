@@ -7,6 +7,7 @@ better classifier that the search goes on from is published with its validation 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.errors import FileError, RecipeError, RunError
-from tellapart.files import write_csv, write_text
+from tellapart.files import write_text
 from tellapart.folders import reason_of, replace_folder
 from tellapart.lock import locked
 from tellapart.progress import Progress
@@ -39,7 +40,7 @@ from tellapart.search.symmetry import keeps_class
 from tellapart.search.trials import is_nothing_learned
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.auto import typical_side
-from tellapart.training.callbacks import COLUMNS
+from tellapart.training.callbacks import HistoryFile
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored
 from tellapart.verbs.preparation import Prepared, choosing_rows
@@ -136,9 +137,7 @@ class _Folder:
         write_record(new, record)
         made = Run(new, old.path)
         if trained.history:
-            header = ("stage", *COLUMNS)
-            write_csv(made.history_file, header,
-                      ([f"{row[name]!r}" for name in header] for row in trained.history))  # fmt: skip
+            _write_history(made.history_file, trained.history)
         made = publish(made, task, self.splits, trained, outcome.scored, self.watch)
         if "test" not in task.rows:
             made.update(status=INTERRUPTED, stopped=INTERRUPTED)
@@ -147,7 +146,7 @@ class _Folder:
         )
 
     def rewrite(self, record: SearchRecord) -> None:
-        """Write the report again, with the search in it; the classifier is the one that is there."""
+        """Write the report again, with the search in it, about the classifier that is there."""
         from tellapart.report.of_run import write_run_report
 
         run = self.run
@@ -155,6 +154,14 @@ class _Folder:
         shown = {part: run.scored_predictions(part) for part in run.parts}
         write_run_report(run, shown, self.images, self.splits, self.watch.rounded())
         self.run = run.update(seconds=self.watch.rounded())
+
+
+def _write_history(file: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """``history.csv`` of a training whose epochs were not written as they came."""
+    for number in sorted({int(row["stage"]) for row in history}):
+        earlier = [row for row in history if row["stage"] < number]
+        own = [row for row in history if row["stage"] == number]
+        HistoryFile(file, number, earlier).end_epoch(own)
 
 
 def search_on(
@@ -207,8 +214,13 @@ def _search(
     with ExitStack() as locks:
         folder = _Folder(run, prepared.splits, best.task.images, watch, costs, locks)
 
-        def facts() -> Facts:
-            return facts_of(study, first, progress)
+        guess = _guess(study, first)
+        seen: list[Facts] = []
+
+        def facts(look: bool) -> Facts:
+            if look and not seen:
+                seen.append(_looked(study, first, guess))
+            return seen[0] if seen else guess
 
         with watch.stage("Search"):
             found = search(study, facts, best, record, clock, costs, folder, progress)
@@ -240,14 +252,18 @@ def study_of(prepared: Prepared) -> Study:
     return Study(prepared.source, prepared.splits.table, prepared.device, choosing_rows(prepared))
 
 
-def facts_of(study: Study, first: Outcome, progress: Progress) -> Facts:
-    """What the space depends on: how large the pictures are, and what leaves their class as it
-    is."""
-    recipe, size = first.candidate.recipe, first.candidate.size
+def _guess(study: Study, first: Outcome) -> Facts:
+    """What the space depends on, by the files' headers."""
+    size = first.candidate.size
+    return Facts(first.candidate.recipe, size, typical_side(study.table) or size)
+
+
+def _looked(study: Study, first: Outcome, guess: Facts) -> Facts:
+    """The same, with what leaves the class of a picture as it is."""
     chance = study.largest_share
     mirrors = keeps_class(first, ("flip",), chance)
-    turns = mirrors and keeps_class(first, ("turn_90", "turn_180", "turn_270"), chance)
-    return Facts(recipe, size, typical_side(study.table) or size, mirrors, turns)
+    turns = mirrors and keeps_class(first, ("turn_90", "turn_180"), chance)
+    return replace(guess, mirrors=mirrors, turns=turns)
 
 
 def _costs_of(watch: Stopwatch, task: Task) -> Costs:
