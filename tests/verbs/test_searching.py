@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_the_run_as_it_was(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(searching, "publish", full)
-    with pytest.raises(RunError, match="No space left on device.*has the one before"):
+    with pytest.raises(RunError, match=r"No space left on device.*has the one before"):
         train(noise, run=tmp_path / "run", time="1h", **SMALL)
     run = open_run(tmp_path / "run")
     assert run.info.status == "complete" and "test" in run.metrics

@@ -26,6 +26,9 @@ from tellapart.training.position import INTERRUPTED
 from tellapart.training.scoring import score_validation
 from tellapart.training.ways import train_task
 
+#: A probe is ended after so many times what it should have cost, and some seconds.
+_MOST_TIMES, _GRACE = 3.0, 10.0
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -50,7 +53,10 @@ def try_candidate(
     finishing = costs.finishing(study, candidate.recipe, candidate.size)
     end = started + clock.left()
     scoring = costs.scoring(study, candidate.recipe, candidate.size)
-    timed = TimedProgress(progress, end - 0.7 * finishing)
+    last = end - 0.7 * finishing
+    if candidate.recipe.method != "fit":  # whose epochs were counted out; a probe's time is a guess
+        last = min(last, started + _MOST_TIMES * planned.seconds + _GRACE)
+    timed = TimedProgress(progress, last)
     try:
         outcome = _outcome(candidate, study, costs, timed, end - finishing - scoring)
     except OutOfTime:

@@ -69,9 +69,12 @@ def search_seconds(recipe: Recipe, time: str | float | None) -> float:
     Raises:
         RecipeError: it is no time, or the recipe searches nothing.
     """
+    searches = recipe.method == "auto" and recipe.data.cross_validate is None
     if time is None:
-        return recipe.time_limit_seconds or 0.0 if recipe.method == "auto" else 0.0
+        return recipe.time_limit_seconds or 0.0 if searches else 0.0
     seconds = read_time(time)
+    if recipe.data.cross_validate is not None:
+        raise RecipeError("--time has no effect beside --cross-validate; leave one of them out.")
     if recipe.method != "auto":
         raise RecipeError(
             f"--time is how long recipe auto searches, and recipe {recipe.name} (method "
@@ -225,7 +228,8 @@ def _search(
         with watch.stage("Search"):
             found = search(study, facts, best, record, clock, costs, folder, progress)
         _say_end(found, study, progress)
-        if found.best is best and "test" in folder.run.parts:
+        has_test = bool(len(best.task.rows["test"]))
+        if found.best is best and ("test" in folder.run.parts or not has_test):
             folder.rewrite(found.record)
         else:
             folder.replace(found.best, found.record)

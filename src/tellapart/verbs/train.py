@@ -236,7 +236,7 @@ def _searched(
     progress: Progress,
 ) -> Run:
     """The run after the search that method auto makes from its first answer, if it has time."""
-    if prepared.recipe.method != "auto" or not clock.seconds:
+    if answer.trained is None or answer.scored is None or not clock.seconds:
         return answer.run
     return search_on(
         answer.run, prepared, task, answer.trained, answer.scored, clock, watch, progress
@@ -519,8 +519,9 @@ class Answer:
     """A run that was published, and what it was made of."""
 
     run: Run
-    trained: Trained
-    scored: Scored
+    #: None of a cross-validated run, of which nothing is searched.
+    trained: Trained | None = None
+    scored: Scored | None = None
 
 
 def _train_and_publish(
@@ -528,7 +529,7 @@ def _train_and_publish(
 ) -> Answer:
     """Train and choose without a look at the test part, which only the last step reads."""
     if prepared.folds is not None:
-        return cross_validate_run(run, task, prepared, prepared.folds, watch, record)
+        return Answer(cross_validate_run(run, task, prepared, prepared.folds, watch, record))
     with watch.stage("Train"):
         trained = train_task(task.without_test())
     from_cache = found_in_cache(record)

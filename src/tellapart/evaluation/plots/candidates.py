@@ -42,7 +42,7 @@ def candidates_over_time(
         for chosen, colour in ((False, MUTED), (True, ORANGE)):
             rows = np.flatnonzero(np.array(best) == chosen)
             if len(rows):
-                shown, lengths = whiskers([accuracies[row] for row in rows])
+                shown, lengths = whiskers([accuracies[row] for row in rows.tolist()])
                 axes.errorbar(
                     np.array(minutes)[rows], shown, yerr=lengths, fmt="o",
                     markersize=5, color=colour, elinewidth=1.0, capsize=2, zorder=3,
