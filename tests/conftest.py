@@ -16,6 +16,9 @@ from tellapart.openmp import wait_briefly
 
 wait_briefly()  # before anything imports PyTorch: the processes of tests share the cores
 
+from tellapart.recipe import Recipe
+from tellapart.verbs import searching
+
 ImageFolder = Callable[..., Path]
 
 
@@ -24,6 +27,17 @@ def _cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """No test reads or fills the user's cache; one cache serves the whole session."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TELLAPART_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _first_answers_only() -> Iterator[None]:
+    """Recipe auto gives its first answer and searches no further where no time is given."""
+    def seconds(recipe: Recipe, time: str | float | None) -> float:
+        return 0.0 if time is None else searching.search_seconds(recipe, time)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tellapart.verbs.train.search_seconds", seconds)
         yield
 
 

@@ -30,7 +30,7 @@ LAYERS = (
     ("prediction",),
     ("predictors", "run", "run_images"),
     ("training",),
-    ("tuning",),
+    ("search", "tuning"),
     ("comparison", "explanation", "exporting", "verdict"),
     ("report",),
     ("verbs",),

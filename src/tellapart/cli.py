@@ -40,7 +40,8 @@ EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyTy
                     "fit", "positive", "cost_miss", "classes", "group_by", "exclude", "root",
                     "path_column", "label_column", "min_images", "ignore_unknown", "keep_leaks",
                     "cross_validate", "from_run", "tensorboard")),
-        ("cross_validate", ("test", "tensorboard")),
+        ("cross_validate", ("test", "tensorboard", "time")),
+        ("extend", ("time",)),
         ("run", ("runs",)),
     ),
     "compare": (("out", ("runs",)),),
@@ -176,6 +177,10 @@ def train(
     devices: Annotated[
         int, typer.Option(help="Processes that train together: one a GPU, or on the CPU.", min=1)
     ] = 1,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Time of recipe auto: 30s, 5m, 2h; 0: one answer only."),
+    ] = None,
     validation: Annotated[
         float | None, typer.Option(help="Share or number of images that choose.", min=0)
     ] = None,
@@ -227,14 +232,15 @@ def train(
 
     if resume is not None:
         made = verb.resume(
-            resume, extend=extend, device=device, devices=devices, progress=_progress()
+            resume, extend=extend, time=time, device=device, devices=devices,
+            progress=_progress(),
         )
     elif folder is None:
         raise TellapartError("Which images? Give their folder: 'tellapart train FOLDER'.")
     else:
         made = verb.train(
             folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed,
-            device=device, devices=devices, validation=validation, test=test, fit=fit,
+            device=device, devices=devices, time=time, validation=validation, test=test, fit=fit,
             positive=positive, cost_miss=cost_miss,
             classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
             path_column=path_column, label_column=label_column, min_images=min_images,

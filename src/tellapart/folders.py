@@ -6,7 +6,12 @@ half made; what it leaves under the other name goes at the next use.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
+import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -165,6 +170,74 @@ def _put_in_place(
                 if not path.exists():
                     raise  # else another process was quicker
     raise AssertionError("counting ended")
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None], own: Callable[[str], bool]) -> None:
+    """Replace a folder by another that is filled beside it: a kill leaves the one or the other.
+
+    Args:
+        fill: writes the new folder, which is renamed in the end.
+        own: whether a name in the old folder is one that the new folder replaces; the others
+            are copied.
+
+    Raises:
+        OSError, FileError: it cannot be written; the old folder is as it was.
+    """
+    with _unfinished(folder) as unfinished:
+        fill(unfinished)
+        for path in content_of(folder):
+            if not own(path.name) and not (unfinished / path.name).exists():
+                copy = shutil.copytree if path.is_dir() else shutil.copy2
+                copy(path, unfinished / path.name)
+        exchange(unfinished, folder)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Let two folders beside each other change places, in one step where the system can.
+
+    Where it cannot, there is a moment between two renames in which a kill leaves ``second``
+    under another name; a mount point keeps its place, and what is in it is moved, file by file.
+
+    Raises:
+        OSError: they cannot be renamed; they are as they were.
+    """
+    if os.path.ismount(second):
+        empty(second)
+        for path in content_of(first):
+            shutil.move(path, second / path.name)
+        return
+    if _exchange_at_once(first, second):
+        return
+    aside = second.with_name(unfinished_name())
+    second.rename(aside)
+    try:
+        first.rename(second)
+    except OSError:
+        aside.rename(second)
+        raise
+    aside.rename(first)
+
+
+def _exchange_at_once(first: Path, second: Path) -> bool:
+    """Whether the system exchanged two folders in one step."""
+    here, swap = -100, 2  # AT_FDCWD; RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
+    one, other = os.fsencode(first), os.fsencode(second)
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "linux":
+            failed = library.renameat2(here, one, here, other, swap)
+        elif sys.platform == "darwin":
+            failed = library.renamex_np(one, other, swap)
+        else:
+            return False
+    except (AttributeError, OSError, TypeError):  # an older system has no such call
+        return False
+    if not failed:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+        return False
+    raise OSError(number, os.strerror(number), str(second))
 
 
 def _about(folder: Path) -> Any:

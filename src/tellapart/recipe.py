@@ -496,7 +496,7 @@ class Recipe(Section):
     decision: DecisionSettings = DecisionSettings()
     #: Views averaged in prediction.
     test_time: Literal["none", "flip", "flip_and_shifts", "flips_and_turns"] = "none"
-    #: For method auto: seconds that the search may take.
+    #: For method auto: seconds that training and search may take; None: the first answer only.
     time_limit_seconds: Positive | None = None
 
     @property

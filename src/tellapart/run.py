@@ -83,6 +83,8 @@ class Run:
     """A run folder, opened for reading; it stands for its path wherever one is asked for."""
 
     path: Path
+    #: Where it will stand, while it is filled beside that place; None: it stands at ``path``.
+    place: Path | None = None
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -222,8 +224,13 @@ class Run:
             ) from error
 
     @property
+    def home(self) -> Path:
+        """The folder that its page names in commands."""
+        return self.place or self.path
+
+    @property
     def name(self) -> str:
-        return self.path.name
+        return self.home.name
 
     @property
     def status(self) -> Status:
@@ -246,7 +253,7 @@ class Run:
             of_stage = f" in stage {number} of {len(settings)}" if len(settings) > 1 else ""
             where = f" at epoch {last.last_epoch} of {target}{of_stage}"
         why = "" if self.info.stopped == INTERRUPTED else f" ({self.info.stopped})"
-        return f"stopped{where}{why}; go on with 'tellapart train --resume {self.path}'"
+        return f"stopped{where}{why}; go on with 'tellapart train --resume {self.home}'"
 
     @property
     def kept_epoch(self) -> int | None:
@@ -537,7 +544,7 @@ class Run:
         known = asdict(info)
         others = {k: v for k, v in read_object(file).items() if k not in known}
         write_info(file, known | others)
-        return Run(self.path)
+        return Run(self.path, self.place)
 
     def _repr_html_(self) -> str:
         from tellapart.notebook import card

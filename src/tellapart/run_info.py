@@ -281,7 +281,7 @@ def read_info(file: Path) -> RunInfo:
             f"{file} is damaged or was changed: its key '{key}' {wrong}; put back a copy of the "
             "file, or train again."
         ) from error
-    if _DIGEST in content and content[_DIGEST] != _digest_of(content):
+    if _DIGEST in content and content[_DIGEST] != digest_of(content):
         raise RunError(
             f"{file} was changed since it was written; put back a copy of the file, or train again."
         )
@@ -292,10 +292,10 @@ def write_info(file: Path, content: Mapping[str, Any]) -> None:
     """Write a ``run.json`` with the digest of what it says."""
     # As it will be read: what is no valid Unicode is written as an escape.
     plain = json.loads(json.dumps(content, allow_nan=False))
-    write_json(file, {**plain, _DIGEST: _digest_of(plain)})
+    write_json(file, {**plain, _DIGEST: digest_of(plain)})
 
 
-def _digest_of(content: Mapping[str, Any]) -> str:
+def digest_of(content: Mapping[str, Any]) -> str:
     """The digest of all that a ``run.json`` says but for the digest itself."""
     said = {key: value for key, value in content.items() if key != _DIGEST}
     return FileDigest.of(json.dumps(said, sort_keys=True).encode()).sha256

@@ -201,6 +201,16 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How a classifier was chosen among candidates; ``command`` trains it again."""
+
+    sentences: Sequence[str]
+    table: Table
+    figure: Figure | None
+    command: str
+
+
+@dataclass(frozen=True)
 class RunReport:
     """One run: can its number be believed, what will it do, what next; then where it goes wrong,
     and how it came about.
@@ -212,6 +222,7 @@ class RunReport:
     further tables of the evaluation (thresholds, coverage); ``galleries`` usually the most
     confident mistakes, named ``mistakes``, which a click on a confusion filters, and the least
     certain images. ``durations`` are (stage, seconds) in the order in which they ran.
+    ``search`` says how it was chosen, where several candidates were tried.
     ``data_problems`` lists files left out, ``data_notes`` says how the images were read, and
     ``notes`` how the training went about it.
     """
@@ -239,6 +250,7 @@ class RunReport:
     galleries: Sequence[Gallery] = ()
     history_figures: Sequence[Figure] = ()
     history: Table | None = None
+    search: Search | None = None
     recipe_yaml: str = ""
     command: str = ""
     run_facts: Sequence[Facts] = ()

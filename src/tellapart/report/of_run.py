@@ -48,9 +48,11 @@ from tellapart.report.of_evaluation import (
     policy_numbers,
     tables_of,
 )
+from tellapart.report.of_search import search_of
 from tellapart.report.render import render_report
 from tellapart.run import Run
 from tellapart.run_info import LeftOut
+from tellapart.search.record import SEARCH_FILE
 from tellapart.verdict.of_run import evidence_of, evidence_of_new_images
 from tellapart.verdict.reach import reach_verdict
 from tellapart.verdict.verdict import Verdict
@@ -136,6 +138,7 @@ def write_run_report(
         figures=[figure for figure in figures if figure not in curves],
         history_figures=curves,
         history=_history(history),
+        search=search_of(run, metrics_from_json(run.metrics), run.path / "figures"),
         recipe_yaml=recipe_to_yaml(recipe),
         command=run.info.command,
         run_facts=_run_facts(run),
@@ -483,7 +486,10 @@ def _times(number: int) -> str:
 
 def _of_each(run: Run) -> str:
     """Said where a run was gone on with: each time its test part was read again."""
-    return " of each training" if run.info.test_evaluations > 1 else ""
+    if run.info.test_evaluations < 2:
+        return ""
+    searched = (run.path / SEARCH_FILE).is_file()
+    return " of the first answer and of the search" if searched else " of each training"
 
 
 def _fact(value: Any) -> str:

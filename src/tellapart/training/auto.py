@@ -1,8 +1,7 @@
-"""Method ``auto``: the best classifier for the time allowed.
+"""Method ``auto``: its first answer, and the size of the pictures for it.
 
-What it does is stated, not searched blindly: frozen features of the default backbone and a
-probe come first, because on the data sets of the benchmarks nothing else is near it for
-the time. Only the validation images decide.
+Frozen features of the default backbone and a probe come first, because on the data sets of the
+benchmarks nothing else is near it for the time. What follows is ``tellapart.search``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _STEP = 32
 
 
 def train_auto(task: Task) -> Trained:
-    """Train by the way that the recipe's time allows."""
+    """The first answer: a probe. The search for a better one is the caller's."""
     return train_by_probe(task)
 
 
@@ -38,12 +37,17 @@ def settle_image_size(recipe: Recipe, table: ImageTable) -> Recipe:
     from tellapart.models.catalogue import backbone_info
 
     own = backbone_info(recipe.model.backbone, recipe.model.weights).size
-    sides = _shorter_sides(table)
-    typical = int(np.median(sides)) if sides else own
+    typical = typical_side(table) or own
     if not 0.75 * own <= typical < own:
         return recipe
     size = typical // _STEP * _STEP
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"image_size": size})})
+
+
+def typical_side(table: ImageTable) -> int:
+    """The median of the pictures' shorter sides, in pixels; 0 where none can be read."""
+    sides = _shorter_sides(table)
+    return int(np.median(sides)) if sides else 0
 
 
 def _shorter_sides(table: ImageTable) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,7 @@ def _run_stage(
         checkpoint_folder=checkpoint,
         progress=task.progress,
         callbacks=[*([file] if file else []), *callbacks],
+        time_limit_seconds=None if task.deadline is None else task.deadline - perf_counter(),
         extend=task.extend if number == len(recipe.stages) else 0,
         keep_last=task.keep_last,
     )

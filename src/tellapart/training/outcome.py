@@ -46,6 +46,8 @@ class Task:
     extend: int = 0
     #: Every stage keeps the weights of its last epoch: validation images choose nothing.
     keep_last: bool = False
+    #: When a training in epochs has to end, on ``time.perf_counter``; None: when it is done.
+    deadline: float | None = None
     #: Validation images that choose: those that training has no copy of; None: all of them.
     choosing: NDArray[np.int64] | None = None
 

@@ -37,6 +37,7 @@ _FEWEST_TO_CHOOSE = 20
 class Prepared:
     """Everything that is settled before training starts."""
 
+    source: Source
     recipe: Recipe
     splits: Splits
     images: PixelCache
@@ -95,7 +96,9 @@ def prepare(
     unused = unused_settings(recipe)
     for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
         progress.note(sentence)
-    return Prepared(recipe, splits, images, preprocessing, device, audit, copies, leaked, folds)
+    return Prepared(
+        source, recipe, splits, images, preprocessing, device, audit, copies, leaked, folds
+    )
 
 
 def _fold(

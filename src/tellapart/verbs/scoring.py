@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tellapart.data.split import Splits
+from tellapart.data.table import PARTS
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_json, write_text
 from tellapart.machine import describe_machine, peak_memory_bytes
@@ -51,7 +52,7 @@ def publish(
     The only step that looks at the test part, which is counted, and the only one that writes.
 
     Args:
-        task: with its test part.
+        task: with its test part, or without, where it is not to be read yet.
         scored: what ``score_validation`` gave.
         held_out: of a cross-validation, with which the task has train images alone.
     """
@@ -63,7 +64,7 @@ def publish(
     recipe = recipe_of(task, trained)
     predictions: dict[str, Predictions] = {}
     with watch.stage("Predict"):
-        for part in ("train", "validation", "test"):
+        for part in (part for part in PARTS if part in task.rows):
             found = score_part(task, trained, scored, part)
             if found is not None:
                 predictions[part] = found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,13 @@ from tellapart.run_info import (
     COMPLETE,
     RUNNING,
 )
+from tellapart.search.budget import Clock, read_time
+from tellapart.search.record import SearchRecord, read_record
 from tellapart.stopwatch import Stopwatch
-from tellapart.training.outcome import Task
+from tellapart.training.outcome import Task, Trained
 from tellapart.training.remember import same_contents
 from tellapart.training.saved_work import found_in_cache
-from tellapart.training.scoring import score_validation
+from tellapart.training.scoring import Scored, score_validation
 from tellapart.training.together import (
     companions,
     is_main_process,
@@ -59,6 +61,7 @@ from tellapart.verbs.run_description import (
     stored_images,
 )
 from tellapart.verbs.scoring import publish
+from tellapart.verbs.searching import resume_search, search_on, search_seconds, time_left
 from tellapart.wording import listed, texts
 
 
@@ -72,6 +75,7 @@ def train(
     seed: int | None = None,
     device: str = "auto",
     devices: int = 1,
+    time: str | float | None = None,
     validation: float | None = None,
     test: float | None = None,
     fit: str | None = None,
@@ -101,6 +105,8 @@ def train(
         seed: of the split and of training; None: the recipe's.
         device: "auto", "cpu", "cuda", "mps", ...
         devices: processes that train together, each on a GPU of its own or all on the CPU.
+        time: how long recipe auto may train and search, from the call on: "30s", "5m", "2h", or
+            seconds; 0: the first answer only; None: the recipe's, which is 5 minutes for auto.
         validation, test: share of the images (below 1) or number of images, where the
             folder does not say; None: the recipe's.
         fit: "squash", "crop" or "pad" for pictures that are not square.
@@ -149,6 +155,9 @@ def train(
         resolved, from_run=from_run is not None, num_processes=num_processes()
     )
     check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
+    clock = Clock(search_seconds(resolved, time))
+    if resolved.method == "auto":
+        resolved = resolved.model_copy(update={"time_limit_seconds": clock.seconds or None})
     source = Source(
         folder=Path(folder),
         classes=texts(classes) or resolved.data.classes,
@@ -178,7 +187,7 @@ def train(
         made = create_run(path, prepared.recipe, info, numbered=run is None)
         said_by_main(kind, str(made.path))
         with training_lock(made):
-            return _train_new(made, prepared, watch, record, progress, start, tensorboard)
+            return _train_new(made, prepared, watch, record, progress, start, tensorboard, clock)
 
 
 def _refuse_companions(
@@ -199,12 +208,13 @@ def _train_new(
     progress: Progress,
     start: Mapping[str, Any] | None,
     tensorboard: bool,
+    clock: Clock,
 ) -> Run:
     """Train a run that was just made; it stays only if something can go on with it."""
     try:
         task = _task(made, prepared, progress, start_state=start, tensorboard=tensorboard)
         write_images(made.images_file, stored_images(prepared))  # resuming reads them
-        return _train_and_publish(made, task, prepared, watch, record)
+        answer = _train_and_publish(made, task, prepared, watch, record)
     except BaseException as error:
         # Without an epoch to go on from there is nothing to keep, and where the recipe is at
         # fault (a loss that is no number) going on would end the same way. Ctrl-C, a full disk
@@ -214,6 +224,23 @@ def _train_new(
         else:
             progress.note(f"Go on with 'tellapart train --resume {made.path}'.")
         raise
+    return _searched(answer, task, prepared, clock, watch, progress)
+
+
+def _searched(
+    answer: Answer,
+    task: Task,
+    prepared: Prepared,
+    clock: Clock,
+    watch: Stopwatch,
+    progress: Progress,
+) -> Run:
+    """The run after the search that method auto makes from its first answer, if it has time."""
+    if answer.trained is None or answer.scored is None or not clock.seconds:
+        return answer.run
+    return search_on(
+        answer.run, prepared, task, answer.trained, answer.scored, clock, watch, progress
+    )
 
 
 def _with_companions(verb: Callable[..., Run], given: dict[str, Any]) -> Run:
@@ -246,6 +273,7 @@ def resume(
     run: RunGiven,
     *,
     extend: int = 0,
+    time: str | float | None = None,
     device: str = "auto",
     devices: int = 1,
     progress: Progress = DEFAULT,
@@ -255,6 +283,7 @@ def resume(
     Args:
         run: the run, or its folder.
         extend: epochs to add to a finished training; 0: only what is left of it.
+        time: how long a search goes on, as for ``train``; None: what was left of its time.
         devices: processes that train together, as for ``train``.
 
     Raises:
@@ -268,19 +297,33 @@ def resume(
         )
         return _with_companions(resume, given)
     if not is_main_process():
-        return _resume(open_run(run, complete=False), extend, device, SILENT, {})
+        return _resume(open_run(run, complete=False), extend, None, device, SILENT, {})
     opened = open_run(run, complete=False)
     with training_lock(opened), recorded() as record:
         # Read again: whoever trained it until now may have just come to its end.
-        return _resume(open_run(run, complete=False), extend, device, progress, record)
+        return _resume(open_run(run, complete=False), extend, time, device, progress, record)
 
 
 def _resume(
-    opened: Run, extend: int, device: str, progress: Progress, record: Record
+    opened: Run,
+    extend: int,
+    time: str | float | None,
+    device: str,
+    progress: Progress,
+    record: Record,
 ) -> Run:
     if extend < 0:
         raise RunError(f"--extend {extend}: give the number of epochs to add to {opened.path}.")
     watch, before = Stopwatch(), opened.info
+    searched = read_record(opened.path)
+    if searched is not None and not extend:
+        return _resume_search(opened, searched, time, device, watch, progress)
+    clock = Clock(search_seconds(opened.recipe, time))
+    if time is not None and opened.status == COMPLETE and opened.recipe.method == "auto":
+        raise RunError(
+            f"{opened.path} was made without a search (--time 0, or an older version); train anew "
+            "with --time."
+        )
     if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
         raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
     if extend:
@@ -300,7 +343,42 @@ def _resume(
     if not is_main_process():
         return _take_part(opened, prepared, start, extend)
     task = _task(opened, prepared, progress, start_state=start, extend=extend)
-    return _train_and_publish(opened, task, prepared, watch, record)
+    answer = _train_and_publish(opened, task, prepared, watch, record)
+    return _searched(answer, task, prepared, clock, watch, progress)
+
+
+def _resume_search(
+    opened: Run,
+    searched: SearchRecord,
+    time: str | float | None,
+    device: str,
+    watch: Stopwatch,
+    progress: Progress,
+) -> Run:
+    """Go on with the search of a run, in the parts and with the images that it began with.
+
+    Raises:
+        RunError: its search has ended and no time is given, or its images have changed.
+    """
+    if time is None and opened.status == COMPLETE and searched.ended:
+        raise RunError(
+            f"The search of {opened.path} has ended; --time 5m goes on with it for five minutes."
+        )
+    seconds = time_left(searched) if time is None else read_time(time)
+    clock = Clock(seconds)
+    recipe = load_recipe(opened.path / searched.trials[0].recipe)
+    prepared = prepare(
+        opened.source, recipe, resolve_device(device), watch, progress, opened.images
+    )
+    table = prepared.splits.table
+    if not same_contents(opened.images, table.paths, prepared.images.digests) or (
+        {(image.part, image.path) for image in opened.images} != parts_of(table)
+    ):
+        raise RunError(
+            f"The images of {opened.path} have changed since it began; train anew on them."
+        )
+    _require_same_labels(opened, table)
+    return resume_search(opened, searched, prepared, clock, watch, progress)
 
 
 def _require_same_labels(run: Run, table: ImageTable) -> None:
@@ -436,12 +514,22 @@ def _task(
     )
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A run that was published, and what it was made of."""
+
+    run: Run
+    #: None of a cross-validated run, of which nothing is searched.
+    trained: Trained | None = None
+    scored: Scored | None = None
+
+
 def _train_and_publish(
     run: Run, task: Task, prepared: Prepared, watch: Stopwatch, record: Record
-) -> Run:
+) -> Answer:
     """Train and choose without a look at the test part, which only the last step reads."""
     if prepared.folds is not None:
-        return cross_validate_run(run, task, prepared, prepared.folds, watch, record)
+        return Answer(cross_validate_run(run, task, prepared, prepared.folds, watch, record))
     with watch.stage("Train"):
         trained = train_task(task.without_test())
     from_cache = found_in_cache(record)
@@ -459,4 +547,4 @@ def _train_and_publish(
     run = publish(run, task, prepared.splits, trained, scored, watch)
     if trained.stopped is None:  # else the other processes are not where this one is
         said_by_main(task.device, "")
-    return run
+    return Answer(run, trained, scored)

@@ -498,7 +498,7 @@ def _train_winner(
     images = dict(asked.images)
     made = train(
         images.pop("folder"), recipe=place.best_file, run=place.winner, device=prepared.device,
-        progress=progress, **images,
+        time=0 if wanted.method == "auto" else None, progress=progress, **images,
     )  # fmt: skip
     if made.status != COMPLETE:
         raise KeyboardInterrupt

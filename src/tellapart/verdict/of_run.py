@@ -234,7 +234,7 @@ def origin_of(run: Run) -> Origin:
     there = {part for part in PARTS if sum(info.data.counts.get(part, {}).values())}
     given = there - {*split_off, *(["train"] if split_off else [])}
     return Origin(
-        run=str(run.path),
+        run=str(run.home),
         folder=str(source.folder),
         reading=tuple(reading),
         dividing=(*dividing, *folds, *_looked_for(recipe.decision)),
@@ -260,12 +260,12 @@ def _recipe_named(run: Run, recipe: Recipe) -> str:
         size = recipe.data.image_size if recipe.method != "auto" else known.data.image_size
         same = {
             "data": known.data, "seed": known.seed, "num_classes": known.num_classes,
-            "decision": known.decision,
+            "decision": known.decision, "time_limit_seconds": known.time_limit_seconds,
             "test_time": known.test_time if recipe.method != "fit" else recipe.test_time,
         }  # fmt: skip
         if recipe.model_copy(update=same) == known and size == known.data.image_size:
             return recipe.name
-    return str(run.path / "recipe.yaml")
+    return str(run.home / "recipe.yaml")
 
 
 def _started_elsewhere(run: Run) -> bool:

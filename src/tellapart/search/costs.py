@@ -1,0 +1,155 @@
+"""What a candidate will cost, from what this machine was seen to need.
+
+A network's work grows with the pixels that it sees, so one measured rate serves all sizes; that
+of another network is scaled by how much it computes a pixel. Every trial corrects the rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from tellapart.models.known import KNOWN
+from tellapart.models.weights import canonical_name
+from tellapart.pixels.views import TEST_TIME_VIEWS
+from tellapart.recipe import BackboneModel, ProgressiveResizing, Recipe
+from tellapart.search.study import Study
+from tellapart.training.resizing import training_image_size
+
+#: Multiplications a pixel, beside EfficientNet-Lite0's (Liu and Tan 2020: 0.407, 0.631 and 0.899
+#: billion for one picture of 224, 240 and 260 pixels).
+_WORK: Mapping[str, float] = MappingProxyType(
+    {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.35, "tf_efficientnet_lite2": 1.64}
+)
+#: Seconds an image and million pixels, EfficientNet-Lite0, two cores: until they are measured.
+_FEATURES, _TRAINING = 0.08, 0.3
+#: Training costs about so many times what OpenVINO needs for the features.
+_TRAINING_TO_FEATURES = 4.0
+#: Share of the work of a full training that is left where only the last two stages move.
+_PARTIAL_SHARE = 0.25
+#: Opening a network and converting it, in seconds; and fitting a head on features.
+_OPENING, _HEAD = 5.0, 1.5
+
+
+def work_a_pixel(backbone: str) -> float:
+    """How much a network computes a pixel, EfficientNet-Lite0 being 1; of others a guess."""
+    name = canonical_name(backbone)
+    if name in _WORK:
+        return _WORK[name]
+    known = KNOWN.get(name)
+    return max(1.0, (known.parameters / 3.4e6) ** 0.75) if known is not None else 6.0
+
+
+def answer_cost(recipe: Recipe, size: int) -> float:
+    """What an answer costs: million pixels that EfficientNet-Lite0 would see for it."""
+    work = work_a_pixel(recipe.model.backbone) if isinstance(recipe.model, BackboneModel) else 1.0
+    return work * num_views(recipe) * size * size / 1e6
+
+
+def num_views(recipe: Recipe) -> int:
+    """Views of an image that an answer is averaged over."""
+    if recipe.method == "fit":
+        return len(TEST_TIME_VIEWS[recipe.test_time])
+    return len(recipe.probe.views)
+
+
+def full_size_epochs(epochs: int, resizing: ProgressiveResizing | None, size: int) -> float:
+    """Epochs on full-size pictures that cost as much as these, whose pictures grow."""
+    heights = [training_image_size(resizing, e, epochs, size) for e in range(1, epochs + 1)]
+    return sum((height / size) ** 2 for height in heights)
+
+
+@dataclass
+class Costs:
+    """Rates of this machine; they change as trials are measured."""
+
+    #: Seconds to decode an image.
+    decoding: float = 0.002
+    #: Seconds an image and million pixels.
+    features: float = _FEATURES
+    training: float = _TRAINING
+    #: Of fitting the first answer's head.
+    head: float = _HEAD
+    #: Of writing a run with its report, but for predictions.
+    publishing: float = 5.0
+    #: Whether features and training were measured here.
+    measured: set[str] = field(default_factory=set)
+    #: Sizes whose pictures are decoded, and (backbone, size, view) whose features are there.
+    sizes: set[int] = field(default_factory=set)
+    extracted: set[tuple[str, int, str]] = field(default_factory=set)
+
+    def saw_features(self, seconds: float, images: int, size: int, backbone: str) -> None:
+        """The features of so many images took so long."""
+        if seconds > 0.5 and images:
+            rate = seconds / (images * work_a_pixel(backbone) * size * size / 1e6)
+            self.features = rate
+            self.measured.add("features")
+            if "training" not in self.measured:
+                self.training = max(_TRAINING_TO_FEATURES * rate, 0.02)
+
+    def saw_training(self, seconds_an_image: float, size: int, backbone: str) -> None:
+        """A training step takes so long for each of its images."""
+        self.training = seconds_an_image / (work_a_pixel(backbone) * size * size / 1e6)
+        self.measured.add("training")
+
+    def decode(self, study: Study, size: int) -> float:
+        """Seconds until the pictures of a size are there."""
+        return 0.0 if size in self.sizes else self.decoding * len(study.table)
+
+    def probe(self, study: Study, recipe: Recipe, size: int) -> float:
+        """Seconds of a probe."""
+        backbone = _backbone(recipe)
+        fresh = [v for v in recipe.probe.views if (backbone, size, v) not in self.extracted]
+        extraction = len(study.table) * len(fresh) * self.features * _million(recipe, size)
+        return (
+            self.decode(study, size) + extraction + (_OPENING if fresh else 0.0)
+            + self.head * _HEADS[recipe.probe.head] * len(recipe.probe.views)
+        )  # fmt: skip
+
+    def tuning(self, study: Study, recipe: Recipe, size: int) -> float:
+        """Seconds of a training in epochs on the pictures, or on cached features of them."""
+        stage, million = recipe.training, _million(recipe, size)
+        n, held = study.num_train, study.num_validation
+        if stage.cached_views:
+            extracted = n * stage.cached_views + len(study.table)
+            work = extracted * self.features * million + (
+                n * stage.epochs * self.training * _PARTIAL_SHARE * million
+            )
+        else:
+            epochs = full_size_epochs(stage.epochs, stage.progressive_resizing, size)
+            work = (n * epochs + held * stage.epochs / 3) * self.training * million
+        return self.decode(study, size) + 1.05 * work + self.scoring(study, recipe, size)
+
+    def scoring(self, study: Study, recipe: Recipe, size: int) -> float:
+        """Seconds to open a trained network and let it answer for validation."""
+        answers = study.num_validation * num_views(recipe)
+        return _OPENING + answers * self.features * _million(recipe, size)
+
+    def of(self, study: Study, recipe: Recipe, size: int) -> float:
+        """Seconds of a candidate until its validation score is known."""
+        how = self.tuning if recipe.method == "fit" else self.probe
+        return how(study, recipe, size)
+
+    def finishing(self, study: Study, recipe: Recipe, size: int) -> float:
+        """Seconds to read the test part, write everything and draw the report."""
+        if recipe.method != "fit":
+            return self.publishing
+        test = int((study.table.parts == "test").sum()) * num_views(recipe)
+        train = min(2500, study.num_train * num_views(recipe)) + 1000
+        return self.publishing + (test + train) * self.features * _million(recipe, size)
+
+
+#: What fitting a head costs beside a logistic regression.
+_HEADS: Mapping[str, float] = MappingProxyType(
+    {"logistic": 1.0, "discriminant": 1.0, "network": 4.0, "neighbours": 1.0}
+)
+
+
+def _backbone(recipe: Recipe) -> str:
+    return recipe.model.backbone if isinstance(recipe.model, BackboneModel) else ""
+
+
+def _million(recipe: Recipe, size: int) -> float:
+    """Million pixels of a picture, weighted with the network's work on each."""
+    return work_a_pixel(_backbone(recipe)) * size * size / 1e6 if _backbone(recipe) else 0.0

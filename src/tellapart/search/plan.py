@@ -1,0 +1,144 @@
+"""What comes next, and why: the most promise a second among what fits into the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tellapart.search.choose import can_show_gain
+from tellapart.search.costs import Costs
+from tellapart.search.outcome import Outcome
+from tellapart.search.record import Trial
+from tellapart.search.space import Candidate, Facts, probe_candidates, tuning_candidates
+from tellapart.search.study import Study
+from tellapart.wording import duration, plural
+
+#: Share of the whole time that one probe, and all of them, may take before a tuning was tried.
+_ONE_PROBE, _ALL_PROBES = 0.12, 0.3
+#: A tuning gets this share of what is left, so that writing the result keeps its room.
+_OF_LEFT = 0.9
+#: What a kind of candidate promises once one of it was tried: it came best, or it did not.
+_AFTER_SUCCESS, _AFTER_FAILURE, _AFTER_FAILED_PROBE = 0.7, 0.35, 0.8
+#: A tuning of a kind that was tried is repeated only with this much more work.
+_MORE_WORK = 1.6
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The next candidate, what it should cost in seconds, and why it is the next."""
+
+    candidate: Candidate
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Nothing more is tried; why, as a sentence."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a search stands."""
+
+    study: Study
+    facts: Facts
+    best: Outcome
+    trials: Sequence[Trial]
+    #: Seconds of the whole search and what is left of them.
+    seconds: float
+    left: float
+
+
+def next_candidate(state: State, costs: Costs) -> Planned | Ended:
+    """The candidate with the most promise a second that fits, or why there is none."""
+    errors, images = state.best.errors, len(state.best.losses)
+    if not images:
+        return Ended("There are no validation images, by which a candidate could be chosen.")
+    if not can_show_gain(errors, images):
+        return Ended(
+            f"The best so far makes {plural(errors, 'mistake') if errors else 'no mistake'} on "
+            f"{plural(images, 'validation image')}: no candidate could show more than chance."
+        )
+    room = state.left - costs.finishing(state.study, state.best.candidate.recipe,
+                                        state.best.candidate.size)  # fmt: skip
+    tried = {trial.name for trial in state.trials}
+    found: list[Planned] = []
+    too_dear = 0
+    tunings = list(
+        tuning_candidates(state.facts, state.study, costs, max(0.0, _OF_LEFT * room))
+    )
+    for candidate in [*probe_candidates(state.facts, state.best.candidate), *tunings]:
+        if candidate.name in tried or _is_old_news(candidate, state):
+            continue
+        seconds = costs.of(state.study, candidate.recipe, candidate.size)
+        gain = _promise(candidate, state) * errors
+        if gain < 1.0:
+            continue
+        if seconds > _allowed(candidate, state, room, bool(tunings)):
+            too_dear += 1
+            continue
+        why = (
+            f"{candidate.because}; {plural(round(gain), 'mistake')} of {errors} might go for about "
+            f"{duration(seconds)}"
+        )
+        found.append(Planned(candidate, seconds, why))
+    if found:
+        return max(found, key=lambda p: _promise(p.candidate, state) / max(p.seconds, 1.0))
+    if too_dear:
+        return Ended(f"The {duration(max(0.0, state.left))} left are too short for what is left.")
+    if not tunings and room < 30.0:
+        return Ended(f"The {duration(max(0.0, state.left))} left are too short for a training.")
+    return Ended(
+        f"Nothing that is left promises to put right even one of the {errors} mistakes on "
+        f"{plural(images, 'validation image')}, so that no gain could be told from chance."
+    )
+
+
+def _promise(candidate: Candidate, state: State) -> float:
+    """Its promise, with what candidates of its kind have shown on these images."""
+    kind = _kind(candidate.family)
+    promise = candidate.promise
+    for trial in state.trials[1:]:
+        if trial.status != "done" or _kind(trial.family) != kind:
+            continue
+        failure = _AFTER_FAILURE if kind == "tuning" else _AFTER_FAILED_PROBE
+        promise *= _AFTER_SUCCESS if trial.became_best else failure
+    if kind == "probe" and _kind(state.best.candidate.family) == "tuning":
+        promise *= 0.1  # a probe would have to be better than what the tuning has become
+    return promise
+
+
+def _allowed(candidate: Candidate, state: State, room: float, tunable: bool) -> float:
+    """Seconds that a candidate may take: probes leave the most for a tuning that is to come."""
+    tuned = any(_kind(trial.family) == "tuning" for trial in state.trials)
+    if _kind(candidate.family) == "tuning" or tuned or not tunable:
+        return _OF_LEFT * room
+    spent = sum(trial.seconds for trial in state.trials if trial.family == "probe")
+    return min(_OF_LEFT * room, _ONE_PROBE * state.seconds, _ALL_PROBES * state.seconds - spent)
+
+
+def _kind(family: str) -> str:
+    return "tuning" if family in ("partial", "full") else "probe"
+
+
+def _is_old_news(candidate: Candidate, state: State) -> bool:
+    """Whether a tuning is hardly more than one of the same network that was tried."""
+    if candidate.family != "full":
+        return any(trial.family == candidate.family == "partial" for trial in state.trials)
+    for trial in state.trials:
+        if trial.family == "full":
+            network, size, epochs = _of_name(trial.name)
+            own_network, own_size, own_epochs = _of_name(candidate.name)
+            more = own_epochs * own_size**2 / (epochs * size**2)
+            if network == own_network and more < _MORE_WORK:
+                return True
+    return False
+
+
+def _of_name(name: str) -> tuple[str, int, int]:
+    """Network, size and epochs in the name of a tuning."""
+    network, size, epochs = name.removeprefix("tune-").rsplit("-", 2)
+    return network, int(size), int(epochs)

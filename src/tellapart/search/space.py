@@ -1,0 +1,279 @@
+"""What can be tried: each candidate is a recipe in full, a line about it, and what it promises.
+
+``promise`` is the share of the validation mistakes that a candidate was seen to put right on the
+data sets of the recipes (``tellapart recipes NAME`` gives their numbers), a guess for new images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tellapart.models.catalogue import backbone_info
+from tellapart.models.known import PACKAGES
+from tellapart.models.weights import locate_weights
+from tellapart.recipe import BackboneModel, Recipe
+from tellapart.search.costs import Costs
+from tellapart.search.study import Study
+
+Family = Literal["first", "probe", "partial", "full"]
+
+#: Sizes are multiples of this.
+_STEP = 32
+#: Pictures up to this side are small: networks need them enlarged, and tuning gains most.
+_SMALL = 64
+#: Sizes of a training, as a share of the first answer's; and of small pictures, in pixels.
+_SHARES, _SMALL_SIZES = (1.0, 0.8, 0.6, 0.45), (160, 128, 96, 64)
+#: Modules of EfficientNet-Lite that move in a partial training: the last two stages.
+_LAST_STAGES = ("blocks.5", "blocks.6", "conv_head", "bn2")
+
+_BACKBONE_TITLES = {
+    "tf_efficientnet_lite0": "EfficientNet-Lite0",
+    "tf_efficientnet_lite1": "EfficientNet-Lite1",
+    "tf_efficientnet_lite2": "EfficientNet-Lite2",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to try."""
+
+    name: str
+    description: str
+    family: Family
+    recipe: Recipe
+    #: Height and width of its pictures.
+    size: int
+    #: Share of the mistakes that it may put right.
+    promise: float
+    #: Why it is worth a try, as the end of a sentence.
+    because: str
+
+    @property
+    def depends_on_facts(self) -> bool:
+        """Whether it mirrors or turns pictures, which not all pictures bear."""
+        return self.family in ("partial", "full") or "flip" in self.recipe.probe.views
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the space depends on."""
+
+    #: The first answer's recipe, and the size of its pictures.
+    recipe: Recipe
+    size: int
+    #: Typical shorter side of the pictures, in pixels.
+    picture: int
+    #: Whether a mirrored picture is still one of its class, and one turned by a quarter.
+    mirrors: bool = True
+    turns: bool = False
+
+
+def first_candidate(recipe: Recipe, size: int) -> Candidate:
+    """The first answer, as a recipe that repeats it."""
+    named = _changed(recipe, "auto-first", data={"image_size": size}, method="probe")
+    model = named.model
+    title = title_of(model.backbone) if isinstance(model, BackboneModel) else "features"
+    return Candidate(
+        "first", f"probe on {title}, {size} pixels", "first", named, size, 1.0, "it is the quickest"
+    )
+
+
+def title_of(backbone: str) -> str:
+    return _BACKBONE_TITLES.get(backbone, backbone)
+
+
+def backbones_here(first: str) -> list[str]:
+    """Packaged backbones that are installed, without the first answer's; the largest first."""
+    return [
+        name for name in sorted(PACKAGES, reverse=True)
+        if name != first and locate_weights(name).where == "package"
+    ]  # fmt: skip
+
+
+def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
+    """Probes beside the first, and variants of the best of them."""
+    first = _backbone(facts.recipe)
+    if facts.picture >= 1.15 * facts.size:
+        size = _rounded(min(facts.picture, 1.4 * facts.size))
+        if size > facts.size:
+            yield _probe(facts, first, size, 0.08, "the pictures have more pixels than it saw")
+    for name in backbones_here(first)[:1]:
+        own = backbone_info(name).size
+        size = own if facts.picture < 0.75 * own else _rounded(min(own, facts.picture))
+        yield _probe(facts, name, max(size, _STEP), 0.12, "a larger network sees more")
+    base = best.recipe
+    if facts.mirrors and "flip" not in base.probe.views:
+        yield _variant(
+            best, "mirrored", "with mirrored views", {"views": ("original", "flip")}, 0.06,
+            "an average over two views is steadier than one",
+        )  # fmt: skip
+    if base.probe.head == "logistic":
+        yield _variant(
+            best, "discriminant", "discriminant analysis", {"head": "discriminant"}, 0.03,
+            "it costs next to nothing on features that are there",
+        )
+        yield _variant(
+            best, "network", "a hidden layer", {"head": "network"}, 0.05,
+            "classes may not be parted by a plane",
+        )  # fmt: skip
+
+
+def _probe(facts: Facts, backbone: str, size: int, promise: float, because: str) -> Candidate:
+    name = f"probe-{_short(backbone)}-{size}"
+    recipe = _changed(
+        facts.recipe, f"auto-{name}", method="probe", data={"image_size": size},
+        model={"backbone": backbone},
+    )  # fmt: skip
+    text = f"probe on {title_of(backbone)}, {size} pixels"
+    return Candidate(name, text, "probe", recipe, size, promise, because)
+
+
+def _variant(
+    best: Candidate, word: str, text: str, probe: dict[str, Any], promise: float, because: str
+) -> Candidate:
+    name = f"{best.name}-{word}"
+    recipe = _changed(best.recipe, f"auto-{name}", probe=probe)
+    return replace(
+        best, name=name, description=f"{best.description}, {text}", family="probe", recipe=recipe,
+        promise=promise, because=because,
+    )  # fmt: skip
+
+
+def tuning_candidates(
+    facts: Facts, study: Study, costs: Costs, seconds: float
+) -> Iterator[Candidate]:
+    """Trainings whose epochs and size fill these seconds and no more; the largest network first."""
+    first = _backbone(facts.recipe)
+    if first not in _BACKBONE_TITLES:
+        return
+    small = facts.picture <= _SMALL
+    full = (0.6 if small else 0.3) if study.num_train >= 100 else 0.1
+    larger = [name for name in backbones_here(first)[:1] if name in _BACKBONE_TITLES]
+    for backbone, promise in [(first, full), *((name, full + 0.1) for name in larger)]:
+        found = _full(facts, study, costs, seconds, backbone, promise)
+        if found is not None:
+            yield found
+    partial = _partial(facts, first, full / 2)
+    if costs.tuning(study, partial.recipe, partial.size) <= seconds:
+        yield partial
+
+
+def most_epochs(images: int) -> int:
+    """Epochs after which more gain little: the more images, the fewer."""
+    return 30 if images < 500 else 16 if images < 20_000 else 10
+
+
+def fewest_epochs(images: int) -> int:
+    """Epochs below which a training is not worth its start."""
+    return 8 if images < 500 else 5 if images < 20_000 else 3
+
+
+def _full(
+    facts: Facts, study: Study, costs: Costs, seconds: float, backbone: str, promise: float
+) -> Candidate | None:
+    """All layers move: the largest pictures and most epochs that fit, or None."""
+    sizes = _SMALL_SIZES if facts.picture <= _SMALL else [
+        _rounded(share * min(facts.size * 1.15, max(facts.picture, 64))) for share in _SHARES
+    ]
+    most, fewest = most_epochs(study.num_train), fewest_epochs(study.num_train)
+    enough = (most + fewest) // 2
+    shown: Candidate | None = None
+    for size in dict.fromkeys(sizes):
+        for epochs in range(most, fewest - 1, -1):
+            candidate = _full_of(facts, study, backbone, size, epochs, promise)
+            if costs.tuning(study, candidate.recipe, size) <= seconds:
+                if epochs >= enough or size == sizes[-1]:
+                    return candidate
+                shown = shown or candidate
+                break
+    return shown
+
+
+def _full_of(
+    facts: Facts, study: Study, backbone: str, size: int, epochs: int, promise: float
+) -> Candidate:
+    name = f"tune-{_short(backbone)}-{size}-{epochs}"
+    batch = 32 if study.num_train < 5000 else 64
+    steps = epochs * -(-study.num_train // batch)
+    smallest = _rounded(0.6 * size)
+    training: dict[str, Any] = {
+        "epochs": epochs, "batch_size": batch, "optimizer": "adamw", "learning_rate": 5e-4,
+        "weight_decay": 0.02, "schedule": "one_cycle", "warmup": 0.2, "label_smoothing": 0.1,
+        # The average reaches over about a tenth of the training.
+        "ema_decay": round(min(0.999, max(0.9, 1 - 10 / steps)), 4),
+        "trainable": {"backbone": "all", "batch_norm": "frozen"},
+    }  # fmt: skip
+    if smallest < size:
+        training["progressive_resizing"] = {"image_size": smallest, "share": 0.6}
+    recipe = _changed(
+        facts.recipe, f"auto-{name}", method="fit", data={"image_size": size},
+        model={"backbone": backbone}, training=training, test_time=_views(facts),
+        augmentation=[*_moves(facts), {"transform": "random_crop", "padding": max(1, size // 11)}],
+    )  # fmt: skip
+    text = f"{title_of(backbone)} tuned as a whole, {size} pixels, {epochs} epochs"
+    return Candidate(
+        name, text, "full", recipe, size, promise,
+        "features of photographs may not be what tells these pictures apart",
+    )  # fmt: skip
+
+
+def _partial(facts: Facts, backbone: str, promise: float) -> Candidate:
+    name = f"tune-last-{_short(backbone)}-{facts.size}"
+    training = {
+        "epochs": 8, "batch_size": 32, "optimizer": "adamw", "learning_rate": 0.002,
+        "backbone_learning_rate_factor": 0.2, "weight_decay": 0.02, "schedule": "cosine",
+        "warmup": 0.1, "ema_decay": 0.99, "cached_views": 4,
+        "trainable": {"backbone": "modules", "modules": list(_LAST_STAGES), "batch_norm": "frozen"},
+    }  # fmt: skip
+    moves = _moves(facts) or [{"transform": "random_crop", "padding": max(1, facts.size // 11)}]
+    recipe = _changed(
+        facts.recipe, f"auto-{name}", method="fit", data={"image_size": facts.size},
+        model={"backbone": backbone}, training=training, test_time=_views(facts),
+        augmentation=moves,
+    )  # fmt: skip
+    text = f"{title_of(backbone)}, last two stages tuned, {facts.size} pixels"
+    return Candidate(
+        name, text, "partial", recipe, facts.size, promise,
+        "tuning the last stages is the cheapest way to learn what these pictures need",
+    )  # fmt: skip
+
+
+def _moves(facts: Facts) -> list[dict[str, Any]]:
+    """Transforms after which a picture is still one of its class."""
+    if facts.turns:
+        flip = {"transform": "flip", "horizontal": True, "vertical": True}
+        return [flip, {"transform": "quarter_turns"}]
+    return [{"transform": "flip", "horizontal": True}] if facts.mirrors else []
+
+
+def _views(facts: Facts) -> str:
+    return "flips_and_turns" if facts.turns else "flip" if facts.mirrors else "none"
+
+
+def _changed(base: Recipe, name: str, **sections: Any) -> Recipe:
+    """The recipe with keys of sections, or whole values, laid over it."""
+    data = base.model_dump(mode="json")
+    data |= {
+        "name": name, "measured": [], "reported": None, "differs": "", "document": "tellapart",
+        "time_limit_seconds": None,
+        "title": "A candidate of the search of 'tellapart train'",
+        "teaches": "What the search tried on its images; 'tellapart train --recipe' repeats it.",
+    }  # fmt: skip
+    for key, value in sections.items():
+        data[key] = {**data[key], **value} if isinstance(value, dict) else value
+    return Recipe.model_validate(data)
+
+
+def _backbone(recipe: Recipe) -> str:
+    return recipe.model.backbone if isinstance(recipe.model, BackboneModel) else ""
+
+
+def _short(backbone: str) -> str:
+    return backbone.removeprefix("tf_efficientnet_").replace(".", "-").replace("/", "-")
+
+
+def _rounded(size: float) -> int:
+    """A multiple of 32, at least 32."""
+    return max(_STEP, int(size) // _STEP * _STEP)

@@ -1,0 +1,44 @@
+"""How long a training step takes here: measured on a few batches before epochs are counted out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tellapart.training.outcome import Task
+
+#: Batches an epoch, and epochs, of which the quickest counts: the first ones warm up.
+_BATCHES, _EPOCHS = 2, 3
+
+
+def seconds_an_image(task: Task) -> float:
+    """Seconds that a training step takes for each of its images, at their full size.
+
+    Raises:
+        TellapartError: the recipe cannot be trained on these images.
+    """
+    from tellapart.models.freezing import freeze
+    from tellapart.models.network import build_network
+    from tellapart.pixels.augmentation import build_augmentation
+    from tellapart.training.batches import Arrays
+    from tellapart.training.fit import fit
+
+    recipe = task.recipe
+    network = build_network(recipe.model, task.num_classes, task.preprocessing)
+    freeze(network, recipe.training.trainable)
+    rows = task.rows["train"][: _BATCHES * recipe.training.batch_size]
+    few = task.rows["validation"][:4] if len(task.rows["validation"]) else rows[:4]
+    changes: dict[str, Any] = {
+        "epochs": _EPOCHS, "progressive_resizing": None, "early_stopping": None,
+        "ema_decay": None,
+    }
+    found = fit(
+        network,
+        Arrays(task.images.pixels, task.labels[rows], rows),
+        Arrays(task.images.pixels, task.labels[few], few),
+        recipe.training.model_copy(update=changes),
+        augmentation=build_augmentation(recipe.augmentation) if recipe.augmentation else None,
+        num_classes=task.num_classes,
+        seed=recipe.seed,
+        device=task.device,
+    )
+    return min(row["seconds"] for row in found.history) / len(rows)
