@@ -16,8 +16,8 @@ from tellapart.openmp import wait_briefly
 
 wait_briefly()  # before anything imports PyTorch: the processes of tests share the cores
 
-from tellapart.recipe import Recipe
-from tellapart.verbs import searching
+from tellapart.recipe import Recipe  # noqa: E402
+from tellapart.verbs import searching  # noqa: E402
 
 ImageFolder = Callable[..., Path]
 
