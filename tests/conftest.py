@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,6 @@ from tellapart.openmp import wait_briefly
 
 wait_briefly()  # before anything imports PyTorch: the processes of tests share the cores
 
-from tellapart.recipe import Recipe  # noqa: E402
-from tellapart.verbs import searching  # noqa: E402
 
 ImageFolder = Callable[..., Path]
 
@@ -33,7 +32,9 @@ def _cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(scope="session", autouse=True)
 def _first_answers_only() -> Iterator[None]:
     """Recipe auto gives its first answer and searches no further where no time is given."""
-    def seconds(recipe: Recipe, time: str | float | None) -> float:
+    from tellapart.verbs import searching
+
+    def seconds(recipe: Any, time: str | float | None) -> float:
         return 0.0 if time is None else searching.search_seconds(recipe, time)
 
     with pytest.MonkeyPatch.context() as patch:

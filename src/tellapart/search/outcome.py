@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tellapart.evaluation.intervals import proportion
 from tellapart.evaluation.predictions import Predictions
 from tellapart.number import Number
+from tellapart.prediction.classifier import Description
 from tellapart.run import Run
 from tellapart.search.choose import losses_of
 from tellapart.search.costs import answer_cost
@@ -77,9 +78,10 @@ def outcome_of_run(run: Run, study: Study, candidate: Candidate) -> Outcome:
     recipe = candidate.recipe
     task = study.task(recipe)
     info = run.info
+    of = classifier.description
     trained = Trained(
         state=classifier.state(),
-        frozen_backbone=classifier.description.frozen_backbone,
+        frozen_backbone=of.frozen_backbone if isinstance(of, Description) else "",
         logits=None,
         total_parameters=info.parameters.total,
         trainable_parameters=info.parameters.trainable,

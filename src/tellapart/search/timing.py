@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tellapart.errors import RecipeError
+from tellapart.recipe import JoinedModel
 from tellapart.training.outcome import Task
 
 #: Batches an epoch, and epochs, of which the quickest counts: the first ones warm up.
@@ -23,6 +25,8 @@ def seconds_an_image(task: Task) -> float:
     from tellapart.training.fit import fit
 
     recipe = task.recipe
+    if isinstance(recipe.model, JoinedModel):
+        raise RecipeError("A joined backbone is not trained in epochs.")
     network = build_network(recipe.model, task.num_classes, task.preprocessing)
     freeze(network, recipe.training.trainable)
     rows = task.rows["train"][: _BATCHES * recipe.training.batch_size]
