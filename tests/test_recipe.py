@@ -347,7 +347,7 @@ def test_settings_reach_an_optional_section() -> None:
     [
         ("epochs=5", "'training.epochs' or 'fine_tuning.epochs'"),
         ("epoch=5", "'training.epochs' or 'fine_tuning.epochs'"),
-        ("backbone.weights=none", "'model.weights'"),
+        ("backbone.weights=none", "'model.weights' or 'ensemble.weights'"),
         ("training.seed=1", "'seed'"),
         ("early_stopping.patience=3", "'training.early_stopping.patience'"),
     ],

@@ -201,11 +201,15 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return " ".join(str(error).split())
 
 
+#: Keys whose values are lists of sections.
+_LISTS = ("augmentation", "members")
+
+
 def setting_keys(section: type[Section] = Recipe) -> list[str]:
     """Every key that ``--set`` takes, in full, such as ``training.epochs``; none of lists."""
     keys: list[str] = []
     for name, field in section.model_fields.items():
-        below = [] if name == "augmentation" else _sections_in(field.annotation)
+        below = [] if name in _LISTS else _sections_in(field.annotation)
         keys += [f"{name}.{key}" for each in below for key in setting_keys(each)] or [name]
     return list(dict.fromkeys(keys))
 

@@ -69,13 +69,13 @@ def some_of(count: int, total: int, noun: str, rest: str = "") -> str:
     >>> [some_of(3, 12, "image"), some_of(12, 12, "image"), some_of(2, 2, "image", " of phone")]
     ['3 of 12 images', 'all 12 images', 'both images of phone']
     >>> some_of(0, 12, "image"), some_of(1, 1, "test image"), some_of(0, 1, "test image")
-    ('none of 12 images', 'the only test image', 'no test image')
+    ('none of the 12 images', 'the only test image', 'no test image')
     """
     if total == 1:
         return f"{'the only' if count else 'no'} {noun}{rest}"
     if count == total:
         return f"both {noun}s{rest}" if total == 2 else f"all {total:,} {noun}s{rest}"
-    return f"{f'{count:,}' if count else 'none'} of {total:,} {noun}s{rest}"
+    return f"{f'{count:,} of' if count else 'none of the'} {total:,} {noun}s{rest}"
 
 
 def share_of_all(count: int, total: int, noun: str, rest: str = "") -> str:

@@ -68,6 +68,7 @@ def test_it_comes_back_from_json_and_newer_keys_are_passed_over() -> None:
     unequal = Decision("b", 0.25, 3.0, 2.0, 7)
     assert unequal.to_dict() == {
         "positive": "b", "threshold": 0.25, "cost_miss": 3.0, "cost_false_alarm": 2.0, "images": 7,
+        "wish": "cost", "wished": 0.0,
     }  # fmt: skip
     assert Decision.from_dict(unequal.to_dict()) == unequal
     older = {key: value for key, value in unequal.to_dict().items() if key != "images"}

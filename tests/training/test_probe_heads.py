@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import tellapart as ta
-from conftest import ImageFolder
 from tellapart.errors import DataError, RunError
 from tellapart.evaluation.calibration import choose_temperature
 from tellapart.models.feature_heads import (
@@ -32,6 +32,8 @@ from tellapart.training.hidden_network import fit_hidden_network
 from tellapart.training.nearest import MOST_REFERENCES, fit_neighbours
 from tellapart.training.probe_heads import HEADS, fit_head
 from tellapart.training.selection import ProbeData, calibrated_losses, simplest_near_best
+
+ImageFolder = Callable[..., Path]
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 
 import tellapart as ta
-from conftest import ImageFolder
 from tellapart.errors import RecipeError
 from tellapart.models.inputs import member_of, recipe_of_member
 from tellapart.progress import SILENT
@@ -20,6 +20,8 @@ from tellapart.training import by_fit
 from tellapart.training.callbacks import Callback
 from tellapart.training.unused import unused_settings
 from tellapart.training.ways import check_trainable
+
+ImageFolder = Callable[..., Path]
 
 JOINED = """
 name: two-sizes

@@ -28,6 +28,7 @@ from tellapart.cli import app
 from tellapart.data.given import count_files, each_file, files_of, read_list
 from tellapart.errors import DataError, FileError, RunError
 from tellapart.lock import locked
+from tellapart.prediction import classifier as classifier_module
 from tellapart.prediction import predictor as predictor_module
 from tellapart.run import Run
 from tellapart.verbs.predict import Predicted
@@ -112,13 +113,13 @@ def test_a_second_time_does_nothing_and_new_files_are_added(
     ta.predict(run, photos / "a", out=out)
     before = out.read_bytes()
     decoded: list[int] = []
-    original = predictor_module.decode_many
+    original = classifier_module.decode_many
 
     def counting(given, preprocessing):  # type: ignore[no-untyped-def]
         decoded.append(len(given))
         return original(given, preprocessing)
 
-    monkeypatch.setattr(predictor_module, "decode_many", counting)
+    monkeypatch.setattr(classifier_module, "decode_many", counting)
     again = ta.predict(run, photos / "a", out=out)
     assert (again.before, again.images, again.exit_code, decoded) == (6, 6, 0, [])
     assert out.read_bytes() == before or ending == ".parquet"
