@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,13 +88,23 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         found.append(Planned(candidate, seconds, why))
     if found:
         return max(found, key=lambda p: _promise(p.candidate, state) / max(p.seconds, 1.0))
-    if too_dear:
+    if too_dear or _would_gain_with_time(state, costs, tried, errors):
         return Ended(f"The {duration(max(0.0, state.left))} left are too short for what is left.")
-    if not tunings and room < 30.0:
-        return Ended(f"The {duration(max(0.0, state.left))} left are too short for a training.")
     return Ended(
         f"Nothing that is left promises to put right even one of the {errors} mistakes on "
         f"{plural(images, 'validation image')}, so that no gain could be told from chance."
+    )
+
+
+def _would_gain_with_time(
+    state: State, costs: Costs, tried: set[str], errors: int
+) -> bool:
+    """Whether a tuning that does not fit any more promises something."""
+    return any(
+        candidate.name not in tried
+        and not _is_old_news(candidate, state)
+        and _promise(candidate, state) * errors >= 1.0
+        for candidate in tuning_candidates(state.facts, state.study, costs, math.inf)
     )
 
 

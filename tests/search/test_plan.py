@@ -1,0 +1,85 @@
+"""What comes next, what fits, and what is said where nothing does."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from tellapart.evaluation.predictions import Predictions
+from tellapart.recipe_reading import load_recipe
+from tellapart.search.costs import Costs
+from tellapart.search.outcome import Outcome
+from tellapart.search.plan import Ended, Planned, State, next_candidate
+from tellapart.search.record import Trial
+from tellapart.search.space import Facts, first_candidate
+
+
+def predictions(errors: int, images: int) -> Predictions:
+    """Two classes; so many of the images are answered wrongly."""
+    right = np.where(np.arange(images) < errors, 0.3, 0.9)
+    return Predictions(
+        "validation", ("a", "b"), tuple(f"{n}.jpg" for n in range(images)),
+        np.zeros(images, np.int64), np.column_stack([right, 1 - right]),
+    )  # fmt: skip
+
+
+def standing(errors: int, left: float, tried: tuple[Trial, ...] = (), images: int = 300) -> State:
+    """2,000 photographs of 224 pixels to train on, 300 that choose, 5 minutes in all."""
+    recipe = load_recipe("auto")
+    parts = np.array(["train"] * 2000 + ["validation"] * images + ["test"] * 300)
+    study = SimpleNamespace(table=Sized(parts), num_train=2000, num_validation=images)
+    best = cast(Outcome, SimpleNamespace(
+        candidate=first_candidate(recipe, 224), errors=errors, losses=np.zeros(images),
+        validation=predictions(errors, images),
+    ))  # fmt: skip
+    return State(cast(Any, study), Facts(recipe, 224, 224), best, tried, 300.0, left)
+
+
+class Sized:
+    """A table of which only the parts are asked for."""
+
+    def __init__(self, parts: Any) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+
+def costs() -> Costs:
+    found = Costs(publishing=5.0)
+    found.sizes.add(224)
+    found.extracted.add(("tf_efficientnet_lite0", 224, "original"))
+    return found
+
+
+def test_few_mistakes_leave_nothing_to_show() -> None:
+    ended = next_candidate(standing(errors=3, left=200.0), costs())
+    assert isinstance(ended, Ended)
+    assert ended.why == (
+        "The best so far makes 3 mistakes on 300 validation images: no candidate could show more "
+        "than chance."
+    )
+
+
+def test_what_comes_next_fits_into_the_time_left() -> None:
+    for left in (30.0, 60.0, 120.0, 300.0):
+        found = next_candidate(standing(errors=60, left=left), costs())
+        if isinstance(found, Planned):
+            assert found.seconds < left
+
+
+def test_with_no_time_for_what_would_gain_the_time_is_blamed() -> None:
+    tried = tuple(
+        Trial(
+            number=n, name=name, family="probe", description="", why="", status="done",
+            seconds=1.0, ended=1.0, became_best=False, recipe="",
+        )
+        for n, name in enumerate(
+            ("first-mirrored", "first-discriminant", "first-network", "probe-lite2-224",
+             "probe-lite2-256", "probe-lite2-260"), start=1)
+    )  # fmt: skip
+    ended = next_candidate(standing(errors=60, left=40.0, tried=tried), costs())
+    assert isinstance(ended, Ended)
+    assert ended.why == "The 40 s left are too short for what is left."
