@@ -80,6 +80,6 @@ def test_with_no_time_for_what_would_gain_the_time_is_blamed() -> None:
             ("first-mirrored", "first-discriminant", "first-network", "probe-lite2-224",
              "probe-lite2-256", "probe-lite2-260"), start=1)
     )  # fmt: skip
-    ended = next_candidate(standing(errors=60, left=40.0, tried=tried), costs())
+    ended = next_candidate(standing(errors=60, left=35.0, tried=tried), costs())
     assert isinstance(ended, Ended)
-    assert ended.why == "The 40 s left are too short for what is left."
+    assert ended.why == "The 35 s left are too short for what is left."
