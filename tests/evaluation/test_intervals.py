@@ -254,10 +254,10 @@ def test_design_effect_by_hand() -> None:
     right = np.array([1.0, 1, 1, 0, 0, 0])
     # images: 6 * 0.25 = 1.5; groups: 1.5^2 + 1.5^2 = 4.5, times 2 / (2 - 1); 9 / 1.5 = 6.
     # Six images move the number, half an image's weight for the worst case of 3.
-    expected = (6 * 6 + 0.5 * 3) / 6.5 * (student_quantile(1.0) / Z) ** 2
+    expected = (6 * 6 + 0.5 * 3) / 6.5 * (12.7062 / Z) ** 2
     assert groups.design_effect(right) == pytest.approx(expected)
     assert groups.design_effect(np.ones(6)) == pytest.approx(
-        3 * (student_quantile(1.0) / Z) ** 2
+        3 * (12.7062 / Z) ** 2
     )
     assert groups.design_effect(right[:2], np.array([0, 5])) == 1.0
 
@@ -265,9 +265,12 @@ def test_design_effect_by_hand() -> None:
 # --- what they are made of ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("freedom", [4.0, 9.0, 19.0, 100.0])
-def test_student_quantile_is_scipys(freedom: float) -> None:
-    assert student_quantile(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=3e-3)
+@pytest.mark.parametrize(
+    ("freedom", "known"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (19, 2.093), (100, 1.984)],
+)
+def test_student_quantile_is_that_of_printed_tables(freedom: float, known: float) -> None:
+    assert student_quantile(freedom) == pytest.approx(known, abs=6e-4)
 
 
 @pytest.mark.parametrize("freedom", [4.0, 10.0, 60.0])
@@ -397,7 +400,7 @@ def test_quantiles_by_their_formulas() -> None:
     assert chi_squared(10.0, 0.0) == pytest.approx(10 * (1 - 2 / 90) ** 3)
     assert chi_squared(0.1, -Z) == 0.0
     assert student_quantile(1e9) == pytest.approx(Z)
-    assert student_quantile(6.0) == pytest.approx(t.ppf(0.975, 6), rel=1e-3)
+    assert student_quantile(2.5) == pytest.approx(t.ppf(0.975, 2.5))
 
 
 def test_the_upper_limit_of_a_calibration_error_by_hand() -> None:
