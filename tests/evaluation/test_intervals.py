@@ -396,6 +396,14 @@ def test_combined_limits_stay_between_none_and_all() -> None:
     assert (low, high) == pytest.approx((0.5, 0.5))
 
 
+def test_a_bin_of_few_images_may_hide_wrong_ones() -> None:
+    """Five images, all right, of which 0.99 was said: Wilson's lower end is 0.566."""
+    one = np.array([5])
+    low, high = calibration_limits(one, np.array([5.0]), np.array([4.95]), 0)
+    assert low == 0.0
+    assert high == pytest.approx(0.99 - wilson(5, 5)[0])
+
+
 def test_quantiles_by_their_formulas() -> None:
     assert chi_squared(10.0, 0.0) == pytest.approx(10 * (1 - 2 / 90) ** 3)
     assert chi_squared(0.1, -Z) == 0.0
