@@ -301,7 +301,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", type=int, default=500, help="test sets a case (500)")
-    parser.add_argument("--only", choices=("ungrouped", "grouped", "few", "unseen"), help="some cases")
+    kinds = {"ungrouped": UNGROUPED, "grouped": GROUPED, "few": FEW, "unseen": UNSEEN}
+    parser.add_argument("--only", choices=kinds, help="some cases")
     parser.add_argument("--table", action="store_true", help="print the stored table and end")
     parser.add_argument("--out", type=Path, default=RESULT, help="the JSON file")
     options = parser.parse_args()
@@ -309,7 +310,6 @@ def main() -> None:
         content = json.loads(options.out.read_text("utf-8"))
         print(table(content["cases"]), table(content["unseen"]), sep="\n\n")
         return
-    kinds = {"ungrouped": UNGROUPED, "grouped": GROUPED, "few": FEW, "unseen": UNSEEN}
     start = time.monotonic()
     rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for kind, cases in kinds.items():

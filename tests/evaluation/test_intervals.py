@@ -301,7 +301,9 @@ def test_combined_limits_add_up_as_standard_errors_do() -> None:
 # --- the next images ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("right", "images", "future"), [(90, 100, 100), (30, 30, 50), (0, 5, 3)])
+@pytest.mark.parametrize(
+    ("right", "images", "future"), [(90, 100, 100), (30, 30, 50), (0, 5, 3), (50, 100, 3000)]
+)
 def test_prediction_interval_is_scipys_beta_binomial(right: int, images: int, future: int) -> None:
     next_right = betabinom(future, right + 0.5, images - right + 0.5)
     expected = tuple(int(next_right.ppf(share)) for share in (0.025, 0.975))
@@ -394,6 +396,12 @@ def test_combined_limits_stay_between_none_and_all() -> None:
     opposed = np.array([[1.0, -1.0], [-1.0, 1.0]])  # what one errs up the other errs down
     low, high = combined(values, values - 0.1, values + 0.2, weights, opposed)
     assert (low, high) == pytest.approx((0.5, 0.5))
+
+
+def test_the_limit_on_the_side_of_all_or_none_is_the_value_itself() -> None:
+    for trials in (*range(1, 200), 0.7, 3.3, 1e5):
+        assert wilson(trials, trials)[1] == 1.0
+        assert wilson(0.0, trials)[0] == 0.0
 
 
 def test_a_bin_of_few_images_may_hide_wrong_ones() -> None:
