@@ -97,6 +97,16 @@ GROUPED = tuple(
     for one in (True, False)
 )  # fmt: skip
 
+#: So few groups that Student's quantile matters most.
+FEW = tuple(
+    Case(
+        f"{groups} groups of 40, alike {alike:g}, 4 classes in each", groups * 40, 4, 3.0,
+        groups=groups, alike=alike, of_one_class=False,
+    )
+    for groups in (2, 3, 4)
+    for alike in (0.5, 1.0)
+)  # fmt: skip
+
 #: Kinds that no constant of a method was chosen on: other scores, other sizes of groups, and a
 #: classifier's own answers.
 UNSEEN = (
@@ -291,7 +301,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", type=int, default=500, help="test sets a case (500)")
-    parser.add_argument("--only", choices=("ungrouped", "grouped", "unseen"), help="some cases")
+    kinds = {"ungrouped": UNGROUPED, "grouped": GROUPED, "few": FEW, "unseen": UNSEEN}
+    parser.add_argument("--only", choices=kinds, help="some cases")
     parser.add_argument("--table", action="store_true", help="print the stored table and end")
     parser.add_argument("--out", type=Path, default=RESULT, help="the JSON file")
     options = parser.parse_args()
@@ -299,7 +310,6 @@ def main() -> None:
         content = json.loads(options.out.read_text("utf-8"))
         print(table(content["cases"]), table(content["unseen"]), sep="\n\n")
         return
-    kinds = {"ungrouped": UNGROUPED, "grouped": GROUPED, "unseen": UNSEEN}
     start = time.monotonic()
     rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for kind, cases in kinds.items():
@@ -309,7 +319,7 @@ def main() -> None:
             print(f"{case.name}: {time.monotonic() - start:.0f} s", flush=True)
     content = {
         "sets": options.sets,
-        "cases": rows["ungrouped"] + rows["grouped"],
+        "cases": rows["ungrouped"] + rows["grouped"] + rows["few"],
         "unseen": rows["unseen"],
         "paired": paired(2 * options.sets),
         "next_images": next_images(10 * options.sets),

@@ -69,12 +69,45 @@ def test_a_training_of_another_kind_does_not_tell_its_usual_settings() -> None:
     assert "training.class_weight" not in found
 
 
+def test_only_the_settings_that_had_a_part_are_told() -> None:
+    """Those of a probe where gradient descent trained, and the other way round, had none."""
+    probe = {"probe.cross_validate_below": 7}
+    training = {"training.epochs": 77, "fine_tuning": {"epochs": 5}}
+    ensemble = {"ensemble.members": [{"name": "one"}]}
+    for recipe, idle in (("auto", training), ("probe", training), ("finetune", probe)):
+        found = rows(a=run(recipe), b=run(recipe, settings=idle | ensemble))
+        assert found == {}, recipe
+    (setting,) = rows(a=run("probe"), b=run("probe", settings=probe)).items()
+    assert setting[0] == "probe.cross_validate_below" and setting[1]["b"] == "7"
+
+
+def test_of_an_ensemble_its_members_are_told_and_nothing_of_one_network() -> None:
+    idle = {
+        "training.epochs": 77, "fine_tuning": {"epochs": 5}, "probe.cross_validate_below": 7,
+        "augmentation": [{"transform": "flip"}], "test_time": "flip", "model.backbone": "resnet18",
+    }  # fmt: skip
+    ensemble = {"method": "ensemble", "ensemble.members": [{"name": "one"}, {"name": "two"}]}
+    assert rows(a=run(settings=ensemble), b=run(settings=ensemble | idle)) == {}
+
+
+def test_a_second_stage_tells_what_is_not_as_usual() -> None:
+    first = run("finetune", settings={"fine_tuning": None})
+    second = run("finetune", settings={"fine_tuning": {"epochs": 5, "learning_rate": 1e-4}})
+    found = rows(a=first, b=second)
+    assert found["fine_tuning.epochs"]["b"] == "5"
+    assert "fine_tuning.class_weight" not in found
+    assert rows(a=second, b=run("finetune", settings={
+        "fine_tuning": {"epochs": 6, "learning_rate": 1e-4},
+    })) == {"fine_tuning.epochs": {"a": "5", "b": "6"}}  # fmt: skip
+
+
 def test_lists_and_steps_of_the_augmentation_are_one_value() -> None:
     found = rows(a=run(), b=run(settings={"augmentation": [
         {"transform": "flip"}, {"transform": "rotation", "degrees": 10},
     ]}))  # fmt: skip
     assert found["augmentation"]["a"] == "none"
     assert found["augmentation"]["b"].startswith("flip")
+    assert "rotation, degrees 10" in found["augmentation"]["b"]
     assert "; rotation" in found["augmentation"]["b"] and "transform" not in (
         found["augmentation"]["b"]
     )
@@ -102,3 +135,9 @@ def test_what_is_no_setting_comes_last() -> None:
     found = list(rows(a=run(), b=other))
     assert found == ["seed", "images in", "pixels seen"]
     assert rows(a=run(), b=other)["pixels seen"] == {"a": "96 x 64", "b": "128 x 64"}
+
+
+def test_a_setting_that_one_run_lacks_still_comes_before_the_images() -> None:
+    """Keys of the second run are met after the folder of the first."""
+    found = list(rows(a=run(), b=run("finetune", folder="others")))
+    assert found[-1] == "images in" and "training.epochs" in found

@@ -181,3 +181,10 @@ def test_mistakes_on_other_images_cost_less_than_at_the_likeliest_class(
     # Where probabilities are right there is nothing to choose, and little is lost by choosing.
     limit = 1.05 if off == 0.0 else 0.97
     assert np.mean(ours) < limit * np.mean(bayes)
+
+
+def test_a_lean_of_images_that_the_classifier_is_certain_of_is_finite() -> None:
+    """Log odds of 0 and 1 are infinite; they count as those of the smallest step from 1."""
+    with np.errstate(all="raise"):
+        found = lean(np.array([False, True]), np.array([1.0, 0.0]))
+    assert found == pytest.approx(0.0, abs=1e-9)

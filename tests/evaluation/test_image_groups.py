@@ -7,14 +7,12 @@ import pytest
 from scipy.stats import t
 
 from tellapart.evaluation.image_groups import image_groups
-from tellapart.evaluation.intervals import Z, student_quantile
+from tellapart.evaluation.intervals import Z
 
 
 def raised(groups: float) -> float:
     """Student's quantile over the normal one, squared, for so many groups of equal size."""
-    freedom = max(groups - 1.0, 1.0)
-    quantile = t.ppf(0.975, freedom) if freedom >= 4 else student_quantile(freedom)
-    return (quantile / Z) ** 2
+    return float(t.ppf(0.975, max(groups - 1.0, 1.0)) / Z) ** 2
 
 
 def test_groups_by_their_numbers() -> None:

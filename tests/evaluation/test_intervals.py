@@ -254,10 +254,10 @@ def test_design_effect_by_hand() -> None:
     right = np.array([1.0, 1, 1, 0, 0, 0])
     # images: 6 * 0.25 = 1.5; groups: 1.5^2 + 1.5^2 = 4.5, times 2 / (2 - 1); 9 / 1.5 = 6.
     # Six images move the number, half an image's weight for the worst case of 3.
-    expected = (6 * 6 + 0.5 * 3) / 6.5 * (student_quantile(1.0) / Z) ** 2
+    expected = (6 * 6 + 0.5 * 3) / 6.5 * (12.7062 / Z) ** 2
     assert groups.design_effect(right) == pytest.approx(expected)
     assert groups.design_effect(np.ones(6)) == pytest.approx(
-        3 * (student_quantile(1.0) / Z) ** 2
+        3 * (12.7062 / Z) ** 2
     )
     assert groups.design_effect(right[:2], np.array([0, 5])) == 1.0
 
@@ -265,9 +265,12 @@ def test_design_effect_by_hand() -> None:
 # --- what they are made of ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("freedom", [4.0, 9.0, 19.0, 100.0])
-def test_student_quantile_is_scipys(freedom: float) -> None:
-    assert student_quantile(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=3e-3)
+@pytest.mark.parametrize(
+    ("freedom", "known"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (19, 2.093), (100, 1.984)],
+)
+def test_student_quantile_is_that_of_printed_tables(freedom: float, known: float) -> None:
+    assert student_quantile(freedom) == pytest.approx(known, abs=6e-4)
 
 
 @pytest.mark.parametrize("freedom", [4.0, 10.0, 60.0])
@@ -298,7 +301,9 @@ def test_combined_limits_add_up_as_standard_errors_do() -> None:
 # --- the next images ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("right", "images", "future"), [(90, 100, 100), (30, 30, 50), (0, 5, 3)])
+@pytest.mark.parametrize(
+    ("right", "images", "future"), [(90, 100, 100), (30, 30, 50), (0, 5, 3), (50, 100, 3000)]
+)
 def test_prediction_interval_is_scipys_beta_binomial(right: int, images: int, future: int) -> None:
     next_right = betabinom(future, right + 0.5, images - right + 0.5)
     expected = tuple(int(next_right.ppf(share)) for share in (0.025, 0.975))
@@ -393,11 +398,25 @@ def test_combined_limits_stay_between_none_and_all() -> None:
     assert (low, high) == pytest.approx((0.5, 0.5))
 
 
+def test_the_limit_on_the_side_of_all_or_none_is_the_value_itself() -> None:
+    for trials in (*range(1, 200), 0.7, 3.3, 1e5):
+        assert wilson(trials, trials)[1] == 1.0
+        assert wilson(0.0, trials)[0] == 0.0
+
+
+def test_a_bin_of_few_images_may_hide_wrong_ones() -> None:
+    """Five images, all right, of which 0.99 was said: Wilson's lower end is 0.566."""
+    one = np.array([5])
+    low, high = calibration_limits(one, np.array([5.0]), np.array([4.95]), 0)
+    assert low == 0.0
+    assert high == pytest.approx(0.99 - wilson(5, 5)[0])
+
+
 def test_quantiles_by_their_formulas() -> None:
     assert chi_squared(10.0, 0.0) == pytest.approx(10 * (1 - 2 / 90) ** 3)
     assert chi_squared(0.1, -Z) == 0.0
     assert student_quantile(1e9) == pytest.approx(Z)
-    assert student_quantile(6.0) == pytest.approx(t.ppf(0.975, 6), rel=1e-3)
+    assert student_quantile(2.5) == pytest.approx(t.ppf(0.975, 2.5))
 
 
 def test_the_upper_limit_of_a_calibration_error_by_hand() -> None:

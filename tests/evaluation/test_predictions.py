@@ -112,6 +112,7 @@ def test_align_joins_by_path_and_by_class_name(made) -> None:
     )
     mine, theirs = align(first, turned)
     assert mine.paths == theirs.paths and len(mine) == 80
+    assert theirs.classes == mine.classes == first.classes
     assert np.array_equal(mine.labels, theirs.labels)
     assert np.array_equal(mine.probabilities, theirs.probabilities)
 
@@ -222,3 +223,12 @@ def test_why_two_sets_cannot_be_joined_in_full(made) -> None:
         assert str(error.value) == sentence.replace("(bird, fox)", "(bird, cat, dog, fox)")
     mine, theirs = align(first, replace(first, labels=np.array([-1, -1, 0])))
     assert mine.labels.tolist() == [0, 1, -1] and theirs.labels.tolist() == [-1, -1, 0]
+
+
+def test_a_table_of_one_class_is_read_and_one_of_none_refused(tmp_path: Path) -> None:
+    file = tmp_path / "test.csv"
+    file.write_text("path,label,prediction,cat\nx,cat,cat,1\n")
+    assert load_predictions(file).classes == ("cat",)
+    file.write_text("path,label,prediction\nx,cat,cat\n")
+    with pytest.raises(RunError, match="must be path,label,prediction and then the classes"):
+        load_predictions(file)

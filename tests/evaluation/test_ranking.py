@@ -70,6 +70,13 @@ def test_curves_are_scikit_learns() -> None:
     assert thresholds == pytest.approx(theirs[2][::-1])
 
 
+def test_recall_is_a_share_of_all_images_of_the_class_the_last_one_too() -> None:
+    truth, scores = np.array([True, False, True]), np.array([0.9, 0.5, 0.1])
+    recall, precision, _ = precision_recall_points(truth, scores)
+    assert recall.tolist() == [0.5, 0.5, 1.0]
+    assert precision == pytest.approx([1, 1 / 2, 2 / 3])
+
+
 def test_curves_of_one_kind_stay_at_nought() -> None:
     scores = np.array([0.9, 0.4, 0.4])
     alarms, hits, _ = roc_points(np.zeros(3, bool), scores)

@@ -66,6 +66,11 @@ def test_thresholds_are_chosen_on_validation_and_shown_on_test(positive) -> None
         assert row[7] == int((~called & (TEST.labels == positive)).sum())
     assert rows["recall at least 0.95"][3].value >= 0.95
     assert rows["precision at least 0.95"][2].value >= 0.95
+    # Just so, of validation: a higher threshold finds too few there, a lower one errs too often.
+    scores, truth = VALIDATION.probabilities[:, positive], VALIDATION.labels == positive
+    high, low = rows["recall at least 0.95"][1], rows["precision at least 0.95"][1]
+    assert recall_score(truth, scores > scores[scores >= high].min()) < 0.95
+    assert all(precision_score(truth, scores >= other) < 0.95 for other in scores[scores < low])
 
 
 def test_what_goes_to_a_person() -> None:

@@ -44,6 +44,10 @@ WAYS: dict[str, dict[str, Any]] = {
         "recipe": "cifar-baseline-sgd",
         "settings": [*SMALL, f"training.epochs={EPOCHS}", "training.learning_rate=0.02"],
     },
+    "fit on features": {
+        "recipe": "frozen-augmented",
+        "settings": ["data.image_size=64", "training.epochs=2", "training.cached_views=1"],
+    },
 }
 
 
@@ -111,7 +115,7 @@ class RecordingLabels:
         return iter(self.__array__())
 
 
-@pytest.mark.parametrize("way", ["probe", "fit"])
+@pytest.mark.parametrize("way", WAYS)
 def test_no_label_of_test_is_read_before_training_has_ended(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:

@@ -143,18 +143,14 @@ def chi_squared(freedom: float, z: float) -> float:
 
 
 def student_quantile(freedom: float) -> float:
-    """Student's 0.975 quantile, by its series around the normal one (Abramowitz 26.7.5).
+    """Student's 0.975 quantile at any number of degrees of freedom > 0.
 
-    >>> round(student_quantile(19.0), 3)
-    2.093
+    >>> round(student_quantile(1.0), 3), round(student_quantile(19.0), 3)
+    (12.706, 2.093)
     """
-    z, n = Z, freedom
-    terms = (
-        (z**3 + z) / (4 * n),
-        (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2),
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3),
-    )
-    return z + sum(terms)
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def calibration_limits(
