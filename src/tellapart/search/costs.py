@@ -15,7 +15,6 @@ from tellapart.models.weights import canonical_name
 from tellapart.pixels.views import TEST_TIME_VIEWS
 from tellapart.recipe import BackboneModel, ProgressiveResizing, Recipe
 from tellapart.search.study import Study
-from tellapart.training.resizing import training_image_size
 
 #: Multiplications a pixel, beside EfficientNet-Lite0's (Liu and Tan 2020: 0.407, 0.631 and 0.899
 #: billion for one picture of 224, 240 and 260 pixels).
@@ -56,6 +55,8 @@ def num_views(recipe: Recipe) -> int:
 
 def full_size_epochs(epochs: int, resizing: ProgressiveResizing | None, size: int) -> float:
     """Epochs on full-size pictures that cost as much as these, whose pictures grow."""
+    from tellapart.training.resizing import training_image_size
+
     heights = [training_image_size(resizing, e, epochs, size) for e in range(1, epochs + 1)]
     return sum((height / size) ** 2 for height in heights)
 
