@@ -22,14 +22,13 @@ from numpy.typing import NDArray
 from tellapart.evaluation.columns import word_for
 from tellapart.evaluation.decision import Decision
 from tellapart.pixels.views import View, show
+from tellapart.prediction.answers import UNCERTAIN
 
 PIXELS, PROBABILITIES, DECISION, PROBABILITY = (
     "pixels", "probabilities", "decision", "probability",
 )  # fmt: skip
 OUTPUTS = (PROBABILITIES, DECISION, PROBABILITY)
 
-#: The answer for images whose answer is not probable enough.
-UNCERTAIN = "uncertain"
 #: The names that the network's own input and output get inside the graph.
 _SHOWN, _LOGITS = "shown", "logits"
 
