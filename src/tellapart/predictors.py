@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tellapart.errors import BundleError
-from tellapart.evaluation.policy import Policy
 from tellapart.prediction.bundle import is_bundle, open_bundle
 from tellapart.prediction.predictor import Predictor
 from tellapart.run import Run, RunGiven, open_run
@@ -31,5 +30,5 @@ def open_predictor(path: RunGiven, *, device: str = "auto", unknown: bool = Fals
                 f"{shown(folder)} is an export, which cannot answer \"unknown\"; ask its run."
             )
         bundle = open_bundle(folder)
-        return Predictor(bundle, Policy(bundle.decision))
+        return Predictor(bundle, bundle.policy)
     return open_run(path).predictor(device, unknown=unknown)

@@ -13,7 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tellapart.engines.openvino import import_openvino
 from tellapart.evaluation.decision import Decision, decided
-from tellapart.exporting.graph import Around, least_float32, whole_graph
+from tellapart.exporting.graph import (
+    Around,
+    answers_of,
+    least_float32,
+    most_float32,
+    whole_graph,
+)
 from tellapart.exporting.module import whole_module
 from tellapart.pixels.views import TEST_TIME_VIEWS, View, view_images
 from tellapart.prediction.bundle import RUNNERS, open_openvino
@@ -62,7 +68,11 @@ def by_hand(around: Around) -> tuple[np.ndarray, np.ndarray]:
     else:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities, decided(probabilities, around.classes, around.decision)
+    decisions = decided(probabilities, around.classes, around.decision)
+    if around.uncertain_up_to is not None:
+        confidence = probabilities[np.arange(len(decisions)), decisions]
+        decisions = np.where(confidence > around.uncertain_up_to, decisions, len(around.classes))
+    return probabilities, decisions
 
 
 def around(**changes: object) -> Around:
@@ -79,6 +89,9 @@ CASES = {
     "rule": around(decision=Decision("cow", 0.2)),
     "never": around(decision=Decision("cow", 1.01)),
     "always": around(decision=Decision("ant", 0.0)),
+    "uncertain": around(uncertain_up_to=0.6),
+    "uncertain by a rule": around(decision=Decision("cow", 0.2), uncertain_up_to=0.23),
+    "always uncertain": around(uncertain_up_to=1.0),
     "all": around(
         views=TEST_TIME_VIEWS["flip"], sigmoid=True, classes=("no", "yes"), temperature=3.0,
         decision=Decision("yes", 0.45),
@@ -111,8 +124,9 @@ def test_graph__as_by_hand(case: str, runtime: str, tmp_path: Path) -> None:
             found = list(open_openvino(tmp_path / "model.xml")(PIXELS))
     np.testing.assert_allclose(found[0], probabilities, atol=2e-6)
     np.testing.assert_array_equal(found[1], decisions)
+    chosen = decided(probabilities, this.classes, this.decision)
     np.testing.assert_allclose(
-        found[2], probabilities[np.arange(len(decisions)), decisions], atol=2e-6
+        found[2], probabilities[np.arange(len(chosen)), chosen], atol=2e-6
     )
     assert found[0].dtype == np.float32 and found[1].dtype == np.int64
 
@@ -164,3 +178,13 @@ def test_least_float32__same_side_for_every_float32(threshold: float) -> None:
     value = np.float32(threshold)
     for near in (np.nextafter(value, np.float32(-9)), value, np.nextafter(value, np.float32(9))):
         assert (near >= least_float32(threshold)) == (float(near) >= threshold)
+        assert (near > most_float32(threshold)) == (float(near) > threshold)
+
+
+def test_graph__some_are_uncertain_and_some_are_not() -> None:
+    for case in ("uncertain", "uncertain by a rule"):
+        decisions = by_hand(CASES[case])[1]
+        assert 0 < (decisions == 3).sum() < len(decisions)
+    assert answers_of(CASES["uncertain"]) == (*CLASSES, "uncertain")
+    assert answers_of(around(classes=("uncertain", "x"), uncertain_up_to=0.5))[2] == "(uncertain)"
+    assert answers_of(CASES["rule"]) == CLASSES

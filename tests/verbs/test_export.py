@@ -18,7 +18,10 @@ import pytest
 import yaml
 
 from tellapart.errors import BundleError, RunError, TellapartError
+from tellapart.evaluation.abstention import Abstention
+from tellapart.evaluation.class_sets import ClassSets
 from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.policy import Policy
 from tellapart.exporting import formats, job
 from tellapart.exporting.parity import Reference, compared, require_parity, script_answers
 from tellapart.pixels.decode import decode_many
@@ -134,7 +137,28 @@ def test_export__decision_in_force_is_inside(run: Run, tmp_path: Path) -> None:
     assert decisions.tolist() == (probabilities >= threshold).astype(int).tolist()
     assert sum(decisions) == 12  # the likeliest class would be another answer
     assert "from a probability of" in (made.folder / "README.md").read_text()
-    assert open_bundle(made.folder).decision == Decision("red", threshold)
+    assert open_bundle(made.folder).policy.decision == Decision("red", threshold)
+
+
+def test_export__abstention_in_force_is_inside(run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    confidence = run.predictions("test").probabilities.max(axis=1)
+    above = float(np.sort(confidence)[[4, 5]].mean())
+    abstention = Abstention(above, 0.1)
+    changed = Run(copy).update(policy=Policy(abstention=abstention).extras_to_dict())
+    made = export(changed, tmp_path / "out")
+    answers = ["blue", "red", "uncertain"]
+    _, decisions = script_answers(made.folder / "classify.py", files_of(run))
+    assert [answers[i] == "uncertain" for i in decisions] == (confidence <= above).tolist()
+    assert sum(decisions == 2) == 5
+    content = json.loads((made.folder / "model.json").read_text())
+    assert content["answers"] == answers and content["abstention"]["above"] == above
+    said = {p.key: json.loads(p.value) for p in onnx.load(made.folder / "model.onnx").metadata_props}
+    assert said["answers"] == answers
+    assert "uncertain up to a confidence" in (made.folder / "README.md").read_text()
+    by_bundle = [answer.prediction for answer in predict(made.folder, files_of(run))]
+    assert by_bundle == [answers[i] for i in decisions]
 
 
 def test_export__int8_says_what_it_costs(run: Run, tmp_path: Path) -> None:
@@ -176,6 +200,19 @@ def test_refuses__unknown_formats_and_what_does_not_go_together(run: Run, tmp_pa
     assert "goes with --to 'onnx' or 'openvino'" in refused(out, run, out, to="torch", int8=True)
     assert "no effect" in refused(out, run, out, to="timm", float_input=True)
     assert "not one of timm's" in refused(out, run, out, to="timm")
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [(Policy(sets=ClassSets(0.3, 0.9)), "sets of classes"), (Policy(unknown=True), "'unknown'")],
+)
+def test_refuses__what_a_graph_cannot_hold(
+    policy: Policy, said: str, run: Run, tmp_path: Path
+) -> None:
+    out, copy = tmp_path / "out", tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    changed = Run(copy).update(policy=policy.extras_to_dict())
+    assert f"answers with {said}, which" in refused(out, changed, out)
 
 
 def test_refuses__a_missing_package(
@@ -227,9 +264,9 @@ def test_refuses__a_decision_rule_that_is_not_the_runs() -> None:
     wrong = probabilities, np.array([1, 1])
     parity = compared(reference, wrong, ["a", "b"])
     with pytest.raises(BundleError, match="decides otherwise on b"):
-        require_parity(parity, wrong, ("x", "y"), None, int8=False)
+        require_parity(parity, wrong, ("x", "y"), Policy(), int8=False)
     right = probabilities + 1e-6, np.array([1, 0])
-    require_parity(compared(reference, right, ["a", "b"]), right, ("x", "y"), None, int8=False)
+    require_parity(compared(reference, right, ["a", "b"]), right, ("x", "y"), Policy(), int8=False)
 
 
 def test_refuses__a_full_disk(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

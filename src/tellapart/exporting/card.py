@@ -26,8 +26,8 @@ class CardFacts:
     format: str
     classes: tuple[str, ...]
     answers: tuple[str, ...]
-    #: The rule in a sentence; "": the likeliest class.
-    rule: str
+    #: The rules, a sentence each; none: the likeliest class.
+    rules: tuple[str, ...]
     #: Images of each class, by part.
     counts: Mapping[str, Mapping[str, int]]
     #: Entry of ``metrics.json`` of the part that the numbers are of, and its name.
@@ -145,13 +145,15 @@ def _input_sentence(facts: CardFacts) -> str:
 def _rule_sentence(facts: CardFacts) -> str:
     outputs = (
         "`probabilities` has one column a class, in this order; `decision` counts the answers from "
-        "0; `probability` is that of the class that is answered."
+        "0; `probability` is that of the class that is answered"
+        + (", or would be." if len(facts.answers) > len(facts.classes) else ".")
     )
     names = ", ".join(_text(name) for name in facts.answers[:MOST_CLASSES])
     more = f" and {len(facts.answers) - MOST_CLASSES:,} more (model.json has all)" if (
         len(facts.answers) > MOST_CLASSES
     ) else ""  # fmt: skip
-    rule = f"The rule: {_text(facts.rule)}." if facts.rule else "The likeliest class is answered."
+    rules = "; ".join(map(_text, facts.rules))
+    rule = f"The rule: {rules}." if rules else "The likeliest class is answered."
     return f"{names}{more}. {outputs} {rule}"
 
 
@@ -217,9 +219,10 @@ def _data(facts: CardFacts) -> Iterator[str]:
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
+    doubtful = len(facts.answers) > len(facts.classes)
     yield (
-        "- It answers one of its classes for every picture, also for pictures of nothing that it "
-        "knows."
+        f"- It answers one of its classes{f' or {_text(facts.answers[-1])}' if doubtful else ''} "
+        "for every picture, also for pictures of nothing that it knows."
     )
     yield (
         "- The numbers hold for pictures like those above. Other cameras, places or times can be "

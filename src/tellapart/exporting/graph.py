@@ -5,8 +5,9 @@ of its images has to be done outside. The inputs and outputs:
 
 - ``pixels``: uint8 (N, H, W, 3), RGB; or with ``--float`` float32 (N, 3, H, W), normalised.
 - ``probabilities``: float32 (N, C), rows sum to 1, at the run's temperature.
-- ``decision``: int64 (N,), which of the answers is given, by the run's decision rule.
-- ``probability``: float32 (N,), that of the class that is answered.
+- ``decision``: int64 (N,), which of the answers is given, by the run's decision rule: a class, or
+  behind the classes "uncertain", where the rule has it.
+- ``probability``: float32 (N,), that of the class that is answered, or would be.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.columns import word_for
 from tellapart.evaluation.decision import Decision
 from tellapart.pixels.views import View, show
+from tellapart.prediction.answers import UNCERTAIN
 
 PIXELS, PROBABILITIES, DECISION, PROBABILITY = (
     "pixels", "probabilities", "decision", "probability",
@@ -41,6 +44,8 @@ class Around:
     #: One output stands for the second of two classes.
     sigmoid: bool = False
     decision: Decision | None = None
+    #: The probability of the answer up to which it is "uncertain"; None: every image is answered.
+    uncertain_up_to: float | None = None
     height: int = 0
     width: int = 0
     #: Normalised float32 (N, 3, H, W) instead of uint8 (N, H, W, 3).
@@ -52,6 +57,13 @@ class Around:
     def outputs(self) -> int:
         """Columns of the network's logits."""
         return 1 if self.sigmoid else len(self.classes)
+
+
+def answers_of(around: Around) -> tuple[str, ...]:
+    """What the output ``decision`` counts: the classes, then "uncertain" where that is said."""
+    if around.uncertain_up_to is None:
+        return around.classes
+    return (*around.classes, word_for(UNCERTAIN, around.classes))
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,16 @@ def least_float32(threshold: float) -> np.float32:
     """
     rounded = np.float32(threshold)
     return rounded if float(rounded) >= threshold else np.nextafter(rounded, np.float32(np.inf))
+
+
+def most_float32(limit: float) -> np.float32:
+    """The largest float32 that is not above a limit: the same float32 are above both.
+
+    >>> float(most_float32(0.1)) <= 0.1
+    True
+    """
+    rounded = np.float32(limit)
+    return rounded if float(rounded) <= limit else np.nextafter(rounded, np.float32(-np.inf))
 
 
 def whole_graph(network: bytes, around: Around) -> bytes:
@@ -204,21 +226,27 @@ def _behind(build: _Builder, around: Around) -> list[Any]:
         nodes.append(build.node("Concat", ["zeros", name], "pair", axis=1))
         name = "pair"
     nodes.append(build.node("Softmax", [name], PROBABILITIES, axis=1))
-    nodes += _decision(build, around)
+    chosen = DECISION if around.uncertain_up_to is None else "chosen"
+    nodes += _decision(build, around, chosen)
     last = build.constant("last_axis", np.array([1]))
-    nodes.append(build.node("Unsqueeze", [DECISION, last], "decision_column"))
+    nodes.append(build.node("Unsqueeze", [chosen, last], "decision_column"))
     nodes.append(
         build.node("GatherElements", [PROBABILITIES, "decision_column"], "answered", axis=1)
     )
     nodes.append(build.node("Squeeze", ["answered", last], PROBABILITY))
+    if around.uncertain_up_to is not None:
+        limit = build.constant("uncertain_up_to", np.array(most_float32(around.uncertain_up_to)))
+        uncertain = build.constant("uncertain", np.array(len(around.classes), np.int64))
+        nodes.append(build.node("Greater", [PROBABILITY, limit], "is_answered"))
+        nodes.append(build.node("Where", ["is_answered", chosen, uncertain], DECISION))
     return nodes
 
 
-def _decision(build: _Builder, around: Around) -> list[Any]:
-    """Nodes from probabilities to the index of the answer, as ``decision.decided`` chooses."""
+def _decision(build: _Builder, around: Around, output: str) -> list[Any]:
+    """Nodes from probabilities to the index of the class, as ``decision.decided`` chooses."""
     decision = around.decision
     if decision is None:
-        return [build.node("ArgMax", [PROBABILITIES], DECISION, axis=1, keepdims=0)]
+        return [build.node("ArgMax", [PROBABILITIES], output, axis=1, keepdims=0)]
     column = around.classes.index(decision.positive)
     hidden = np.zeros((1, len(around.classes)), np.float32)
     hidden[0, column] = 2.0  # below every probability once it is taken away
@@ -229,7 +257,7 @@ def _decision(build: _Builder, around: Around) -> list[Any]:
         build.node("GreaterOrEqual", ["of_positive", threshold], "is_called"),
         build.node("Sub", [PROBABILITIES, build.constant("hidden", hidden)], "of_others"),
         build.node("ArgMax", ["of_others"], "likeliest_other", axis=1, keepdims=0),
-        build.node("Where", ["is_called", at, "likeliest_other"], DECISION),
+        build.node("Where", ["is_called", at, "likeliest_other"], output),
     ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart.exporting.graph import Around, Shown, least_float32
+from tellapart.exporting.graph import Around, Shown, least_float32, most_float32
 from tellapart.pixels.views import View
 
 if TYPE_CHECKING:
@@ -82,7 +82,12 @@ def whole_module(network: nn.Module, around: Around) -> nn.Module:
                 logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
             probabilities = torch.softmax(logits, dim=1)
             decision = self._decided(probabilities)
-            return probabilities, decision, probabilities.gather(1, decision[:, None])[:, 0]
+            probability = probabilities.gather(1, decision[:, None])[:, 0]
+            if around.uncertain_up_to is not None:
+                is_answered = probability > float(most_float32(around.uncertain_up_to))
+                uncertain = torch.full_like(decision, len(around.classes))
+                decision = torch.where(is_answered, decision, uncertain)
+            return probabilities, decision, probability
 
         def _mean_logits(self, pixels: torch.Tensor) -> torch.Tensor:
             if len(self.views) == 1 and self.views[0] is None:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import BundleError
-from tellapart.evaluation.decision import Decision, decided
+from tellapart.evaluation.decision import decided
+from tellapart.evaluation.policy import Policy
 from tellapart.pixels.decode import decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
@@ -39,11 +40,31 @@ _BLOCK, _SPEED_BATCH = 64, 8
 
 @dataclass(frozen=True)
 class Reference:
-    """What the run says of the images, in float32."""
+    """What the run says of the images, in float32.
+
+    Attributes:
+        files: N of them.
+        probabilities: float64 (N, C).
+        decisions: int64 (N,), of the answers, as :func:`said` counts them.
+    """
 
     files: tuple[Path, ...]
     probabilities: NDArray[np.float64]
     decisions: NDArray[np.int64]
+
+
+def said(
+    probabilities: NDArray[np.float64], classes: Sequence[str], policy: Policy
+) -> NDArray[np.int64]:
+    """What a policy answers, int64 (N,): which class, or behind the classes "uncertain".
+
+    As :func:`tellapart.exporting.graph.answers_of` counts.
+    """
+    chosen = decided(probabilities, classes, policy.decision)
+    if policy.abstention is None:
+        return chosen
+    answered = policy.abstention.answers(probabilities[np.arange(len(chosen)), chosen])
+    return np.where(answered, chosen, len(classes))
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,7 @@ class Parity:
 
 def reference_of(
     classifier: Classifier,
-    decision: Decision | None,
+    policy: Policy,
     files: Sequence[Path],
     progress: Progress = SILENT,
 ) -> Reference:
@@ -109,9 +130,7 @@ def reference_of(
             "pictures with --images FOLDER."
         )
     probabilities = np.concatenate(rows)
-    return Reference(
-        tuple(kept), probabilities, decided(probabilities, classifier.classes, decision)
-    )
+    return Reference(tuple(kept), probabilities, said(probabilities, classifier.classes, policy))
 
 
 def _float32_logits(
@@ -202,7 +221,7 @@ def require_parity(
     parity: Parity,
     answered: Answered,
     classes: Sequence[str],
-    decision: Decision | None,
+    policy: Policy,
     *,
     int8: bool,
 ) -> None:
@@ -228,7 +247,7 @@ def require_parity(
         )
     probabilities, decisions = answered
     # Beside a threshold the last bit may decide; but then it decides for the export's own numbers.
-    own = decided(probabilities, classes, decision)
+    own = said(probabilities, classes, policy)
     wrong = [name for name, _, theirs in parity.differing] if (own != decisions).any() else []
     if wrong:
         raise BundleError(

@@ -41,7 +41,7 @@ def write_timm(job: Job, folder: Path) -> None:
         raise _refused("layers of its own lie between backbone and output")
     if job.around.views != (View(),):
         raise _refused(f"it averages views (test_time: {description.test_time})")
-    if job.around.decision is not None:
+    if job.around.decision is not None or job.around.uncertain_up_to is not None:
         raise _refused("a decision rule is in force")
     rule = job.classifier.preprocessing
     network: Any = create_network(model.backbone, num_classes=len(job.around.classes))

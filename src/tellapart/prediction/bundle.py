@@ -21,7 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from tellapart.engines.openvino import import_openvino
 from tellapart.errors import BundleError
+from tellapart.evaluation.abstention import Abstention
 from tellapart.evaluation.decision import Decision
+from tellapart.evaluation.policy import Policy
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.run_info import FileDigest
@@ -57,7 +59,8 @@ class BundleInfo:
     precision: str
     #: In the order of the probabilities.
     classes: tuple[str, ...]
-    #: What the model's output ``decision`` counts.
+    #: What the model's output ``decision`` counts: the classes, then "uncertain" where there is
+    #: an abstention.
     answers: tuple[str, ...]
     #: As ``Preprocessing.from_dict`` reads it; mean and std are the model's own work, but
     #: with ``float_input``.
@@ -71,6 +74,8 @@ class BundleInfo:
     decision: Mapping[str, Any] | None
     #: Of the run's model.
     model_digest: str
+    #: As ``Abstention.from_dict`` reads it; None: every image is answered.
+    abstention: Mapping[str, Any] | None = None
     #: Size and digest of the other files of the bundle.
     files: Mapping[str, FileDigest] = field(default_factory=dict)
     #: What was measured when it was made; see ``docs/export.md``.
@@ -158,10 +163,13 @@ class Bundle:
         return Preprocessing.from_dict(self.info.preprocessing)
 
     @cached_property
-    def decision(self) -> Decision | None:
-        """How a class is chosen from probabilities; None: the likeliest is."""
-        stored = self.info.decision
-        return None if stored is None else Decision.from_dict(stored)
+    def policy(self) -> Policy:
+        """What is made of probabilities, inside the model too."""
+        decision, abstention = self.info.decision, self.info.abstention
+        return Policy(
+            None if decision is None else Decision.from_dict(decision),
+            None if abstention is None else Abstention.from_dict(abstention),
+        )
 
     @property
     def digest(self) -> str:
@@ -274,9 +282,10 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{shown(file)} is damaged: it does not list its model.")
     bundle = Bundle(folder, info)
     try:
-        _ = bundle.preprocessing, bundle.decision
-        if bundle.decision is not None and bundle.decision.positive not in info.classes:
-            raise ValueError(f"a decision about '{bundle.decision.positive}'")
+        decision = bundle.policy.decision
+        _ = bundle.preprocessing
+        if decision is not None and decision.positive not in info.classes:
+            raise ValueError(f"a decision about '{decision.positive}'")
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{shown(file)} is damaged: it has {shown(str(error))}.") from error
     return bundle

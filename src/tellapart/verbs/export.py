@@ -16,11 +16,11 @@ import tellapart
 from tellapart.comparison.differences import SIGNIFICANCE, difference_of
 from tellapart.data.given import Given, files_of
 from tellapart.errors import BundleError, FileError
+from tellapart.evaluation.decision import decided
 from tellapart.evaluation.image_groups import image_groups
-from tellapart.evaluation.policy import Policy
 from tellapart.exporting.card import CardFacts, card
 from tellapart.exporting.formats import Format, format_named
-from tellapart.exporting.graph import Around
+from tellapart.exporting.graph import Around, answers_of
 from tellapart.exporting.job import Job
 from tellapart.exporting.parity import (
     Answered,
@@ -52,7 +52,7 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr, card_of
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.run_info import FileDigest
-from tellapart.wording import percent, shown
+from tellapart.wording import listed, percent, shown
 
 #: Test images that an export is checked on, where nobody says how many.
 CHECKED_IMAGES = 500
@@ -119,11 +119,7 @@ def export(
     _require_free(wanted)
     if check < 1:
         raise BundleError(f"--check {check}: compare at least one image.")
-    if opened.policy != Policy(opened.decision):
-        raise BundleError(
-            f"{shown(opened.path)} answers by a rule that an export cannot hold yet, beside a "
-            "threshold; export a run without it."
-        )
+    _require_rules_that_fit(opened)
     keep_memory()
     sample = _sample(opened, images, check, progress)
     try:
@@ -133,6 +129,19 @@ def export(
             f"{shown(wanted)} cannot be written: {reason_of(error)}; free some space, or choose "
             "another place."
         ) from error
+
+
+def _require_rules_that_fit(run: Run) -> None:
+    """A model answers with one class or "uncertain"; what goes beyond is not left out silently."""
+    beyond = [
+        *(["sets of classes"] if run.policy.sets is not None else []),
+        *(["'unknown'"] if run.policy.unknown else []),
+    ]
+    if beyond:
+        raise BundleError(
+            f"{shown(run.path)} answers with {listed(beyond, last='and')}, which an exported model "
+            "cannot; decide again without it (tellapart decide --help), then export."
+        )
 
 
 # --- which images ---------------------------------------------------------------------------
@@ -227,21 +236,19 @@ class _Export:
         job = self._job()
         rule = job.classifier.preprocessing
         reference = reference_of(
-            job.classifier, self.run.decision, self.sample.files, self.progress
+            job.classifier, self.run.policy, self.sample.files, self.progress
         )
         with self.progress.stage(f"Writing {self.row.title}", None):
             self.row.write(job, folder)
         write_text(
             folder / "classify.py",
-            script(self.row.name, self.row.file, job.around.classes, rule,
+            script(self.row.name, self.row.file, answers_of(job.around), rule,
                    float_input=self.float_input or self.row.normalised),
         )  # fmt: skip
         answered = script_answers(folder / "classify.py", reference.files, self.progress)
         names = self._names(reference)
         parity = compared(reference, answered, names)
-        require_parity(
-            parity, answered, job.around.classes, self.run.decision, int8=self.int8
-        )
+        require_parity(parity, answered, job.around.classes, self.run.policy, int8=self.int8)
         measured, sentences = self._measured(folder, job, reference, answered, parity)
         info = replace(self._info(job), measured=measured)
         package = " ".join(RUNTIMES[self.row.name].packages)
@@ -256,17 +263,19 @@ class _Export:
     def _job(self) -> Job:
         classifier = self.run.single_classifier("cpu")
         description, rule = classifier.description, classifier.preprocessing
+        policy = self.run.policy
         around = Around(
             views=TEST_TIME_VIEWS[description.test_time],
             temperature=description.temperature,
             classes=classifier.classes,
             sigmoid=description.model.output == "sigmoid",
-            decision=self.run.decision,
+            decision=policy.decision,
+            uncertain_up_to=policy.abstention.above if policy.abstention is not None else None,
             height=rule.height,
             width=rule.width,
             float_input=self.float_input,
-            metadata=_metadata(self.run, rule.to_dict(), self.float_input),
         )
+        around = replace(around, metadata=_metadata(self.run, around, rule.to_dict()))
         return Job(self.run.name, classifier, around, self.int8, self._calibration)
 
     def _calibration(self) -> list[NDArray[Any]]:
@@ -290,7 +299,7 @@ class _Export:
         return tuple(named[file] for file in reference.files)
 
     def _info(self, job: Job) -> BundleInfo:
-        decision = self.run.decision
+        policy = self.run.policy
         return BundleInfo(
             format=FORMAT,
             tellapart=tellapart.__version__,
@@ -300,12 +309,13 @@ class _Export:
             model=self.row.file,
             precision="int8" if self.int8 else "f32",
             classes=job.around.classes,
-            answers=job.around.classes,
+            answers=answers_of(job.around),
             preprocessing=job.classifier.preprocessing.to_dict(),
             float_input=self.float_input,
             test_time=job.classifier.description.test_time,
             temperature=job.around.temperature,
-            decision=decision.to_dict() if decision is not None else None,
+            decision=policy.decision.to_dict() if policy.decision is not None else None,
+            abstention=policy.abstention.to_dict() if policy.abstention is not None else None,
             model_digest=job.classifier.digest,
         )
 
@@ -315,7 +325,7 @@ class _Export:
         self, folder: Path, job: Job, reference: Reference, answered: Answered, parity: Parity
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """What the check found, and how large and quick the model is; and sentences on it."""
-        answers = job.around.classes
+        answers = answers_of(job.around)
         size = sum(f.stat().st_size for f in folder.iterdir() if f.name.startswith("model."))
         precision = "int8" if self.int8 else "float32"
         measured: dict[str, Any] = {
@@ -356,16 +366,23 @@ class _Export:
         return measured, tuple(sentences)
 
     def _accuracy_cost(self, reference: Reference, answered: Answered) -> dict[str, Any]:
-        """Accuracy of the export minus that of the run, paired, where the labels are known."""
+        """Accuracy of the export minus that of the run, paired, where the labels are known.
+
+        Of the classes that are chosen: what is "uncertain" counts as the class that it would be.
+        """
         row = {file: i for i, file in enumerate(self.sample.files)}
         rows = np.array([row[file] for file in reference.files])
         labels = self.sample.labels[rows]
         if (labels < 0).any():
             return {}
         groups = self.sample.groups
+        right, run_right = (
+            decided(probabilities, self.run.classes, self.run.decision) == labels
+            for probabilities in (answered[0], reference.probabilities)
+        )
         found = difference_of(
-            answered[1] == labels,
-            reference.decisions == labels,
+            right,
+            run_right,
             image_groups(None if groups is None else groups[rows]),
         )
         number = found.number(SIGNIFICANCE, found.p_value < SIGNIFICANCE)
@@ -402,7 +419,7 @@ class _Export:
             format=f"{self.row.title}, {kind}",
             classes=info.classes,
             answers=info.answers,
-            rule=self.run.decision.rule if self.run.decision is not None else "",
+            rules=self.run.policy.rules,
             counts=stored.data.counts,
             metrics=self.run.metrics.get(part, {}),
             part=part,
@@ -418,16 +435,18 @@ class _Export:
         )
 
 
-def _metadata(run: Run, preprocessing: Mapping[str, Any], float_input: bool) -> dict[str, str]:
+def _metadata(run: Run, around: Around, preprocessing: Mapping[str, Any]) -> dict[str, str]:
     """What the model's file itself says, each value as JSON."""
     import json
 
+    policy = run.policy
     facts = {
-        "classes": list(run.classes),
-        "answers": list(run.classes),
+        "classes": list(around.classes),
+        "answers": list(answers_of(around)),
         "preprocessing": preprocessing,
-        "float_input": float_input,
-        "decision": run.decision.to_dict() if run.decision is not None else None,
+        "float_input": around.float_input,
+        "decision": policy.decision.to_dict() if policy.decision is not None else None,
+        "abstention": policy.abstention.to_dict() if policy.abstention is not None else None,
         "tellapart": tellapart.__version__,
     }
     return {key: json.dumps(value) for key, value in facts.items()}
