@@ -154,8 +154,8 @@ def test_export__abstention_in_force_is_inside(run: Run, tmp_path: Path) -> None
     assert sum(decisions == 2) == 5
     content = json.loads((made.folder / "model.json").read_text())
     assert content["answers"] == answers and content["abstention"]["above"] == above
-    model = onnx.load(made.folder / "model.onnx")
-    said = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    inside = onnx.load(made.folder / "model.onnx")
+    said = {p.key: json.loads(p.value) for p in inside.metadata_props}
     assert said["answers"] == answers
     assert "uncertain up to a confidence" in (made.folder / "README.md").read_text()
     by_bundle = [answer.prediction for answer in predict(made.folder, files_of(run))]
