@@ -64,7 +64,9 @@ def test_the_version(option: str) -> None:
     assert tellapart(option).stdout == f"tellapart {package.__version__}\n"
 
 
-def test_shells_can_complete() -> None:
+def test_shells_can_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else typer answers for the shell that the tests run in, which may be one without completion.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     done = tellapart("--show-completion", "bash")
     assert done.returncode == 0 and "_TELLAPART_COMPLETE=complete_bash" in done.stdout
 

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pages import commands_of, exit_code
 from tellapart import cli
-from tellapart.errors import TellapartError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "command-line.md").read_text("utf-8")
-
-
-def commands() -> list[tuple[list[str], int]]:
-    """The words after ``tellapart``, and the exit code that the page names."""
-    found = []
-    for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL):
-        for line in block.splitlines():
-            command, _, comment = line.partition("#")
-            code = re.search(r"exit code (\d+)", comment)
-            found.append((shlex.split(command)[1:], int(code[1]) if code else 0))
-    return found
-
-
-def exit_code(words: list[str]) -> int:
-    try:
-        return cli.app(words, standalone_mode=False) or 0
-    except TellapartError:
-        return 2
 
 
 def test_the_commands_of_the_page_end_as_it_says(
@@ -42,9 +22,10 @@ def test_the_commands_of_the_page_end_as_it_says(
     shutil.copy(next((tmp_path / "photos").rglob("*.jpg")), tmp_path / "phone" / "a.jpg")
     (tmp_path / "phone" / "b.jpg").touch()
     monkeypatch.chdir(tmp_path)
-    assert len(commands()) >= 10
-    for words, code in commands():
-        assert exit_code(words) == code, words
+    commands = commands_of(PAGE)
+    assert len(commands) >= 10
+    for command in commands:
+        assert exit_code(command.words) == command.code, command.text
     assert (tmp_path / "runs" / "pets" / "report.html").is_file()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pages import commands_of
 from tellapart import cli
 from tellapart.run import open_run
 
@@ -23,8 +22,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def commands(page: str) -> list[list[str]]:
     """The words after ``tellapart`` of every command of a page."""
-    blocks = re.findall(r"```bash\n(.*?)```", (DOCS / page).read_text("utf-8"), flags=re.DOTALL)
-    return [shlex.split(line)[1:] for block in blocks for line in block.splitlines()]
+    return [command.words for command in commands_of((DOCS / page).read_text("utf-8"))]
 
 
 def test_the_commands_of_both_pages_end_well(

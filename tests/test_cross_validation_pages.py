@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tellapart import cli
-from tellapart.errors import TellapartError
+from pages import commands_of, exit_code
 from tellapart.evaluation.learning_curve import HARDLY
 from tellapart.training import growth, procedure
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [(DOCS / name).read_text("utf-8") for name in ("cross-validation.md", "learning-curve.md")]
-
-
-def exit_code(words: list[str]) -> int:
-    try:
-        return cli.app(words, standalone_mode=False) or 0
-    except TellapartError:
-        return 2
 
 
 def test_the_commands_of_the_pages_run(
@@ -33,13 +23,10 @@ def test_the_commands_of_the_pages_run(
     photos = image_folder(classes=("defective", "functional"), per_class=20)
     shutil.copytree(photos, tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    blocks = [b for page in PAGES for b in re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)]
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert len(lines) >= 6
-    for line in lines:
-        command, _, comment = line.partition("#")
-        code = re.search(r"exit code (\d+)", comment)
-        assert exit_code(shlex.split(command)[1:]) == (int(code[1]) if code else 0), line
+    commands = [command for page in PAGES for command in commands_of(page)]
+    assert len(commands) >= 6
+    for command in commands:
+        assert exit_code(command.words) == command.code, command.text
     folder = tmp_path / "runs" / "curve"
     curve = json.loads((folder / "learning_curve.json").read_text("utf-8"))
     for key in curve:

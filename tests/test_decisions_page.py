@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pages import commands_of
 from tellapart.cli import app
 from tellapart.evaluation.abstaining import fewest_images
 from tellapart.evaluation.choosing import HELD_BACK
@@ -26,14 +25,12 @@ def test_the_commands_of_the_page_run(
     photos = image_folder(classes=("defective", "functional"), per_class=20)
     shutil.copytree(photos, tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert len(lines) >= 5
-    for line in lines:
-        command, *words = shlex.split(line)
-        done = CliRunner().invoke(app, words, catch_exceptions=False)
-        assert command == "tellapart" and done.exit_code == 0, (line, done.output)
-        assert "'defective' from" in done.output or "explain" in words, line
+    commands = commands_of(PAGE)
+    assert len(commands) >= 5
+    for command in commands:
+        done = CliRunner().invoke(app, command.words, catch_exceptions=False)
+        assert done.exit_code == 0, (command.text, done.output)
+        assert "'defective' from" in done.output or "explain" in command.words, command.text
     stored = json.loads((tmp_path / "runs" / "cells" / "run.json").read_text())["decision"]
     assert (stored["positive"], stored["cost_miss"]) == ("defective", 5.0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pages import commands_of
 from tellapart.cli import app
 from tellapart.errors import BundleError
 from tellapart.exporting.formats import FORMATS
@@ -27,16 +27,15 @@ def test_the_commands_of_the_page_run(
     photos = image_folder(classes=("cat", "dog"), per_class=20)
     shutil.copytree(photos, tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-    lines = [shlex.split(line) for block in blocks for line in block.splitlines()]
-    assert len(lines) >= 5
-    for command, *words in lines:
+    commands = commands_of(PAGE)
+    assert len(commands) >= 5
+    for words in (command.words for command in commands):
         try:
             done = CliRunner().invoke(app, words, catch_exceptions=False)
         except BundleError as error:  # six test images of noise need not keep their answers
             assert "--int8" in words and "In int8 only" in str(error)
             continue
-        assert command == "tellapart" and done.exit_code == 0, (words, done.output)
+        assert done.exit_code == 0, (words, done.output)
         if words[0] == "export":
             found = {path.name for path in Path(words[2]).iterdir()}
             assert found >= {"classify.py", "README.md", "model.json"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pages import commands_of
 from tellapart.cli import app
 from tellapart.training.nearest import MOST_REFERENCES
 from tellapart.training.probe_heads import HEADS
@@ -23,13 +23,11 @@ def test_the_commands_of_the_page_run(
 ) -> None:
     shutil.copytree(image_folder(per_class=15), tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert len(lines) >= 4
-    for line in lines:
-        command, *words = shlex.split(line)
-        done = CliRunner().invoke(app, words, catch_exceptions=False)
-        assert command == "tellapart" and done.exit_code == 0, (line, done.output)
+    commands = commands_of(PAGE)
+    assert len(commands) >= 4
+    for command in commands:
+        done = CliRunner().invoke(app, command.words, catch_exceptions=False)
+        assert done.exit_code == 0, (command.text, done.output)
 
 
 def test_every_head_is_in_its_table() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from pages import commands_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "predicting.md").read_text("utf-8")
@@ -32,15 +33,13 @@ def test_the_commands_of_the_page_end_as_it_says(
     tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m tellapart "$@"\n')
     tool.chmod(0o755)
     path = f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
-    lines = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-             for line in block.splitlines()]  # fmt: skip
-    assert len(lines) >= 11
-    for line in lines:
-        command, _, comment = line.partition("#")
-        code = re.search(r"exit code (\d+)", comment)
-        done = subprocess.run(command, shell=True, cwd=tmp_path, env={**os.environ, "PATH": path},
-                              capture_output=True, text=True)  # fmt: skip
-        assert done.returncode == (int(code[1]) if code else 0), (line, done.stderr)
+    commands = commands_of(PAGE)
+    assert len(commands) >= 11
+    for command in commands:
+        done = subprocess.run(command.text, shell=True, cwd=tmp_path,
+                              env={**os.environ, "PATH": path}, capture_output=True,
+                              text=True)  # fmt: skip
+        assert done.returncode == command.code, (command.text, done.stderr)
     rows = (tmp_path / "answers.csv").read_text().splitlines()
     assert len(rows) == 1 + 6 + 40
     assert sum(file.is_symlink() for file in (tmp_path / "linked").rglob("*")) == 5

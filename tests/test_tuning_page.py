@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tellapart import cli
-from tellapart.errors import TellapartError
+from pages import commands_of, exit_code
 from tellapart.recipe_reading import load_recipe
 from tellapart.tuning.space import SPACE, read_space
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tuning.md").read_text("utf-8")
-
-
-def exit_code(words: list[str]) -> int:
-    try:
-        return cli.app(words, standalone_mode=False) or 0
-    except TellapartError:
-        return 2
 
 
 def test_the_commands_of_the_page_end_as_it_says(
@@ -30,16 +21,10 @@ def test_the_commands_of_the_page_end_as_it_says(
 ) -> None:
     shutil.copytree(image_folder(per_class=20), tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    lines = [
-        line
-        for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-        for line in block.splitlines()
-    ]
-    assert len(lines) == 5
-    for line in lines:
-        command, _, comment = line.partition("#")
-        code = re.search(r"exit code (\d+)", comment)
-        assert exit_code(shlex.split(command)[1:]) == (int(code[1]) if code else 0), line
+    commands = commands_of(PAGE)
+    assert len(commands) == 5
+    for command in commands:
+        assert exit_code(command.words) == command.code, command.text
     assert (tmp_path / "runs" / "tuned" / "winner" / "report.html").is_file()
 
 

@@ -1,12 +1,11 @@
-"""The time of a search: read, counted, and kept."""
+"""The time of a search: read and counted."""
 
 from __future__ import annotations
 
 import pytest
 
 from tellapart.errors import TellapartError
-from tellapart.progress import SILENT
-from tellapart.search.budget import Clock, OutOfTime, TimedProgress, read_time
+from tellapart.search.budget import Clock, read_time
 
 
 def test_no_time_means_the_first_answer_only() -> None:
@@ -18,18 +17,6 @@ def test_no_time_means_the_first_answer_only() -> None:
 def test_what_is_no_time_is_said(given: str) -> None:
     with pytest.raises(TellapartError, match="is no time"):
         read_time(given)
-
-
-def test_work_is_ended_once_its_moment_has_passed() -> None:
-    now = [0.0]
-    progress = TimedProgress(SILENT, deadline=10.0, now=lambda: now[0])
-    with progress.stage("work", 3) as work:
-        work.advance()
-        now[0] = 10.5
-        with pytest.raises(OutOfTime):
-            work.advance()
-    with pytest.raises(OutOfTime), progress.stage("more", 1):
-        pass
 
 
 def test_a_clock_counts_down() -> None:

@@ -189,7 +189,8 @@ def test_optuna_missing_is_a_sentence(
 
 
 def test_a_time_too_short_for_one_training(photos: Path, tmp_path: Path) -> None:
-    long = {**QUICK, "settings": [*SMALL, "training.epochs=100000"]}
+    endless = ["training.epochs=100000", "training.early_stopping=null"]
+    long = {**QUICK, "settings": [*SMALL, *endless]}
     started = time.monotonic()
     with pytest.raises(TellapartError, match=r"not been trained once: \d+ of 100000 epochs"):
         tune(photos, time="4s", runs=tmp_path / "runs", **long)

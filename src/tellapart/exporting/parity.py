@@ -265,7 +265,7 @@ def speeds(
         runner(images[:_SPEED_BATCH])
     started = perf_counter()
     while min(map(len, rounds.values())) < 3 or (
-        perf_counter() - started < seconds * len(runners) and len(rounds) < 50
+        perf_counter() - started < seconds * len(runners) and max(map(len, rounds.values())) < 50
     ):
         for name, runner in runners.items():
             begun = perf_counter()

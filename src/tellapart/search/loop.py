@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from tellapart.deadline import OutOfTimeError
 from tellapart.progress import Progress
-from tellapart.search.budget import Clock, OutOfTime
+from tellapart.search.budget import Clock
 from tellapart.search.choose import is_better
 from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
@@ -128,7 +129,7 @@ def _next(
         costs.measured.add("training")
         try:
             measure_training(following.candidate, study, costs, clock, progress)
-        except OutOfTime:
+        except OutOfTimeError:
             return Ended("The time was over before a training could begin.")
         except Exception as error:  # the training itself will say what is wrong, and be recorded
             progress.note(f"A training step could not be measured. {sentence_of(error)}")

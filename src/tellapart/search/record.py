@@ -26,6 +26,8 @@ SEARCH_FILE, CANDIDATES = "search.json", "candidates"
 FORMAT = 1
 
 Status = Literal["done", "failed", "out of time"]
+#: The first answer, other probes, the last layers tuned, all layers tuned.
+Family = Literal["first", "probe", "partial", "full"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,7 @@ class Trial:
     number: int
     #: Of the kind of candidate; a name is tried once.
     name: str
-    #: "first", "probe", "partial" or "full".
-    family: str
+    family: Family
     #: What it is, for people.
     description: str
     #: Why it was tried at that moment.

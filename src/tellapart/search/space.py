@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from tellapart.models.catalogue import backbone_info
 from tellapart.models.known import PACKAGES
 from tellapart.models.weights import locate_weights
 from tellapart.recipe import BackboneModel, Recipe
 from tellapart.search.costs import Costs
+from tellapart.search.record import Family
 from tellapart.search.study import Study
-
-Family = Literal["first", "probe", "partial", "full"]
 
 #: Sizes are multiples of this.
 _STEP = 32

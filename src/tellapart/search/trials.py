@@ -11,9 +11,10 @@ from time import perf_counter
 
 import numpy as np
 
+from tellapart.deadline import OutOfTimeError, UntilDeadline
 from tellapart.progress import Progress
 from tellapart.recipe import BackboneModel
-from tellapart.search.budget import Clock, OutOfTime, TimedProgress
+from tellapart.search.budget import Clock
 from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
 from tellapart.search.plan import Planned
@@ -56,10 +57,10 @@ def try_candidate(
     last = end - 0.7 * finishing
     if candidate.recipe.method != "fit":  # whose epochs were counted out; a probe's time is a guess
         last = min(last, started + _MOST_TIMES * planned.seconds + _GRACE)
-    timed = TimedProgress(progress, last)
+    timed = UntilDeadline(progress, last, notes=False)
     try:
         outcome = _outcome(candidate, study, costs, timed, end - finishing - scoring)
-    except OutOfTime:
+    except OutOfTimeError:
         return Tried("out of time", perf_counter() - started, error="It took longer than expected.")
     except Exception as error:  # whatever it is, it is written down and the others are tried
         free_memory_of(error)
@@ -104,7 +105,7 @@ def measure_training(
 ) -> None:
     """Measure a training step, so that the epochs of this and later candidates fit the time."""
     deadline = perf_counter() + clock.left()
-    task: Task = study.task(candidate.recipe, TimedProgress(progress, deadline))
+    task: Task = study.task(candidate.recipe, UntilDeadline(progress, deadline, notes=False))
     costs.sizes.add(candidate.size)
     model = candidate.recipe.model
     if isinstance(model, BackboneModel):

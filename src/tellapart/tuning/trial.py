@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic, perf_counter
 from typing import Any
 
-from tellapart.progress import SILENT, Progress, Work
+from tellapart.deadline import OutOfTimeError, UntilDeadline
 from tellapart.training.callbacks import Callback
 from tellapart.training.outcome import Task
 from tellapart.training.position import INTERRUPTED, TIME_LIMIT
@@ -51,37 +50,6 @@ class Watch(Callback):
         return None
 
 
-class UntilDeadline:
-    """Progress that ends the work at the first step after the deadline; it reports nothing."""
-
-    def __init__(self, deadline: float, progress: Progress = SILENT) -> None:
-        """``deadline`` is one of ``time.monotonic``; what is reported goes on to ``progress``."""
-        self._deadline, self._progress = deadline, progress
-
-    @contextmanager
-    def stage(self, name: str, total: int | None, unit: str = "") -> Iterator[Work]:
-        """A stage whose work ends in time."""
-        with self._progress.stage(name, total, unit) as work:
-            yield _TimedWork(work, self._deadline)
-
-    def note(self, text: str) -> None:
-        """Hand the note on."""
-        self._progress.note(text)
-
-
-class _TimedWork:
-    def __init__(self, work: Work, deadline: float) -> None:
-        self._work, self._deadline = work, deadline
-
-    def advance(self, amount: int = 1) -> None:
-        self._work.advance(amount)
-        if monotonic() > self._deadline:
-            raise EndedEarlyError(TIME_LIMIT)
-
-    def status(self, text: str) -> None:
-        self._work.status(text)
-
-
 def try_task(task: Task, objective: Objective, watch: Watch) -> Outcome:
     """Train a task and score it on validation.
 
@@ -96,13 +64,16 @@ def try_task(task: Task, objective: Objective, watch: Watch) -> Outcome:
     started = perf_counter()
     blind = replace(task.without_test(), callbacks=(*task.callbacks, watch))
     if not way_of(task.recipe).trains_in_epochs and watch.deadline is not None:
-        blind = replace(blind, progress=UntilDeadline(watch.deadline, task.progress))
-    trained = train_task(blind)
-    if trained.stopped is not None:
-        if trained.stopped.reason == INTERRUPTED:
-            raise KeyboardInterrupt
-        raise EndedEarlyError(trained.stopped.reason)
-    validation = score_validation(blind, trained).validation
+        blind = replace(blind, progress=UntilDeadline(task.progress, watch.deadline, now=monotonic))
+    try:
+        trained = train_task(blind)
+        if trained.stopped is not None:
+            if trained.stopped.reason == INTERRUPTED:
+                raise KeyboardInterrupt
+            raise EndedEarlyError(trained.stopped.reason)
+        validation = score_validation(blind, trained).validation
+    except OutOfTimeError as error:
+        raise EndedEarlyError(TIME_LIMIT) from error
     if validation is None:
         raise ValueError("tuning without validation images")
     return Outcome(

@@ -307,9 +307,7 @@ def resume_search(
     best_recipe = load_recipe(run.path / record.best.recipe)
     trial = record.best
     size = best_recipe.data.image_size or task.preprocessing.height
-    candidate = Candidate(
-        trial.name, trial.description, trial.family, best_recipe, size, 1.0, "",  # type: ignore[arg-type]
-    )
+    candidate = Candidate(trial.name, trial.description, trial.family, best_recipe, size, 1.0, "")
     best = outcome_of_run(run, study, candidate)
     first = _first_again(task, recipe, progress)
     record = replace(
