@@ -13,7 +13,7 @@ from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
 from tellapart.search.plan import Ended, Planned, State, next_candidate
 from tellapart.search.record import Trial
-from tellapart.search.space import Facts, first_candidate
+from tellapart.search.space import Facts, first_candidate, tuning_candidates
 
 
 def predictions(errors: int, images: int) -> Predictions:
@@ -83,3 +83,17 @@ def test_with_no_time_for_what_would_gain_the_time_is_blamed() -> None:
     ended = next_candidate(standing(errors=60, left=35.0, tried=tried), costs())
     assert isinstance(ended, Ended)
     assert ended.why == "The 35 s left are too short for what is left."
+
+
+def test_photographs_are_not_tuned_on_stamps() -> None:
+    found = {
+        candidate.size: candidate.promise
+        for seconds in range(20, 2000, 20)
+        for candidate in tuning_candidates(
+            Facts(load_recipe("auto"), 192, 200), standing(60, 300.0).study, costs(), seconds
+        )
+        if candidate.family == "full" and "lite0" in candidate.name
+    }
+    assert min(found) >= 96 and max(found) >= 192
+    promises = [found[size] for size in sorted(found)]
+    assert promises == sorted(promises) and promises[0] < 0.6 * promises[-1]

@@ -23,7 +23,7 @@ _STEP = 32
 #: Pictures up to this side are small: networks need them enlarged, and tuning gains most.
 _SMALL = 64
 #: Sizes of a training, as a share of the first answer's; and of small pictures, in pixels.
-_SHARES, _SMALL_SIZES = (1.0, 0.8, 0.6, 0.45), (160, 128, 96, 64)
+_SHARES, _SMALL_SIZES = (1.0, 0.8, 0.6), (160, 128, 96, 64)
 #: Modules of EfficientNet-Lite that move in a partial training: the last two stages.
 _LAST_STAGES = ("blocks.5", "blocks.6", "conv_head", "bn2")
 
@@ -181,7 +181,9 @@ def _full(
     shown: Candidate | None = None
     for size in dict.fromkeys(sizes):
         for epochs in range(most, fewest - 1, -1):
-            candidate = _full_of(facts, study, backbone, size, epochs, promise)
+            # Of photographs, smaller ones lack what the first answer saw.
+            kept = 1.0 if facts.picture <= _SMALL else min(1.0, size / facts.size)
+            candidate = _full_of(facts, study, backbone, size, epochs, promise * kept)
             if costs.tuning(study, candidate.recipe, size) <= seconds:
                 if epochs >= enough or size == sizes[-1]:
                     return candidate

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tellapart.cache import text_digest
 from tellapart.engines.features import extract
 from tellapart.recipe import BackboneModel
 from tellapart.search.outcome import Outcome
@@ -33,15 +34,17 @@ def keeps_class(first: Outcome, views: Sequence[str], largest_share: float) -> b
     task, model = first.task, first.task.recipe.model
     if not isinstance(model, BackboneModel) or task.recipe.probe.head not in _LINEAR:
         return False
-    rows = task.rows["validation"][:_MOST]
+    rows = task.rows["validation"]
     if not len(rows):
         return False
+    # Spread over the table, which goes by class.
+    rows = rows[np.linspace(0, len(rows) - 1, min(_MOST, len(rows)), dtype=int)]
     images = replace(
         task.images,
         table=task.images.table.select(rows),
         pixels=task.images.pixels[rows],
         digests=tuple(task.images.digests[row] for row in rows.tolist()),
-        key=f"{task.images.key}-first-{len(rows)}-of-validation",
+        key=f"{task.images.key}-{text_digest(*map(str, rows.tolist()))}",
     )
     if first.trained.features is None:
         return False
