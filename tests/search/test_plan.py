@@ -78,7 +78,8 @@ def test_with_no_time_for_what_would_gain_the_time_is_blamed() -> None:
         )
         for n, name in enumerate(
             ("first-mirrored", "first-discriminant", "first-network", "probe-lite2-224",
-             "probe-lite2-256", "probe-lite2-260"), start=1)
+             "probe-lite2-256", "probe-lite2-260", "probe-lite0-224-lite2-224",
+             "probe-lite0-224-lite2-256", "probe-lite0-224-lite2-260"), start=1)
     )  # fmt: skip
     ended = next_candidate(standing(errors=60, left=35.0, tried=tried), costs())
     assert isinstance(ended, Ended)
@@ -96,4 +97,4 @@ def test_photographs_are_not_tuned_on_stamps() -> None:
     }
     assert min(found) >= 96 and max(found) >= 192
     promises = [found[size] for size in sorted(found)]
-    assert promises == sorted(promises) and promises[0] < 0.6 * promises[-1]
+    assert promises == sorted(promises) and promises[0] < 0.7 * promises[-1]

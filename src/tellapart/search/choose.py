@@ -1,15 +1,16 @@
 """Choosing among candidates on the same validation images, without believing chance.
 
 The log loss of calibrated probabilities decides, image by image, because it moves where the
-number of mistakes does not yet. A candidate whose answers cost more must be better than the one
-in force by more than one standard error of their paired difference (Breiman et al. 1984, section
-3.4.3); one whose answers cost less may be worse by as much; between equals the better one is
-taken.
+number of mistakes does not yet. Two guards hold back chance, both the one-standard-error rule
+(Breiman et al. 1984, section 3.4.3) on paired differences: the first answer gives way only to what
+is better by more than a standard error, and what answers in a quarter of the time is taken where
+it is worse than the best by less than one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from tellapart.evaluation.predictions import Predictions
 
 #: Probabilities below this are counted as this: one image must not decide.
 _LEAST = 1e-6
-#: Answers of this many times the cost are dearer; what differs by less costs the same.
-DEARER = 1.25
+#: What costs this many times less is taken though it is a little worse.
+CHEAPER = 4.0
 
 
 def losses_of(predictions: Predictions) -> NDArray[np.float64]:
@@ -29,32 +30,34 @@ def losses_of(predictions: Predictions) -> NDArray[np.float64]:
     return losses
 
 
-def is_better(
-    challenger: NDArray[np.float64],
-    holder: NDArray[np.float64],
-    *,
-    cost: float,
-    first: bool = False,
-) -> bool:
-    """Whether a candidate takes the place of the one in force.
+def chosen(losses: Sequence[NDArray[np.float64]], costs: Sequence[float]) -> int:
+    """The number of the candidate that is taken.
 
     Args:
-        challenger, holder: log loss of each of the same images, float64 (N,).
-        cost: how many times as much the challenger's answers cost.
-        first: the holder is the first answer, which only more than chance replaces.
+        losses: of each candidate the log loss of each of the same images, float64 (N,). The first
+            is the first answer.
+        costs: what an answer of each costs, beside the others.
 
     >>> rough, good = np.full(100, 0.3), np.linspace(0.1, 0.3, 100)
-    >>> is_better(good, rough, cost=2.0), is_better(rough, good, cost=0.5)
-    (True, False)
+    >>> chosen([rough, good, good + 0.001], [1.0, 2.0, 2.0])
+    1
+    >>> chosen([rough, good, good + np.tile([0.1, -0.09], 50)], [1.0, 8.0, 2.0])
+    2
     """
-    gains = holder - challenger
-    gain = float(gains.mean())
-    error = standard_error(gains)
-    if cost > DEARER or (first and cost > 1 / DEARER):
-        return gain > error
-    if cost < 1 / DEARER:
-        return gain > -error
-    return gain > 0.0
+    lowest = int(np.argmin([one.mean() for one in losses]))
+    if not _is_beyond_chance(losses[0], losses[lowest]) and costs[0] <= costs[lowest]:
+        return 0
+    as_good = [
+        number for number, one in enumerate(losses)
+        if costs[number] * CHEAPER <= costs[lowest] and not _is_beyond_chance(one, losses[lowest])
+    ]  # fmt: skip
+    return min(as_good, key=lambda number: float(losses[number].mean()), default=lowest)
+
+
+def _is_beyond_chance(worse: NDArray[np.float64], better: NDArray[np.float64]) -> bool:
+    """Whether one is worse by more than a standard error of the paired difference."""
+    gains = worse - better
+    return float(gains.mean()) > standard_error(gains)
 
 
 def standard_error(differences: NDArray[np.float64]) -> float:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from tellapart.models.inputs import recipe_of_member
 from tellapart.models.known import KNOWN
 from tellapart.models.weights import canonical_name
 from tellapart.pixels.views import TEST_TIME_VIEWS
-from tellapart.recipe import BackboneModel, ProgressiveResizing, Recipe
+from tellapart.recipe import BackboneModel, JoinedModel, ProgressiveResizing, Recipe, TrainingStage
 from tellapart.search.study import Study
 
 #: Multiplications a pixel, beside EfficientNet-Lite0's (Liu and Tan 2020: 0.407, 0.631 and 0.899
@@ -40,10 +41,26 @@ def work_a_pixel(backbone: str) -> float:
     return max(1.0, (known.parameters / 3.4e6) ** 0.75) if known is not None else 6.0
 
 
+def networks_of(recipe: Recipe, size: int) -> tuple[tuple[str, int], ...]:
+    """Each backbone that sees the pictures, and their size there; none for a scratch network."""
+    if isinstance(recipe.model, JoinedModel):
+        return tuple((m.backbone, m.image_size or size) for m in recipe.model.members)
+    return ((recipe.model.backbone, size),) if isinstance(recipe.model, BackboneModel) else ()
+
+
 def answer_cost(recipe: Recipe, size: int) -> float:
-    """What an answer costs: million pixels that EfficientNet-Lite0 would see for it."""
-    work = work_a_pixel(recipe.model.backbone) if isinstance(recipe.model, BackboneModel) else 1.0
-    return work * num_views(recipe) * size * size / 1e6
+    """What an answer costs: million pixels that EfficientNet-Lite0 would see for it.
+
+    Args:
+        size: of its pictures, where the recipe does not say another one for a backbone.
+    """
+    of_members = recipe.ensemble.members if recipe.method == "ensemble" else ()
+    if of_members:
+        members = [recipe_of_member(recipe, member) for member in of_members]
+        return sum(answer_cost(member, member.data.image_size or size) for member in members)
+    seen = networks_of(recipe, size)
+    million = sum(map(_million, seen)) if seen else size * size / 1e6
+    return num_views(recipe) * million
 
 
 def num_views(recipe: Recipe) -> int:
@@ -100,32 +117,39 @@ class Costs:
 
     def probe(self, study: Study, recipe: Recipe, size: int) -> float:
         """Seconds of a probe."""
-        backbone = _backbone(recipe)
-        fresh = [v for v in recipe.probe.views if (backbone, size, v) not in self.extracted]
-        extraction = len(study.table) * len(fresh) * self.features * _million(recipe, size)
+        fresh = [
+            (network, view) for network in networks_of(recipe, size) for view in recipe.probe.views
+            if (*network, view) not in self.extracted
+        ]  # fmt: skip
+        extraction = len(study.table) * self.features * sum(_million(n) for n, _ in fresh)
+        sizes = {size for _, size in networks_of(recipe, size)} or {size}
         return (
-            self.decode(study, size) + extraction + (_OPENING if fresh else 0.0)
+            sum(self.decode(study, size) for size in sizes) + extraction
+            + _OPENING * len({network for network, _ in fresh})
             + self.head * _HEADS[recipe.probe.head] * len(recipe.probe.views)
         )  # fmt: skip
 
     def tuning(self, study: Study, recipe: Recipe, size: int) -> float:
         """Seconds of a training in epochs on the pictures, or on cached features of them."""
-        stage, million = recipe.training, _million(recipe, size)
+        million = sum(map(_million, networks_of(recipe, size)))
+        stages = [stage for stage in (recipe.training, recipe.fine_tuning) if stage is not None]
+        work = sum(self._stage(study, stage, size) for stage in stages) * million
+        return self.decode(study, size) + 1.05 * work + self.scoring(study, recipe, size)
+
+    def _stage(self, study: Study, stage: TrainingStage, size: int) -> float:
+        """Seconds of a stage for each million pixels of a picture."""
         n, held = study.num_train, study.num_validation
         if stage.cached_views:
+            still = stage.trainable.backbone == "none"
             extracted = n * stage.cached_views + len(study.table)
-            work = extracted * self.features * million + (
-                n * stage.epochs * self.training * _PARTIAL_SHARE * million
-            )
-        else:
-            epochs = full_size_epochs(stage.epochs, stage.progressive_resizing, size)
-            work = (n * epochs + held * stage.epochs / 3) * self.training * million
-        return self.decode(study, size) + 1.05 * work + self.scoring(study, recipe, size)
+            share = 0.0 if still else _PARTIAL_SHARE
+            return extracted * self.features + n * stage.epochs * self.training * share
+        epochs = full_size_epochs(stage.epochs, stage.progressive_resizing, size)
+        return (n * epochs + held * stage.epochs / 3) * self.training
 
     def scoring(self, study: Study, recipe: Recipe, size: int) -> float:
         """Seconds to open a trained network and let it answer for validation."""
-        answers = study.num_validation * num_views(recipe)
-        return _OPENING + answers * self.features * _million(recipe, size)
+        return _OPENING + study.num_validation * self.features * answer_cost(recipe, size)
 
     def of(self, study: Study, recipe: Recipe, size: int) -> float:
         """Seconds of a candidate until its validation score is known."""
@@ -134,11 +158,11 @@ class Costs:
 
     def finishing(self, study: Study, recipe: Recipe, size: int) -> float:
         """Seconds to read the test part, write everything and draw the report."""
-        if recipe.method != "fit":
+        if recipe.method == "probe":
             return self.publishing
-        test = int((study.table.parts == "test").sum()) * num_views(recipe)
-        train = min(2500, study.num_train * num_views(recipe)) + 1000
-        return self.publishing + (test + train) * self.features * _million(recipe, size)
+        test = int((study.table.parts == "test").sum())
+        train = min(2500 // num_views(recipe), study.num_train) + 1000 // num_views(recipe)
+        return self.publishing + (test + train) * self.features * answer_cost(recipe, size)
 
 
 #: What fitting a head costs beside a logistic regression.
@@ -147,10 +171,7 @@ _HEADS: Mapping[str, float] = MappingProxyType(
 )
 
 
-def _backbone(recipe: Recipe) -> str:
-    return recipe.model.backbone if isinstance(recipe.model, BackboneModel) else ""
-
-
-def _million(recipe: Recipe, size: int) -> float:
-    """Million pixels of a picture, weighted with the network's work on each."""
-    return work_a_pixel(_backbone(recipe)) * size * size / 1e6 if _backbone(recipe) else 0.0
+def _million(network: tuple[str, int]) -> float:
+    """Million pixels of a picture of a size, weighted with the network's work on each."""
+    backbone, size = network
+    return work_a_pixel(backbone) * size * size / 1e6

@@ -6,15 +6,16 @@ run's folder holds the best so far at every moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tellapart.deadline import OutOfTimeError
 from tellapart.progress import Progress
 from tellapart.search.budget import Clock
-from tellapart.search.choose import is_better
+from tellapart.search.choose import can_show_gain, chosen
 from tellapart.search.costs import Costs
+from tellapart.search.ensembles import plan_ensemble, try_ensemble
 from tellapart.search.outcome import Outcome
 from tellapart.search.plan import Ended, Planned, State, next_candidate
 from tellapart.search.record import SearchRecord, Trial, recipe_name
@@ -34,6 +35,14 @@ class Writer(Protocol):
 
     def best(self, outcome: Outcome, record: SearchRecord) -> None:
         """There is a new best, and the search goes on."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A candidate that was trained, and the number of its trial."""
+
+    number: int
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ def first_trial(first: Outcome, seconds: float) -> Trial:
 def search(
     study: Study,
     facts: Callable[[bool], Facts],
-    best: Outcome,
+    known: Sequence[Known],
     record: SearchRecord,
     clock: Clock,
     costs: Costs,
@@ -77,37 +86,79 @@ def search(
     Args:
         facts: what the space depends on, guessed, or (True) with a look at the images; it is
             looked when a candidate is next that depends on it.
-        best: the classifier in force.
+        known: the candidates that can be chosen: the first answer first, the one in force last.
         record: of what was tried so far; its first trial is the first answer.
         clock: of this sitting; ``record.seconds_before`` counts the sittings before it.
         progress: gets the table of candidates as lines, and the bars of their work.
     """
     for line in [header(), *(line_of(trial) for trial in record.trials)]:
         progress.note(line)
+    pool = [*known]
+    best = pool[-1]
     looked = False
     unpublished = False
     ended = "" if clock.left() > 0 else "The time was over with the first answer."
     try:
         while not ended:
-            following = _next(study, facts(looked), best, record, clock, costs, progress)
+            following = _next(study, facts(looked), best.outcome, record, clock, costs, progress)
             if isinstance(following, Ended):
-                ended = following.why
-            elif not looked and following.candidate.depends_on_facts:
+                together = _together(study, pool, record, clock, costs)
+                if together is None:
+                    ended = following.why
+                    break
+                following = together
+            if not looked and following.candidate.depends_on_facts:
                 looked = True
             elif unpublished:
-                writer.best(best, record)
+                writer.best(best.outcome, record)
                 unpublished = False
             else:
                 progress.note(next_line(following.candidate.description, following.why))
-                tried = try_candidate(following, study, costs, clock, progress)
-                best, record, wins = _judged(following, tried, best, record, clock)
-                unpublished |= wins
+                tried = _tried(following, pool, study, costs, clock, progress)
+                number = len(record.trials) + 1
+                if tried.outcome is not None:
+                    pool.append(Known(number, tried.outcome))
+                before, best = best, _in_force(pool)
+                unpublished |= best is not before
+                record = record.with_trial(
+                    _trial(number, following, tried, best, record, clock), best.number
+                )
                 writer.trial(record, following.candidate)
                 progress.note(line_of(record.trials[-1], record.best))
     except KeyboardInterrupt:
         ended = INTERRUPTED
         progress.note("Interrupted: the best so far is kept.")
-    return Found(best, replace(record, ended=ended))
+    return Found(best.outcome, replace(record, ended=ended))
+
+
+def _in_force(pool: Sequence[Known]) -> Known:
+    """The candidate that validation chooses."""
+    return pool[
+        chosen([one.outcome.losses for one in pool], [one.outcome.cost for one in pool])
+    ]
+
+
+def _together(
+    study: Study, pool: Sequence[Known], record: SearchRecord, clock: Clock, costs: Costs
+) -> Planned | None:
+    """The last candidate: the best together; None where there is no time, or nothing to join."""
+    best = _in_force(pool).outcome
+    if not can_show_gain(best.errors, len(best.losses)):
+        return None
+    planned = plan_ensemble([one.outcome for one in pool], record.trials)
+    if planned is None:
+        return None
+    finishing = costs.finishing(study, planned.candidate.recipe, planned.candidate.size)
+    return planned if planned.seconds + finishing <= clock.left() else None
+
+
+def _tried(
+    following: Planned, pool: Sequence[Known], study: Study, costs: Costs, clock: Clock,
+    progress: Progress,
+) -> Tried:  # fmt: skip
+    if following.candidate.family == "ensemble":
+        return try_ensemble(following, [one.outcome for one in pool], study, progress)
+    return try_candidate(following, study, costs, clock, progress)
 
 
 def _next(
@@ -138,17 +189,12 @@ def _next(
     return following
 
 
-def _judged(
-    following: Planned, tried: Tried, best: Outcome, record: SearchRecord, clock: Clock
-) -> tuple[Outcome, SearchRecord, bool]:
-    """The best after a trial, the record with it, and whether it is the new best."""
+def _trial(
+    number: int, following: Planned, tried: Tried, best: Known, record: SearchRecord, clock: Clock
+) -> Trial:
+    """What is written down of a trial."""
     found = tried.outcome
-    wins = found is not None and is_better(
-        found.losses, best.losses, cost=found.cost / best.cost,
-        first=best.candidate.family == "first",
-    )  # fmt: skip
-    number = len(record.trials) + 1
-    trial = Trial(
+    return Trial(
         number=number,
         name=following.candidate.name,
         family=following.candidate.family,
@@ -160,7 +206,6 @@ def _judged(
         accuracy=found.accuracy.to_json() if found is not None else None,
         log_loss=float(found.losses.mean()) if found is not None else None,
         error=tried.error,
-        became_best=wins,
+        became_best=best.number == number,
         recipe=recipe_name(number),
     )
-    return (found if found is not None and wins else best), record.with_trial(trial), wins

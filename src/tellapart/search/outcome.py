@@ -28,10 +28,14 @@ class Outcome:
     task: Task
     trained: Trained
     scored: Scored
+    #: What it says of the validation images where its own predictions would flatter it.
+    held_out: Predictions | None = None
 
     @property
     def validation(self) -> Predictions | None:
         """What it says of the validation images that choose."""
+        if self.held_out is not None:
+            return self.held_out
         found, choosing = self.scored.validation, self.task.choosing
         if found is None or choosing is None or len(found) == len(choosing):
             return found

@@ -15,11 +15,13 @@ from tellapart.search.study import Study
 from tellapart.wording import duration, plural
 
 #: Share of the whole time that one probe, and all of them, may take before a tuning was tried.
-_ONE_PROBE, _ALL_PROBES = 0.12, 0.3
+_ONE_PROBE, _ALL_PROBES = 0.2, 0.4
 #: A tuning gets this share of what is left, so that writing the result keeps its room.
 _OF_LEFT = 0.9
 #: What a kind of candidate promises once one of it was tried: it came best, or it did not.
 _AFTER_SUCCESS, _AFTER_FAILURE, _AFTER_FAILED_PROBE = 0.7, 0.35, 0.8
+#: Mistakes that a candidate must promise to put right; the log loss shows what is less than one.
+_LEAST_GAIN = 0.5
 #: A tuning of a kind that was tried is repeated only with this much more work.
 _MORE_WORK = 1.6
 
@@ -76,14 +78,14 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
             continue
         seconds = costs.of(state.study, candidate.recipe, candidate.size)
         gain = _promise(candidate, state) * errors
-        if gain < 1.0:
+        if gain < _LEAST_GAIN:
             continue
         if seconds > _allowed(candidate, state, room, bool(tunings)):
             too_dear += 1
             continue
         why = (
-            f"{candidate.because}; {plural(round(gain), 'mistake')} of {errors} might go for about "
-            f"{duration(seconds)}"
+            f"{candidate.because}; {plural(max(1, round(gain)), 'mistake')} of {errors} might go "
+            f"for about {duration(seconds)}"
         )
         found.append(Planned(candidate, seconds, why))
     if found:
@@ -91,7 +93,7 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
     if too_dear or _would_gain_with_time(state, costs, tried, errors):
         return Ended(f"The {duration(max(0.0, state.left))} left are too short for what is left.")
     return Ended(
-        f"Nothing that is left promises to put right even one of the {errors} mistakes on "
+        f"Nothing that is left promises to put right any of the {errors} mistakes on "
         f"{plural(images, 'validation image')}, so that no gain could be told from chance."
     )
 
@@ -103,7 +105,7 @@ def _would_gain_with_time(
     return any(
         candidate.name not in tried
         and not _is_old_news(candidate, state)
-        and _promise(candidate, state) * errors >= 1.0
+        and _promise(candidate, state) * errors >= _LEAST_GAIN
         for candidate in tuning_candidates(state.facts, state.study, costs, math.inf)
     )
 
@@ -138,7 +140,7 @@ def _kind(family: str) -> str:
 def _is_old_news(candidate: Candidate, state: State) -> bool:
     """Whether a tuning is hardly more than one of the same network that was tried."""
     if candidate.family != "full":
-        return any(trial.family == candidate.family == "partial" for trial in state.trials)
+        return False
     for trial in state.trials:
         if trial.family == "full":
             network, size, epochs = _of_name(trial.name)

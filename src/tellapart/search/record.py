@@ -26,8 +26,8 @@ SEARCH_FILE, CANDIDATES = "search.json", "candidates"
 FORMAT = 1
 
 Status = Literal["done", "failed", "out of time"]
-#: The first answer, other probes, the last layers tuned, all layers tuned.
-Family = Literal["first", "probe", "partial", "full"]
+#: The first answer, other probes, the last layers tuned, all layers tuned, several together.
+Family = Literal["first", "probe", "partial", "full", "ensemble"]
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,24 @@ class SearchRecord:
     format: int = FORMAT
     #: Seconds used by sittings before this one.
     seconds_before: float = field(default=0.0)
+    #: The number of the trial that is the run's classifier; 0: the last one that became the best.
+    chosen: int = 0
 
     @property
     def best(self) -> Trial:
         """The trial that is the run's classifier."""
-        return next(trial for trial in reversed(self.trials) if trial.became_best)
+        of_number = [trial for trial in self.trials if trial.number == self.chosen]
+        return of_number[0] if of_number else next(
+            trial for trial in reversed(self.trials) if trial.became_best
+        )
 
     @property
     def seconds_used(self) -> float:
         return self.trials[-1].ended if self.trials else 0.0
 
-    def with_trial(self, trial: Trial) -> SearchRecord:
-        """The record with one more trial."""
-        return replace(self, trials=(*self.trials, trial))
+    def with_trial(self, trial: Trial, chosen: int) -> SearchRecord:
+        """The record with one more trial, after which the trial of this number is in force."""
+        return replace(self, trials=(*self.trials, trial), chosen=chosen)
 
 
 def recipe_name(number: int) -> str:

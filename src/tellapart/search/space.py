@@ -6,6 +6,7 @@ data sets of the recipes (``tellapart recipes NAME`` gives their numbers), a gue
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from tellapart.models.catalogue import backbone_info
 from tellapart.models.known import PACKAGES
 from tellapart.models.weights import locate_weights
-from tellapart.recipe import BackboneModel, Recipe
+from tellapart.recipe import BackboneModel, JoinedModel, Recipe
 from tellapart.search.costs import Costs
 from tellapart.search.record import Family
 from tellapart.search.study import Study
@@ -23,7 +24,7 @@ _STEP = 32
 #: Pictures up to this side are small: networks need them enlarged, and tuning gains most.
 _SMALL = 64
 #: Sizes of a training, as a share of the first answer's; and of small pictures, in pixels.
-_SHARES, _SMALL_SIZES = (1.0, 0.8, 0.6), (160, 128, 96, 64)
+_SHARES, _SMALL_SIZES = (1.0, 0.8, 0.65), (160, 128, 96, 64)
 #: Modules of EfficientNet-Lite that move in a partial training: the last two stages.
 _LAST_STAGES = ("blocks.5", "blocks.6", "conv_head", "bn2")
 
@@ -67,6 +68,8 @@ class Facts:
     #: Whether a mirrored picture is still one of its class, and one turned by a quarter.
     mirrors: bool = True
     turns: bool = False
+    #: Whether the first answer is right about nearly all: tuning then may only move a little.
+    suits: bool = False
 
 
 def first_candidate(recipe: Recipe, size: int) -> Candidate:
@@ -98,11 +101,16 @@ def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
         size = _rounded(min(facts.picture, 1.4 * facts.size))
         if size > facts.size:
             yield _probe(facts, first, size, 0.08, "the pictures have more pixels than it saw")
+    elif _size_of(facts, first) >= 1.4 * facts.size:
+        yield _probe(
+            facts, first, _size_of(facts, first), 0.2,
+            "the first answer saw smaller pictures, to come soon",
+        )  # fmt: skip
     for name in backbones_here(first)[:1]:
-        own = backbone_info(name).size
-        size = own if facts.picture < 0.75 * own else _rounded(min(own, facts.picture))
-        yield _probe(facts, name, max(size, _STEP), 0.12, "a larger network sees more")
+        yield _probe(facts, name, _size_of(facts, name), 0.12, "a larger network sees more")
+        yield _side_by_side(facts, (first, facts.size), (name, _size_of(facts, name)))
     base = best.recipe
+    is_joined = isinstance(base.model, JoinedModel)
     if facts.mirrors and "flip" not in base.probe.views:
         yield _variant(
             best, "mirrored", "with mirrored views", {"views": ("original", "flip")}, 0.06,
@@ -110,13 +118,37 @@ def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
         )  # fmt: skip
     if base.probe.head == "logistic":
         yield _variant(
-            best, "discriminant", "discriminant analysis", {"head": "discriminant"}, 0.03,
-            "it costs next to nothing on features that are there",
+            best, "discriminant", "discriminant analysis", {"head": "discriminant"},
+            0.08 if is_joined else 0.03, "it costs next to nothing on features that are there",
         )
+    if base.probe.head == "logistic" and not is_joined:
         yield _variant(
             best, "network", "a hidden layer", {"head": "network"}, 0.05,
             "classes may not be parted by a plane",
         )  # fmt: skip
+
+
+def _size_of(facts: Facts, backbone: str) -> int:
+    """What suits a backbone: its own size; for pictures with fewer pixels theirs, rounded up."""
+    own = backbone_info(backbone).size
+    if facts.picture < 0.75 * own:
+        return own
+    return min(own, max(facts.size, _STEP * -(-facts.picture // _STEP)))
+
+
+def _side_by_side(facts: Facts, *members: tuple[str, int]) -> Candidate:
+    names = " and ".join(f"{title_of(backbone)} at {size}" for backbone, size in members)
+    name = "probe-" + "-".join(f"{_short(backbone)}-{size}" for backbone, size in members)
+    recipe = _changed(facts.recipe, f"auto-{name}", method="probe", data={"image_size": facts.size})
+    joined = {
+        "kind": "joined",
+        "members": [{"backbone": backbone, "image_size": size} for backbone, size in members],
+    }
+    recipe = Recipe.model_validate(recipe.model_dump(mode="json") | {"model": joined})
+    return Candidate(
+        name, f"probe on {names} pixels, side by side", "probe", recipe, facts.size, 0.2,
+        "two networks see more than one",
+    )  # fmt: skip
 
 
 def _probe(facts: Facts, backbone: str, size: int, promise: float, because: str) -> Candidate:
@@ -149,24 +181,30 @@ def tuning_candidates(
         return
     small = facts.picture <= _SMALL
     full = (0.6 if small else 0.3) if study.num_train >= 100 else 0.1
+    if facts.suits:
+        full = min(full, 0.15)
     larger = [name for name in backbones_here(first)[:1] if name in _BACKBONE_TITLES]
-    for backbone, promise in [(first, full), *((name, full + 0.1) for name in larger)]:
-        found = _full(facts, study, costs, seconds, backbone, promise)
+    for backbone, more in [(first, 0.0), *((name, 0.1) for name in larger)]:
+        found = _full(facts, study, costs, seconds, backbone, full + more)
         if found is not None:
             yield found
-    partial = _partial(facts, first, full / 2)
-    if costs.tuning(study, partial.recipe, partial.size) <= seconds:
-        yield partial
+        partial = _partial(facts, backbone, (0.35 if small else 0.7) * (full + more))
+        if not facts.suits and costs.tuning(study, partial.recipe, partial.size) <= seconds:
+            yield partial
 
 
-def most_epochs(images: int) -> int:
+def most_epochs(images: int, *, suits: bool = False) -> int:
     """Epochs after which more gain little: the more images, the fewer."""
+    if suits:
+        return 8
     return 30 if images < 500 else 16 if images < 20_000 else 10
 
 
-def fewest_epochs(images: int) -> int:
+def fewest_epochs(images: int, *, suits: bool = False) -> int:
     """Epochs below which a training is not worth its start."""
-    return 8 if images < 500 else 5 if images < 20_000 else 3
+    if suits:
+        return 3
+    return 8 if images < 20_000 else 3
 
 
 def _full(
@@ -174,15 +212,16 @@ def _full(
 ) -> Candidate | None:
     """All layers move: the largest pictures and most epochs that fit, or None."""
     sizes = _SMALL_SIZES if facts.picture <= _SMALL else [
-        _rounded(share * min(facts.size * 1.15, max(facts.picture, 64))) for share in _SHARES
+        _rounded(share * min(facts.size * 1.3, max(facts.picture, 64))) for share in _SHARES
     ]
-    most, fewest = most_epochs(study.num_train), fewest_epochs(study.num_train)
-    enough = (most + fewest) // 2
+    most = most_epochs(study.num_train, suits=facts.suits)
+    fewest = fewest_epochs(study.num_train, suits=facts.suits)
+    enough, largest = (most + fewest) // 2, 96 if facts.picture <= _SMALL else sizes[0]
     shown: Candidate | None = None
     for size in dict.fromkeys(sizes):
         for epochs in range(most, fewest - 1, -1):
-            # Of photographs, smaller ones lack what the first answer saw.
-            kept = 1.0 if facts.picture <= _SMALL else min(1.0, size / facts.size)
+            # Smaller pictures lack what tells them apart, and few epochs leave it unlearned.
+            kept = min(1.0, size / largest) * math.sqrt(epochs / most)
             candidate = _full_of(facts, study, backbone, size, epochs, promise * kept)
             if costs.tuning(study, candidate.recipe, size) <= seconds:
                 if epochs >= enough or size == sizes[-1]:
@@ -197,8 +236,27 @@ def _full_of(
 ) -> Candidate:
     name = f"tune-{_short(backbone)}-{size}-{epochs}"
     batch = 32 if study.num_train < 5000 else 64
-    steps = epochs * -(-study.num_train // batch)
-    smallest = _rounded(0.6 * size)
+    stages = _gentle(epochs) if facts.suits else {
+        "training": _thorough(size, epochs, batch, epochs * -(-study.num_train // batch))
+    }
+    moves = _moves(facts)
+    if facts.picture <= _SMALL or not moves:
+        moves += [{"transform": "random_crop", "padding": max(1, size // 11)}]
+    elif not facts.suits:
+        moves += [{"transform": kind, "fraction": 0.1} for kind in ("brightness", "contrast")]
+    recipe = _changed(
+        facts.recipe, f"auto-{name}", method="fit", data={"image_size": size},
+        model={"backbone": backbone}, test_time=_views(facts), augmentation=moves, **stages,
+    )  # fmt: skip
+    text = f"{title_of(backbone)} tuned as a whole, {size} pixels, {epochs} epochs"
+    return Candidate(
+        name, text, "full", recipe, size, promise,
+        "features of photographs may not be what tells these pictures apart",
+    )  # fmt: skip
+
+
+def _thorough(size: int, epochs: int, batch: int, steps: int) -> dict[str, Any]:
+    """One stage, with a learning rate by which the features become others."""
     training: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch, "optimizer": "adamw", "learning_rate": 5e-4,
         "weight_decay": 0.02, "schedule": "one_cycle", "warmup": 0.2, "label_smoothing": 0.1,
@@ -206,18 +264,31 @@ def _full_of(
         "ema_decay": round(min(0.999, max(0.9, 1 - 10 / steps)), 4),
         "trainable": {"backbone": "all", "batch_norm": "frozen"},
     }  # fmt: skip
+    smallest = _growing_from(size)
     if smallest < size:
         training["progressive_resizing"] = {"image_size": smallest, "share": 0.6}
-    recipe = _changed(
-        facts.recipe, f"auto-{name}", method="fit", data={"image_size": size},
-        model={"backbone": backbone}, training=training, test_time=_views(facts),
-        augmentation=[*_moves(facts), {"transform": "random_crop", "padding": max(1, size // 11)}],
-    )  # fmt: skip
-    text = f"{title_of(backbone)} tuned as a whole, {size} pixels, {epochs} epochs"
-    return Candidate(
-        name, text, "full", recipe, size, promise,
-        "features of photographs may not be what tells these pictures apart",
-    )  # fmt: skip
+    return training
+
+
+def _gentle(epochs: int) -> dict[str, dict[str, Any]]:
+    """The head first, on features that are there, then all with a small learning rate."""
+    return {
+        "training": {
+            "epochs": 20, "batch_size": 64, "optimizer": "adam", "learning_rate": 0.001,
+            "early_stopping": {"patience": 3}, "trainable": {"backbone": "none"},
+            "cached_views": 2,
+        },
+        "fine_tuning": {
+            "epochs": epochs, "batch_size": 32, "optimizer": "adamw", "learning_rate": 0.0001,
+            "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.1,
+            "trainable": {"backbone": "all", "batch_norm": "frozen"},
+        },
+    }  # fmt: skip
+
+
+def _growing_from(size: int) -> int:
+    """Size of the first epochs' pictures: two thirds, but never what a network cannot read."""
+    return _STEP * round(0.66 * size / _STEP) if size >= 192 else size
 
 
 def _partial(facts: Facts, backbone: str, promise: float) -> Candidate:
@@ -263,7 +334,7 @@ def _changed(base: Recipe, name: str, **sections: Any) -> Recipe:
         "teaches": "What the search tried on its images; 'tellapart train --recipe' repeats it.",
     }  # fmt: skip
     for key, value in sections.items():
-        data[key] = {**data[key], **value} if isinstance(value, dict) else value
+        data[key] = {**(data[key] or {}), **value} if isinstance(value, dict) else value
     return Recipe.model_validate(data)
 
 

@@ -15,7 +15,7 @@ from tellapart.deadline import OutOfTimeError, UntilDeadline
 from tellapart.progress import Progress
 from tellapart.recipe import BackboneModel
 from tellapart.search.budget import Clock
-from tellapart.search.costs import Costs
+from tellapart.search.costs import Costs, networks_of
 from tellapart.search.outcome import Outcome
 from tellapart.search.plan import Planned
 from tellapart.search.record import Status
@@ -89,15 +89,17 @@ def _outcome(
 def _learn_rates(candidate: Candidate, study: Study, costs: Costs, seconds: float) -> None:
     """What the training says of this machine's speed."""
     recipe = candidate.recipe
-    if recipe.method == "fit" or not isinstance(recipe.model, BackboneModel):
+    if recipe.method != "probe":
         return
-    backbone = recipe.model.backbone
-    known = {(backbone, candidate.size, view) for view in recipe.probe.views}
+    networks = networks_of(recipe, candidate.size)
+    known = {(*network, view) for network in networks for view in recipe.probe.views}
     fresh = known - costs.extracted
-    if fresh:
+    if len(networks) == 1 and fresh:
         extraction = seconds - costs.head * len(recipe.probe.views) - 3.0
-        costs.saw_features(extraction, len(study.table) * len(fresh), candidate.size, backbone)
+        backbone, size = networks[0]
+        costs.saw_features(extraction, len(study.table) * len(fresh), size, backbone)
     costs.extracted |= known
+    costs.sizes |= {size for _, size in networks}
 
 
 def measure_training(

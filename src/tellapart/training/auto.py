@@ -6,6 +6,8 @@ benchmarks nothing else is near it for the time. What follows is ``tellapart.sea
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tellapart.data.table import ImageTable
@@ -17,6 +19,11 @@ from tellapart.training.outcome import Task, Trained
 _SAMPLE = 64
 #: Networks reduce a picture by this much, so sizes are multiples of it.
 _STEP = 32
+#: Seconds of a processor for a million pixels of features, before any were measured; and how long
+#: a first answer may take for them: so many seconds, or this share of the time that is given.
+_FEATURES, _FIRST_SECONDS, _FIRST_SHARE = 0.08, 20.0, 0.1
+#: The first answer's pictures are never smaller than this.
+_SMALLEST = 64
 
 
 def train_auto(task: Task) -> Trained:
@@ -24,13 +31,19 @@ def train_auto(task: Task) -> Trained:
     return train_by_probe(task)
 
 
-def settle_image_size(recipe: Recipe, table: ImageTable) -> Recipe:
+def settle_image_size(recipe: Recipe, table: ImageTable, *, on_processor: bool = True) -> Recipe:
     """The recipe with an image size no larger than the pictures are, where it leaves it open.
 
     Enlarging a picture a little costs time and adds nothing: for Dogs vs. Cats, whose
     pictures have 200 pixels, 192 instead of 224 takes three quarters of the time and scores
     the same. Pictures below three quarters of the backbone's own size are enlarged to that
     size: on tiny pictures the network needs it.
+
+    Where a search follows, the first answer is to come soon: of very many images smaller pictures
+    are taken, and the search tries larger ones.
+
+    Args:
+        on_processor: whether no accelerator computes the features.
     """
     if recipe.data.image_size is not None or not isinstance(recipe.model, BackboneModel):
         return recipe
@@ -38,9 +51,14 @@ def settle_image_size(recipe: Recipe, table: ImageTable) -> Recipe:
 
     own = backbone_info(recipe.model.backbone, recipe.model.weights).size
     typical = typical_side(table) or own
-    if not 0.75 * own <= typical < own:
+    size = typical // _STEP * _STEP if 0.75 * own <= typical < own else own
+    limit = recipe.time_limit_seconds
+    if limit and on_processor:
+        seconds = max(_FIRST_SECONDS, _FIRST_SHARE * limit)
+        most = math.sqrt(seconds / (_FEATURES * max(1, len(table)))) * 1000
+        size = min(size, max(_SMALLEST, int(most) // _STEP * _STEP))
+    if size == own:
         return recipe
-    size = typical // _STEP * _STEP
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"image_size": size})})
 
 

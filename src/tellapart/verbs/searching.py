@@ -25,7 +25,7 @@ from tellapart.run import Run, open_run
 from tellapart.run_info import COMPLETE, INTERRUPTED, RUNNING, write_info
 from tellapart.search.budget import Clock, read_time
 from tellapart.search.costs import Costs
-from tellapart.search.loop import Found, first_trial, search
+from tellapart.search.loop import Found, Known, first_trial, search
 from tellapart.search.outcome import Outcome, outcome_of_run
 from tellapart.search.record import (
     CANDIDATES,
@@ -58,6 +58,8 @@ _NOT_YET = (
     "The search was going on when this was written, and the test part is not read before it has "
     "ended: these are validation numbers, by which this classifier was chosen."
 )
+#: Where the first answer is wrong about less than this share, frozen features suit the pictures.
+_SUITS = 0.1
 
 
 def search_seconds(recipe: Recipe, time: str | float | None) -> float:
@@ -226,7 +228,10 @@ def _search(
             return seen[0] if seen else guess
 
         with watch.stage("Search"):
-            found = search(study, facts, best, record, clock, costs, folder, progress)
+            known = [Known(1, first)]
+            if best is not first:
+                known.append(Known(record.best.number, best))
+            found = search(study, facts, known, record, clock, costs, folder, progress)
         _say_end(found, study, progress)
         has_test = bool(len(best.task.rows["test"]))
         if found.best is best and ("test" in folder.run.parts or not has_test):
@@ -259,7 +264,9 @@ def study_of(prepared: Prepared) -> Study:
 def _guess(study: Study, first: Outcome) -> Facts:
     """What the space depends on, by the files' headers."""
     size = first.candidate.size
-    return Facts(first.candidate.recipe, size, typical_side(study.table) or size)
+    suits = first.errors <= _SUITS * len(first.losses)
+    side = typical_side(study.table) or size
+    return Facts(first.candidate.recipe, size, side, suits=suits)
 
 
 def _looked(study: Study, first: Outcome, guess: Facts) -> Facts:
