@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
+from tellapart.deadline import OutOfTimeError, UntilDeadline
 from tellapart.errors import RecipeError, RunError
 from tellapart.progress import SilentProgress
 from tellapart.recipe_reading import apply_settings, load_recipe
@@ -132,6 +134,31 @@ def test_a_better_classifier_replaces_the_run_whole(noise: Path, tmp_path: Path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]  # nothing half made beside it
     image = noise / "heads" / "00.png"
     assert ta.predict(run, image)[0].prediction in run.classes
+
+
+@pytest.mark.usefixtures("every_candidate_wins")
+def test_a_winner_is_published_when_its_own_time_is_over(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = [False]
+
+    class Timed(UntilDeadline):
+        def _look(self) -> None:
+            if over[0]:
+                raise OutOfTimeError
+
+    def tried(*given: Any) -> Any:
+        over[0] = False
+        found = trials.try_candidate(*given)
+        over[0] = True
+        assert found.outcome is not None
+        trained = replace(found.outcome.trained, logits=None)  # as after training in epochs
+        return replace(found, outcome=replace(found.outcome, trained=trained))
+
+    monkeypatch.setattr(trials, "UntilDeadline", Timed)
+    monkeypatch.setattr(loop, "try_candidate", tried)
+    run = train(noise, run=tmp_path / "run", time="1h", **SMALL)
+    assert record_of(run).best.number == 3 and "test" in run.metrics
 
 
 def test_a_candidate_that_crashes_is_written_down_and_skipped(

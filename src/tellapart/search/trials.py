@@ -60,6 +60,8 @@ def try_candidate(
     timed = UntilDeadline(progress, last, notes=False)
     try:
         outcome = _outcome(candidate, study, costs, timed, end - finishing - scoring)
+        # Publishing is not ended when the candidate's own time is over.
+        outcome = replace(outcome, task=replace(outcome.task, progress=progress))
     except OutOfTimeError:
         return Tried("out of time", perf_counter() - started, error="It took longer than expected.")
     except Exception as error:  # whatever it is, it is written down and the others are tried
