@@ -98,3 +98,48 @@ def test_photographs_are_not_tuned_on_stamps() -> None:
     assert min(found) >= 96 and max(found) >= 192
     promises = [found[size] for size in sorted(found)]
     assert promises == sorted(promises) and promises[0] < 0.7 * promises[-1]
+
+
+def test_features_that_suit_are_tuned_gently_and_others_thoroughly() -> None:
+    def tuned(facts: Facts) -> dict[str, Any]:
+        found = tuning_candidates(facts, standing(60, 900.0).study, costs(), 900.0)
+        return {candidate.name: candidate.recipe for candidate in found}
+
+    recipe = load_recipe("auto")
+    suited = tuned(Facts(recipe, 224, 224, suits=True))
+    assert suited and all(
+        one.fine_tuning and one.fine_tuning.learning_rate <= 1e-4 for one in suited.values()
+    )
+    others = tuned(Facts(recipe, 224, 224))
+    whole = [one for name, one in others.items() if not name.startswith("tune-last")]
+    assert whole and all(one.fine_tuning is None for one in whole)
+    assert all(
+        one.training.progressive_resizing.image_size >= 128
+        for one in whole
+        if one.training.progressive_resizing
+    )
+
+
+def test_tiny_pictures_do_not_grow_from_stamps() -> None:
+    facts = Facts(load_recipe("auto"), 96, 32)
+    found = [
+        candidate
+        for seconds in (60.0, 300.0, 1200.0)
+        for candidate in tuning_candidates(facts, standing(60, 900.0).study, costs(), seconds)
+        if candidate.family == "full"
+    ]
+    assert found and all(c.recipe.training.progressive_resizing is None for c in found)
+
+
+def test_two_backbones_side_by_side_are_tried_and_cost_what_both_do() -> None:
+    from tellapart.search.space import probe_candidates
+
+    state = standing(errors=60, left=200.0)
+    found = {c.name: c for c in probe_candidates(state.facts, state.best.candidate)}
+    joined = next(c for name, c in found.items() if name.startswith("probe-lite0-224-lite2"))
+    alone = next(c for name, c in found.items() if name.startswith("probe-lite2"))
+    asked = costs()
+    both = asked.of(state.study, joined.recipe, joined.size)
+    assert both >= asked.of(state.study, alone.recipe, alone.size)  # the first's are there
+    asked.extracted.clear()
+    assert asked.of(state.study, joined.recipe, joined.size) > both
