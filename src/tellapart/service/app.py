@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
@@ -27,7 +26,7 @@ from tellapart.service.bodies import pictures_of
 from tellapart.service.feedback import Inbox, is_folder_name
 from tellapart.service.gatherer import GivenPicture
 from tellapart.service.monitoring import Monitor
-from tellapart.service.page import page
+from tellapart.service.page import add_page
 from tellapart.service.refusals import Refused
 from tellapart.service.settings import ServiceSettings
 from tellapart.service.work import Work
@@ -277,10 +276,7 @@ def create_app(
 
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> Response:
-        """The page to try models on."""
-        return HTMLResponse(page())
+    add_page(app, work.models, private)
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
