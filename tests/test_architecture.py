@@ -33,6 +33,7 @@ LAYERS = (
     ("search", "tuning"),
     ("comparison", "explanation", "exporting", "verdict"),
     ("report",),
+    ("service",),
     ("verbs",),
     ("estimator",),
     ("terminal",),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tellapart.verbs.predict import predict as predict
     from tellapart.verbs.private import private as private
     from tellapart.verbs.recipes import recipes as recipes
+    from tellapart.verbs.serve import serve as serve
     from tellapart.verbs.subset import subset as subset
     from tellapart.verbs.train import resume as resume
     from tellapart.verbs.train import train as train
@@ -63,6 +64,7 @@ _PUBLIC = {
     "predict": "tellapart.verbs.predict",
     "private": "tellapart.verbs.private",
     "recipes": "tellapart.verbs.recipes",
+    "serve": "tellapart.verbs.serve",
     "subset": "tellapart.verbs.subset",
     "train": "tellapart.verbs.train",
     "resume": "tellapart.verbs.train",

@@ -646,6 +646,36 @@ def export(
 
 
 @app.command(cls=_Command)
+def serve(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Run folders or exports; NAME=RUN names one."),
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Requests must bring the token in this file."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep corrected pictures in class folders here."),
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Answer over HTTP, with a page to drop pictures on, until Ctrl-C."""
+    from tellapart.verbs.serve import serve as run_verb
+
+    ended = run_verb(
+        runs, host=host, port=port, token_file=token_file, workers=workers, feedback=feedback,
+        device=device, progress=_progress(),
+    )
+    _show(ended, as_json)
+
+
+@app.command(cls=_Command)
 def private(
     page: Annotated[Path, typer.Argument(help="A page, or a folder with one, such as a run's.")],
     out: Annotated[

@@ -89,6 +89,11 @@ class Answering(ABC, Generic[P]):
         """Class probabilities of prepared images: float64 (N, num_classes), rows sum to 1."""
         return to_probabilities(self.logits(pixels, progress=progress), self.calibration)
 
+    @property
+    def features_cost_nothing(self) -> bool:
+        """Whether :meth:`probabilities_and_features` is one pass through the network."""
+        return False
+
     def probabilities_and_features(
         self, pixels: P, *, progress: Progress = SILENT
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -400,11 +400,16 @@ class Classifier(Answering[NDArray[np.uint8]]):
                 stage.advance(len(block))
         return np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float32)
 
+    @property
+    def features_cost_nothing(self) -> bool:
+        """Whether :meth:`probabilities_and_features` is one pass through the network."""
+        return bool(self.description.frozen_backbone) and self.description.test_time == "none"
+
     def probabilities_and_features(
         self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """What :meth:`probabilities` and :meth:`features` give, in one pass where that can be."""
-        if self.description.frozen_backbone and self.description.test_time == "none":
+        if self.features_cost_nothing:
             features = self.features(pixels, progress=progress)
             if not len(features):
                 return np.zeros((0, len(self.classes))), features

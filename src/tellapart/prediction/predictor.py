@@ -67,6 +67,10 @@ class ImageModel(Protocol):
 class FeatureModel(ImageModel, Protocol):
     """A network that can also say what it is that its last layer sees."""
 
+    @property
+    def features_cost_nothing(self) -> bool:
+        """Whether they come with the probabilities, without another pass through the network."""
+
     def probabilities_and_features(
         self, pixels: Any, *, progress: Progress = SILENT
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -159,6 +163,11 @@ class Predictor:
         """What pictures are brought to before the network sees them."""
         return self.model.preprocessing
 
+    @property
+    def batch_images(self) -> int:
+        """How many images go through the network together, at most."""
+        return _batch_images(self.preprocessing)
+
     # --- prepared pixels -------------------------------------------------------------------
 
     def probabilities(
@@ -180,15 +189,22 @@ class Predictor:
 
     def judge(self, pixels: Prepared, *, progress: Progress = SILENT) -> Judged:
         """All that is said of prepared images: uint8 (N, H, W, 3), or sets of these."""
+        return self.judge_and_features(pixels, progress=progress)[0]
+
+    def judge_and_features(
+        self, pixels: Prepared, *, progress: Progress = SILENT
+    ) -> tuple[Judged, NDArray[np.float32] | None]:
+        """:meth:`judge`, and the features (N, D) where these are needed or cost nothing."""
+        model = self.model
+        if not isinstance(model, FeatureModel) or (
+            self.detector is None and not model.features_cost_nothing
+        ):
+            return self.judged(self.probabilities(pixels, progress=progress)), None
+        probabilities, features = model.probabilities_and_features(pixels, progress=progress)
         far: NDArray[np.bool_] | None = None
-        if self.detector is None or not isinstance(self.model, FeatureModel):
-            probabilities = self.probabilities(pixels, progress=progress)
-        else:
-            probabilities, features = self.model.probabilities_and_features(
-                pixels, progress=progress
-            )
+        if self.detector is not None:
             far = self.detector.is_unknown(features) if len(pixels) else np.zeros(0, dtype=bool)
-        return self.judged(probabilities, far)
+        return self.judged(probabilities, far), features
 
     def judged(
         self, probabilities: NDArray[np.float64], unknown: NDArray[np.bool_] | None = None
@@ -258,7 +274,7 @@ class Predictor:
         Args:
             total: how many images there are, for the time left; None: nobody knows.
         """
-        size = _batch_images(self.preprocessing)
+        size = self.batch_images
         source = iter(images)
         number = 0
         # A batch whose answers are in use is done for the progress when the next is asked for.
@@ -281,9 +297,10 @@ class Predictor:
     ) -> tuple[list[PictureGiven], Future[tuple[Any, list[str]]]] | None:
         """The next images and their decoding, which has begun; None: there are no more."""
         given = list(islice(source, size))
-        return (given, pool.submit(self._decoded, given)) if given else None
+        return (given, pool.submit(self.decoded, given)) if given else None
 
-    def _decoded(self, pictures: Sequence[PictureGiven]) -> tuple[Any, list[str]]:
+    def decoded(self, pictures: Sequence[PictureGiven]) -> tuple[Any, list[str]]:
+        """Those pictures that can be read, prepared, and for each "" or why it cannot."""
         if isinstance(self.model, SelfPreparing):
             return self.model.decoded(pictures)
         return decode_many(pictures, self.preprocessing)

@@ -142,7 +142,7 @@ def write_run_report(
         recipe_yaml=recipe_to_yaml(recipe),
         command=run.info.command,
         run_facts=_run_facts(run),
-        weights=_weights(run),
+        weights=weights_of(run),
         durations=[(name, value) for name, value in seconds.items() if name != "total"],
         data_notes=[*run.info.data.notes, *run.info.data.audit],
         notes=run.info.notes,
@@ -457,7 +457,7 @@ def _run_facts(run: Run) -> list[Facts]:
     ]
 
 
-def _weights(run: Run) -> Table:
+def weights_of(run: Run) -> Table:
     """Whose weights the run builds on, and under which licences."""
     images = any("ImageNet" in origin.trained_on for origin in run.info.weights)
     return Table(

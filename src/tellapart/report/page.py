@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -53,11 +53,19 @@ def render_page(template: str, **context: Any) -> str:
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     # The script goes in unchanged: the policy allows exactly these bytes.
-    return (
-        _environment()
-        .get_template(template)
-        .render(style=Markup(_asset("style.css")), script=Markup(script), policy=policy, **context)
+    return render_template(
+        template, style=Markup(_asset("style.css")), script=Markup(script), policy=policy, **context
     )
+
+
+def render_template(template: str, **context: Any) -> str:
+    """Fill one of the templates that need neither style nor script inside; all is escaped."""
+    return _environment().get_template(template).render(**context)
+
+
+def asset(name: Literal["style.css", "script.js"]) -> str:
+    """The design and the script of all pages, for one that has them in files of their own."""
+    return _asset(name)
 
 
 def data_uri(image: str | bytes) -> str:

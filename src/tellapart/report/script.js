@@ -14,6 +14,7 @@
     const least = 10 ** -(decimals + 1);
     return share > 0.5 ? `> ${(100 - least).toFixed(decimals + 1)} %` : `< ${least.toFixed(decimals + 1)} %`;
   };
+  window.tellapart = { percent }; // for the page of the service, which has a script of its own
 
   // Light or dark: what the system says until the reader chooses.
   const root = document.documentElement;
@@ -81,27 +82,27 @@
   mark();
 
   // Tables: a heading sorts, a second press turns the order round; empty cells stay last.
-  for (const table of all("table.data")) {
-    const heads = all("thead th", table);
+  for (const head of all("table.data thead th")) head.setAttribute("aria-sort", "none");
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("table.data thead .sort");
+    if (!button) return;
+    const head = button.closest("th");
+    const table = head.closest("table");
     const body = table.tBodies[0];
-    heads.forEach((head, column) => {
-      head.setAttribute("aria-sort", "none");
-      one("button", head).addEventListener("click", () => {
-        const numeric = head.classList.contains("num");
-        const before = head.getAttribute("aria-sort");
-        const down = before === "none" ? numeric : before === "ascending";
-        const keyed = [...body.rows].map((row) => [row.cells[column].dataset.sort, row]);
-        keyed.sort(([a], [b]) => {
-          if (a === "" || b === "") return (a === "") - (b === "");
-          const order = numeric ? Number(a) - Number(b) : words.compare(a, b);
-          return down ? -order : order;
-        });
-        body.append(...keyed.map(([, row]) => row));
-        for (const other of heads) other.setAttribute("aria-sort", "none");
-        head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      });
+    const column = head.cellIndex;
+    const numeric = head.classList.contains("num");
+    const before = head.getAttribute("aria-sort");
+    const down = before === "none" ? numeric : before === "ascending";
+    const keyed = [...body.rows].map((row) => [row.cells[column].dataset.sort, row]);
+    keyed.sort(([a], [b]) => {
+      if (a === "" || b === "") return (a === "") - (b === "");
+      const order = numeric ? Number(a) - Number(b) : words.compare(a, b);
+      return down ? -order : order;
     });
-  }
+    body.append(...keyed.map(([, row]) => row));
+    for (const other of all("thead th", table)) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  });
 
   // Long lists show a part at first.
   const pager = (items, button, size = PAGE) => {

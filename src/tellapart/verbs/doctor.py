@@ -40,7 +40,7 @@ class Extra:
 EXTRAS: tuple[Extra, ...] = (
     Extra("demo", ("elpv_dataset",), "the photographs of 'tellapart demo'"),
     Extra("export", ("onnxruntime", "onnxscript", "nncf"), "exporting models"),
-    Extra("serve", ("fastapi", "uvicorn"), "answering over HTTP"),
+    Extra("serve", ("fastapi", "uvicorn", "prometheus_client"), "answering over HTTP"),
     Extra("logs", ("tensorboard",), "TensorBoard logs ('train --tensorboard')"),
     Extra("phone", ("pi_heif",), "HEIC pictures of telephones"),
     Extra("tune", ("optuna",), "'tellapart tune'"),

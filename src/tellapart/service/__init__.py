@@ -1,0 +1,1 @@
+"""Service: runs behind HTTP, and a page to try them on."""

@@ -1,0 +1,299 @@
+"""The application: which address does what, and what its OpenAPI schema says."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+
+from tellapart import __version__
+from tellapart.errors import FileError
+from tellapart.service import schema
+from tellapart.service.answering import answer_to_json
+from tellapart.service.bodies import pictures_of
+from tellapart.service.feedback import Inbox, is_folder_name
+from tellapart.service.gatherer import GivenPicture
+from tellapart.service.monitoring import Monitor
+from tellapart.service.page import add_page
+from tellapart.service.refusals import Refused
+from tellapart.service.settings import ServiceSettings
+from tellapart.service.work import Work
+from tellapart.wording import did_you_mean, listed, shown
+
+_LOG = logging.getLogger("tellapart.service")
+_DESCRIPTION = "Pictures in, classes out: what a run of tellapart says of images."
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": schema.Problem, "description": text}
+    for status, text in (
+        (400, "The body is damaged."),
+        (401, "The token is missing or wrong."),
+        (404, "There is no such model."),
+        (408, "The body took too long."),
+        (413, "The request or a picture is too large."),
+        (415, "No kind of body that is read."),
+        (422, "What was asked cannot be answered."),
+        (429, "Too much is waiting; Retry-After says when to come again."),
+        (503, "Not loaded yet, or the answer took too long; Retry-After says when to come again."),
+    )
+}
+_PICTURE: Mapping[str, Any] = {"type": "string", "format": "binary"}
+
+
+def _body(several: bool) -> dict[str, Any]:
+    """How pictures are sent, for the schema: this is read by :mod:`bodies`, not by FastAPI."""
+    most: Mapping[str, Any] = {} if several else {"maxItems": 1}
+    files = {"type": "array", "minItems": 1, **most, "items": _PICTURE}
+    image = {
+        "type": "object", "required": ["content"], "additionalProperties": False,
+        "properties": {
+            "content": {"type": "string", "format": "byte", "description": "Base64."},
+            "name": {"type": "string"},
+        },
+    }  # fmt: skip
+    images = {"type": "array", "minItems": 1, **most, "items": image}
+    return {"requestBody": {"required": True, "content": {
+        "multipart/form-data": {"schema": {
+            "type": "object", "required": ["images"], "additionalProperties": False,
+            "properties": {"images": files},
+        }},
+        "image/*": {"schema": _PICTURE},
+        "application/octet-stream": {"schema": _PICTURE},
+        "application/json": {"schema": {
+            "type": "object", "required": ["images"], "additionalProperties": False,
+            "properties": {"images": images},
+        }},
+    }}}  # fmt: skip
+
+
+#: FastAPI can report to OpenTelemetry by what the environment says; nothing is reported here.
+_SILENT: Mapping[str, Any] = {
+    "telemetry": {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+}
+_BEARER = HTTPBearer(auto_error=False, description="The token of --token-file.")
+Model = Annotated[str | None, Query(description="Its name; the first one if left out.")]
+Top = Annotated[int, Query(ge=1, le=1000, description="How many classes `likeliest` names.")]
+
+
+def end_process(error: Exception) -> None:
+    """Say why, and have this process end as if it were asked to."""
+    _LOG.error("%s", error)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Json(Response):
+    """JSON with names as they are."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(
+            "utf-8", "backslashreplace"
+        )
+
+
+def create_app(
+    settings: ServiceSettings, *, on_failure: Callable[[Exception], None] = end_process
+) -> FastAPI:
+    """The service as an ASGI application; it opens its models when it is started.
+
+    Args:
+        on_failure: told of the exception where a model cannot be opened.
+    """
+    registry = CollectorRegistry()
+    monitor = Monitor(registry)
+    work = Work(settings, monitor.observe)
+    inbox = Inbox(settings.feedback) if settings.feedback is not None else None
+
+    async def open_models() -> None:
+        try:
+            await asyncio.to_thread(work.models.open)
+        except Exception as error:
+            on_failure(error)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        opening = asyncio.create_task(open_models())  # /health and the page are there before
+        yield
+        await opening
+        await asyncio.to_thread(work.close)
+
+    async def authorised(
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    ) -> None:
+        """Compared in constant time, so that a wrong token tells nothing of the right one."""
+        sent = given.credentials if given is not None else ""
+        if settings.token and not hmac.compare_digest(sent.encode(), settings.token.encode()):
+            raise Refused(
+                401, "Send the token of this service, as 'Authorization: Bearer TOKEN'.",
+                {"WWW-Authenticate": "Bearer"},
+            )  # fmt: skip
+
+    app = FastAPI(
+        title="tellapart", version=__version__, description=_DESCRIPTION, lifespan=lifespan,
+        docs_url=None, redoc_url=None, default_response_class=Json, **_SILENT,
+    )  # fmt: skip
+    app.state.work = work
+    private = [Depends(authorised)]
+
+    async def read_pictures(request: Request, take: Any, *, one: bool) -> list[GivenPicture]:
+        pictures = await pictures_of(request, settings.limits, take)
+        if one and len(pictures) > 1:
+            raise Refused(422, f"Send one picture at a time here, not {len(pictures)}.")
+        return pictures
+
+    @app.post(
+        "/v1/predict", operation_id="predict", tags=["answers"], dependencies=private,
+        responses={200: {"model": schema.Predicted}, **_PROBLEMS}, openapi_extra=_body(True),
+    )  # fmt: skip
+    async def predict(request: Request, model: Model = None, top: Top = 5) -> Response:
+        """Say what is in pictures; those that cannot be read are answered with `error`."""
+        with work.memory.holding() as take:
+            pictures = await read_pictures(request, take, one=False)
+            served, answers = await work.answers(model, pictures)
+        unread = [answer for answer in answers if answer.error]
+        if len(unread) == len(answers):
+            more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
+            raise Refused(422, f"{unread[0].path} cannot be read: {unread[0].error}{more}")
+        return Json({
+            "model": served.name, "version": served.version,
+            "answers": [answer_to_json(answer, top) for answer in answers],
+        })  # fmt: skip
+
+    @app.post(
+        "/v1/explain", operation_id="explain", tags=["answers"], dependencies=private,
+        responses={200: {"model": schema.Explained}, **_PROBLEMS}, openapi_extra=_body(False),
+    )  # fmt: skip
+    async def explain(
+        request: Request,
+        model: Model = None,
+        target: Annotated[
+            str | None, Query(description="The class to look for; the answer if left out.")
+        ] = None,
+        top: Top = 5,
+    ) -> Response:
+        """Show where the network looked in one picture, and the training images most like it."""
+        with work.memory.holding() as take:
+            (picture,) = await read_pictures(request, take, one=True)
+            served, answer, found = await work.explanation(model, picture, target)
+        return Json({
+            "model": served.name, "version": served.version,
+            "answer": answer_to_json(answer, top), **found,
+        })  # fmt: skip
+
+    @app.post(
+        "/v1/feedback", operation_id="feedback", tags=["feedback"], dependencies=private,
+        status_code=201, openapi_extra=_body(False),
+        responses={
+            201: {"model": schema.Kept}, **_PROBLEMS,
+            403: {"model": schema.Problem, "description": "Feedback is not switched on."},
+            507: {"model": schema.Problem, "description": "The inbox cannot be written."},
+        },
+    )  # fmt: skip
+    async def feedback(
+        request: Request,
+        label: Annotated[str, Query(min_length=1, description="What the picture really is.")],
+        model: Model = None,
+    ) -> Response:
+        """Keep a picture that was called wrong, under its right class."""
+        if inbox is None:
+            raise Refused(403, "Feedback is not switched on; start the service with --feedback.")
+        classes = work.models.named(model).predictor.classes
+        if label not in classes:
+            hint = did_you_mean(label, classes) or f" It knows: {listed(classes, 20)}."
+            raise Refused(422, f"The model does not know the class '{shown(label)}'.{hint}")
+        if not is_folder_name(label):
+            raise Refused(422, f"No folder can be called '{shown(label)}', so it cannot be kept.")
+        with work.memory.holding() as take:
+            (picture,) = await read_pictures(request, take, one=True)
+            _, (answer,) = await work.answers(model, [picture])
+            if answer.error:
+                raise Refused(422, f"{picture.name} cannot be read: {answer.error}")
+            try:
+                await asyncio.to_thread(inbox.keep, picture.content, label)
+            except FileError as error:
+                raise Refused(507, str(error)) from error
+        return Json({"kept": True, "label": label}, 201)
+
+    @app.get(
+        "/v1/models", operation_id="models", tags=["models"], dependencies=private,
+        responses={200: {"model": schema.Models}, 401: _PROBLEMS[401]},
+    )  # fmt: skip
+    async def models() -> Response:
+        """Say what models there are, how they answer and how far to trust them."""
+        limits = settings.limits
+        return Json({
+            "models": [
+                {**model.about, "loaded": model.loaded.isoformat(),
+                 "problem": work.models.problem(model.name)}
+                for model in work.models
+            ],
+            "limits": {
+                "request_bytes": limits.request_bytes, "pixels": limits.pixels,
+                "images": limits.images, "seconds": limits.seconds,
+            },
+            "feedback": inbox is not None,
+            "tellapart": __version__,
+        })  # fmt: skip
+
+    @app.get(
+        "/health", operation_id="health", tags=["operation"],
+        responses={200: {"model": schema.Health}},
+    )  # fmt: skip
+    async def health() -> Response:
+        """Say that the process lives."""
+        return Json({"status": "alive"})
+
+    @app.get(
+        "/ready", operation_id="ready", tags=["operation"],
+        responses={200: {"model": schema.Health}, 503: _PROBLEMS[503]},
+    )  # fmt: skip
+    async def ready() -> Response:
+        """Say whether every model can answer."""
+        if not work.models.ready:
+            raise Refused(503, "The models are not loaded yet.", {"Retry-After": "2"})
+        return Json({"status": "ready"})
+
+    @app.get(
+        "/metrics", operation_id="metrics", tags=["operation"], dependencies=private,
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, 401: _PROBLEMS[401]},
+    )  # fmt: skip
+    async def metrics() -> Response:
+        """Counters for Prometheus."""
+        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    add_page(app, work.models, private)
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return Json({"error": error.sentence}, error.status, dict(error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return Json({"error": f"'{shown(where)}': {shown(first['msg'])}."}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def of_http(_: Request, error: HTTPException) -> Response:
+        return Json({"error": f"{error.detail}."}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        return Json({"error": "Something went wrong here; the log of the service says what."}, 500)
+
+    return app

@@ -1,0 +1,294 @@
+// The page of the service: its state, and what happens when something comes in.
+
+import { Refusal, askAnswer, askExplanation, askModels, sendCorrection, useToken } from "./asking.js";
+import { element } from "./elements.js";
+import { listen } from "./intake.js";
+import { refreshRow, showDetail, showList } from "./results.js";
+import { brief, csv } from "./words.js";
+
+const one = (id) => document.getElementById(id);
+const THUMBNAIL = 96;
+
+/**
+ * A picture: { id, file, name, source, thumbnail, answers, explanations, kept }.
+ * source and thumbnail are addresses in memory; answers and explanations go by the model's name.
+ */
+const state = { told: null, pictures: [], current: null, number: 0 };
+
+const models = () => {
+  const names = [one("model").value, one("beside").value].filter(Boolean);
+  return [...new Set(names)].map((name) => state.told.models.find((model) => model.name === name));
+};
+const say = (text) => { one("said").textContent = text; };
+const note = (text) => { one("note").textContent = text; };
+
+// --- the models ----------------------------------------------------------------------------
+
+const showModels = () => {
+  const [model, beside] = models();
+  document.title = `${model.title} – tellapart`;
+  one("title").textContent = model.title;
+  one("subtitle").textContent = beside ? `${model.name} beside ${beside.name}` : model.subtitle;
+  // HTML of the service itself, in which the templates escaped every name.
+  one("trust").innerHTML = models().map((each) => each.trust).join("");
+  one("abouts").innerHTML = models().map((each) => each.about).join("");
+  one("try").classList.toggle("two", Boolean(beside));
+  for (const link of one("trust").querySelectorAll("a")) {
+    link.addEventListener("click", () => { one("about").querySelector("details").open = true; });
+  }
+};
+
+const chooseModels = () => {
+  const names = state.told.models.map((model) => model.name);
+  one("model").replaceChildren(...names.map((name) => element("option", {}, name)));
+  const others = () => {
+    const kept = one("beside").value;
+    one("beside").replaceChildren(element("option", { value: "" }, "no other"),
+      ...names.filter((name) => name !== one("model").value).map((name) => element("option", {}, name)));
+    one("beside").value = names.includes(kept) && kept !== one("model").value ? kept : "";
+  };
+  others();
+  one("choosing").hidden = names.length < 2;
+  for (const select of [one("model"), one("beside")]) {
+    select.onchange = () => { others(); showModels(); classify(); };
+  }
+};
+
+const load = async () => {
+  try {
+    state.told = await askModels();
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 401) {
+      one("token").hidden = false;
+      one("token-note").textContent = one("token-text").value ? "That is not the token." : "";
+      one("token-text").focus();
+      return;
+    }
+    one("subtitle").textContent = error.message;
+    return;
+  }
+  one("token").hidden = true;
+  if (!state.told.models.length) { // the page is there before they are
+    one("subtitle").textContent = "The classifier is being loaded.";
+    setTimeout(load, 1000);
+    return;
+  }
+  chooseModels();
+  showModels();
+  one("try").hidden = false;
+  one("about").hidden = false;
+};
+
+/** A model was exchanged while the page was open: what is told of it is asked for again. */
+const renew = async () => {
+  const kept = [one("model").value, one("beside").value];
+  state.told = await askModels();
+  chooseModels();
+  one("model").value = kept[0];
+  one("model").onchange();
+  one("beside").value = kept[1];
+  showModels();
+};
+
+// --- pictures ------------------------------------------------------------------------------
+
+const thumbnailOf = async (file) => {
+  const whole = await createImageBitmap(file);
+  const scale = THUMBNAIL / Math.max(whole.width, whole.height, 1);
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(whole.width * scale));
+  canvas.height = Math.max(1, Math.round(whole.height * scale));
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(whole, 0, 0, canvas.width, canvas.height);
+  const shape = { width: whole.width, height: whole.height };
+  whole.close();
+  const blob = await new Promise((done) => { canvas.toBlob(done); });
+  return { source: URL.createObjectURL(blob), shape };
+};
+
+const take = async (given) => {
+  const before = state.pictures.length;
+  for (const { file, name } of given) {
+    state.number += 1;
+    state.pictures.push({
+      id: state.number, file, name, source: URL.createObjectURL(file), thumbnail: "", shape: null,
+      answers: new Map(), explanations: new Map(), kept: "",
+    });
+  }
+  one("try").classList.add("with-results");
+  state.current = state.pictures[before];
+  show();
+  await classify();
+};
+
+/** Everything again: the detail, and the table. */
+const show = () => {
+  if (!state.current) return;
+  showTable();
+  showCurrent();
+};
+
+const listParts = () => ({ models: models(), current: state.current, choose, save, clear });
+const showTable = () => showList(one("list"), state.pictures, listParts());
+
+const showCurrent = () => {
+  const picture = state.current;
+  const place = one("detail");
+  const typing = place.contains(document.activeElement) && document.activeElement.closest(".correct");
+  if (typing) return; // not under somebody's hands
+  const position = state.pictures.indexOf(picture);
+  showDetail(place, picture, {
+    models: models(), position, total: state.pictures.length, feedback: state.told.feedback,
+    step: (by) => {
+      choose(state.pictures.at((position + by) % state.pictures.length));
+      one("detail").querySelector(`.steps button:nth-child(${by < 0 ? 1 : 2})`).focus();
+    },
+    correct, again: (each) => { each.answers.clear(); classify(); },
+  });
+};
+
+const choose = (picture, move = false) => {
+  const before = state.current;
+  state.current = picture;
+  for (const each of [before, picture]) refreshRow(one("list"), each, listParts());
+  showCurrent();
+  if (move) {
+    one("detail").focus({ preventScroll: true });
+    one("detail").scrollIntoView({ block: "start" });
+  }
+  explain(picture);
+};
+
+/** Ask for every answer that is not there, each shown as it comes. */
+const classify = async () => {
+  const wanted = models();
+  const missing = state.pictures.flatMap((picture) =>
+    wanted.filter((model) => !picture.answers.has(model.name)).map((model) => [picture, model]));
+  show();
+  let changed = false;
+  await Promise.all(missing.map(async ([picture, model]) => {
+    picture.thumbnail ||= await thumbnailOf(picture.file).then(({ source, shape }) => {
+      picture.shape = shape;
+      return source;
+    }).catch(() => ""); // a kind that this browser cannot show; the service may know it
+    let answer;
+    try {
+      const limit = state.told.limits.request_bytes;
+      if (picture.file.size > limit) {
+        throw new Refusal(413, `It is larger than the ${Math.floor(limit / 2 ** 20)} MiB that this service takes.`);
+      }
+      const told = await askAnswer(picture, model.name);
+      answer = told.answer;
+      changed ||= told.version !== model.version;
+    } catch (error) {
+      answer = { error: error.message, again: error.status === 0 || error.status >= 429 };
+      if (error.status === 401) load();
+    }
+    if (!state.pictures.includes(picture)) return; // cleared meanwhile
+    picture.answers.set(model.name, answer);
+    arrived(picture, model, answer);
+  }));
+  if (changed) await renew().catch(() => {});
+};
+
+const arrived = (picture, model, answer) => {
+  refreshRow(one("list"), picture, listParts());
+  const answers = state.pictures.flatMap((each) => models().map((one) => each.answers.get(one.name)));
+  const open = answers.filter((each) => !each).length;
+  if (!open) {
+    showTable();
+    say(state.pictures.length === 1 ? `${picture.name}: ${brief(answer, model.policy)}`
+      : `All ${state.pictures.length} pictures are answered.`);
+  }
+  if (picture === state.current) {
+    showCurrent();
+    explain(picture);
+  }
+};
+
+/** An overlay drawn in the shape of the picture, where the network sees it squashed. */
+const inShape = async (base64, shape, fit) => {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const drawn = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+  const canvas = document.createElement("canvas");
+  const scale = 2 * Math.max(drawn.width, drawn.height) / Math.max(shape?.width ?? 1, shape?.height ?? 1);
+  const squashed = fit === "squash" && shape;
+  canvas.width = squashed ? Math.max(1, Math.round(shape.width * scale)) : drawn.width;
+  canvas.height = squashed ? Math.max(1, Math.round(shape.height * scale)) : drawn.height;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(drawn, 0, 0, canvas.width, canvas.height);
+  const blob = await new Promise((done) => { canvas.toBlob(done); });
+  return URL.createObjectURL(blob);
+};
+
+/** Find out where each model looked in a picture; only of the one that is shown. */
+const explain = async (picture) => {
+  for (const model of models()) {
+    const answer = picture.answers.get(model.name);
+    if (!answer || answer.error || !model.explains || picture.explanations.has(model.name)) continue;
+    picture.explanations.set(model.name, null);
+    let found;
+    try {
+      const told = await askExplanation(picture, model.name);
+      const [first] = told.overlays;
+      found = { ...told, method: first.method, overlay: await inShape(first.png, picture.shape, model.fit) };
+    } catch (error) {
+      found = { error: error.message };
+    }
+    picture.explanations.set(model.name, found);
+    if (picture === state.current) showCurrent();
+  }
+};
+
+const correct = async (picture, model, label) => {
+  try {
+    await sendCorrection(picture, model.name, label);
+  } catch (error) {
+    return error.message;
+  }
+  picture.kept = label;
+  one("detail").focus({ preventScroll: true });
+  if (picture === state.current) showCurrent();
+  return "";
+};
+
+// --- all of them ---------------------------------------------------------------------------
+
+const save = () => {
+  const rows = models().flatMap((model) => state.pictures.map((picture) => ({
+    path: picture.name, answer: picture.answers.get(model.name), model,
+  })));
+  const link = element("a", {
+    href: URL.createObjectURL(new Blob([csv(rows)], { type: "text/csv;charset=utf-8" })),
+    download: "answers.csv",
+  });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may still be reading
+};
+
+const clear = () => {
+  for (const picture of state.pictures) {
+    const overlays = [...picture.explanations.values()].map((each) => each?.overlay);
+    for (const source of [picture.source, picture.thumbnail, ...overlays]) if (source) URL.revokeObjectURL(source);
+  }
+  state.pictures = [];
+  state.current = null;
+  for (const id of ["detail", "list"]) {
+    one(id).replaceChildren();
+    one(id).hidden = true;
+  }
+  one("try").classList.remove("with-results");
+  note("");
+  say("");
+  one("choose").focus();
+};
+
+one("token").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useToken(one("token-text").value);
+  load();
+});
+listen({ take, note });
+load();
