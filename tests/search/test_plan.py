@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
 from tellapart.search.plan import Ended, Planned, State, next_candidate
 from tellapart.search.record import Trial
-from tellapart.search.space import Facts, first_candidate, tuning_candidates
+from tellapart.search.space import Facts, first_candidate, probe_candidates, tuning_candidates
 
 
 def predictions(errors: int, images: int) -> Predictions:
@@ -120,6 +121,34 @@ def test_features_that_suit_are_tuned_gently_and_others_thoroughly() -> None:
     )
 
 
+def test_without_an_end_to_the_time_the_largest_tuning_comes_at_last() -> None:
+    """What more time would buy: cheap ones first, and no limit to what one costs."""
+    found = next_candidate(standing(errors=60, left=math.inf), costs())
+    assert isinstance(found, Planned)
+    tried = tuple(
+        Trial(
+            number=n, name=c.name, family="probe", description="", why="", status="failed",
+            seconds=1.0, ended=1.0, became_best=False, recipe="",
+        )
+        for n, c in enumerate(
+            probe_candidates(standing(60, 1.0).facts, standing(60, 1.0).best.candidate), start=2
+        )
+    )  # fmt: skip
+    found = next_candidate(standing(errors=60, left=math.inf, tried=tried), costs())
+    assert isinstance(found, Planned) and found.candidate.family in ("partial", "full")
+    assert math.isfinite(found.seconds) and found.seconds > 100
+
+
+def test_what_few_images_and_unequal_classes_call_for_is_tried_there_only() -> None:
+    first = standing(60, 100.0).best.candidate
+    plain = {c.name for c in probe_candidates(Facts(load_recipe("auto"), 224, 224), first)}
+    facts = Facts(load_recipe("auto"), 224, 224, few=True, unequal=True)
+    own = {c.name: c.recipe.probe for c in probe_candidates(facts, first)}
+    assert {*own} - plain == {"first-neighbours", "first-balanced"}
+    assert own["first-neighbours"].head == "neighbours"
+    assert own["first-balanced"].class_weight == "balanced"
+
+
 def test_tiny_pictures_do_not_grow_from_stamps() -> None:
     facts = Facts(load_recipe("auto"), 96, 32)
     found = [
@@ -132,8 +161,6 @@ def test_tiny_pictures_do_not_grow_from_stamps() -> None:
 
 
 def test_two_backbones_side_by_side_are_tried_and_cost_what_both_do() -> None:
-    from tellapart.search.space import probe_candidates
-
     state = standing(errors=60, left=200.0)
     found = {c.name: c for c in probe_candidates(state.facts, state.best.candidate)}
     joined = next(c for name, c in found.items() if name.startswith("probe-lite0-224-lite2"))

@@ -54,7 +54,8 @@ def test_every_way_of_sending_gets_the_answers_of_predict(
     files = sorted(photos.rglob("*.jpg"))[:3]
     expected = [(a.prediction, a.probabilities) for a in run.predict(files)]
     contents = [file.read_bytes() for file in files]
-    parts = [("images", (file.name, content)) for file, content in zip(files, contents, strict=True)]
+    named = zip(files, contents, strict=True)
+    parts = [("images", (file.name, content)) for file, content in named]
     sent = client.post("/v1/predict", files=parts)
     assert said(sent) == expected
     assert [a["name"] for a in sent.json()["answers"]] == [file.name for file in files]

@@ -47,14 +47,17 @@ def _sentences(run: Run, record: SearchRecord, metrics: dict[str, Metrics]) -> l
     chosen = (
         f"Candidate {best.number}, {best.description}, is the best of "
         f"{plural(len(with_result), 'candidate')} on the {record.validation_images:,} validation "
-        "images: by log loss, image by image; one whose answers cost more had to be better by "
-        "more than a standard error."
+        "images: by log loss, image by image. The first answer gives way only to what is better by "
+        "more than a standard error, and what answers in a quarter of the time may be worse than "
+        "the best by less than one."
     )
     sentences = [chosen if len(with_result) > 1 else
                  f"Candidate 1, {best.description}, is the first answer; no other candidate came "
                  "to a result."]  # fmt: skip
     if record.ended:
         sentences.append(f"The search ended after {duration(record.seconds_used)}. {record.ended}")
+    if record.more:
+        sentences.append(record.more)
     both = [metrics.get(part) for part in ("validation", "test")]
     if both[0] is not None and both[1] is not None and both[0].images and both[1].images:
         gap = difference(both[0].accuracy, both[1].accuracy)
@@ -98,7 +101,7 @@ def _table(record: SearchRecord) -> Table:
 def _row(trial: Trial, record: SearchRecord) -> tuple[str | int | float | None, ...]:
     number = trial.number_of_accuracy
     became = (
-        "chosen" if trial is record.best else "best so far, until a better one came"
+        "chosen" if trial is record.best else "best so far, until another was taken"
         if trial.became_best else trial.error or
         ("not better" if trial.status == "done" else trial.status)
     )  # fmt: skip

@@ -6,6 +6,7 @@ run's folder holds the best so far at every moment.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -128,7 +129,22 @@ def search(
     except KeyboardInterrupt:
         ended = INTERRUPTED
         progress.note("Interrupted: the best so far is kept.")
-    return Found(best.outcome, replace(record, ended=ended))
+    more = "" if ended == INTERRUPTED else _more(study, facts(looked), best.outcome, record, costs)
+    return Found(best.outcome, replace(record, ended=ended, more=more))
+
+
+def _more(
+    study: Study, facts: Facts, best: Outcome, record: SearchRecord, costs: Costs
+) -> str:
+    """What would be tried if there were no end to the time, as a sentence; "" if nothing would."""
+    state = State(study, facts, best, record.trials, math.inf, math.inf)
+    found = next_candidate(state, costs)
+    if isinstance(found, Ended):
+        return ""
+    return (
+        f"With more time {found.candidate.description} would come next, because {found.why}; "
+        "'tellapart train --resume' with --time goes on."
+    )
 
 
 def _in_force(pool: Sequence[Known]) -> Known:

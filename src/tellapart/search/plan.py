@@ -130,6 +130,8 @@ def _allowed(candidate: Candidate, state: State, room: float, tunable: bool) -> 
     if _kind(candidate.family) == "tuning" or tuned or not tunable:
         return _OF_LEFT * room
     spent = sum(trial.seconds for trial in state.trials if trial.family == "probe")
+    if math.isinf(room):
+        return room
     return min(_OF_LEFT * room, _ONE_PROBE * state.seconds, _ALL_PROBES * state.seconds - spent)
 
 

@@ -75,6 +75,8 @@ class SearchRecord:
     trials: tuple[Trial, ...] = ()
     #: Why nothing more was tried, as a sentence; "" while it goes on, or where it was cut off.
     ended: str = ""
+    #: What more time would buy, as a sentence; "" where nothing is left that promises more.
+    more: str = ""
     format: int = FORMAT
     #: Seconds used by sittings before this one.
     seconds_before: float = field(default=0.0)

@@ -70,6 +70,9 @@ class Facts:
     turns: bool = False
     #: Whether the first answer is right about nearly all: tuning then may only move a little.
     suits: bool = False
+    #: Whether there are few images to train on, and whether classes are of very unequal size.
+    few: bool = False
+    unequal: bool = False
 
 
 def first_candidate(recipe: Recipe, size: int) -> Candidate:
@@ -120,6 +123,16 @@ def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
         yield _variant(
             best, "discriminant", "discriminant analysis", {"head": "discriminant"},
             0.08 if is_joined else 0.03, "it costs next to nothing on features that are there",
+        )
+    if facts.few and base.probe.head == "logistic" and not is_joined:
+        yield _variant(
+            best, "neighbours", "nearest training images", {"head": "neighbours"}, 0.1,
+            "with few images those that look alike say most",
+        )
+    if facts.unequal and base.probe.class_weight == "none":
+        yield _variant(
+            best, "balanced", "rare classes weighing more", {"class_weight": "balanced"}, 0.05,
+            "classes are of very unequal size",
         )
     if base.probe.head == "logistic" and not is_joined:
         yield _variant(

@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.errors import FileError, RecipeError, RunError
@@ -60,6 +62,9 @@ _NOT_YET = (
 )
 #: Where the first answer is wrong about less than this share, frozen features suit the pictures.
 _SUITS = 0.1
+#: Images to train on below which their own answers may be the best head; and how many times as many
+#: the largest class has as the smallest where classes are unequal.
+_FEW, _UNEQUAL = 500, 3
 
 
 def search_seconds(recipe: Recipe, time: str | float | None) -> float:
@@ -247,7 +252,7 @@ def _search(
 
 def _say_end(found: Found, study: Study, progress: Progress) -> None:
     if not found.interrupted:
-        progress.note(found.record.ended)
+        progress.note(" ".join(filter(None, (found.record.ended, found.record.more))))
     if is_nothing_learned(found.best, study.largest_share):
         progress.note(
             "Nothing was learned: the best candidate is not above always saying the most frequent "
@@ -266,7 +271,12 @@ def _guess(study: Study, first: Outcome) -> Facts:
     size = first.candidate.size
     suits = first.errors <= _SUITS * len(first.losses)
     side = typical_side(study.table) or size
-    return Facts(first.candidate.recipe, size, side, suits=suits)
+    labels = study.table.labels[study.rows("train")]
+    counts = np.bincount(labels, minlength=len(study.table.classes))
+    unequal = bool(counts.min() and counts.max() >= _UNEQUAL * counts.min())
+    return Facts(
+        first.candidate.recipe, size, side, suits=suits, few=len(labels) < _FEW, unequal=unequal
+    )
 
 
 def _looked(study: Study, first: Outcome, guess: Facts) -> Facts:
@@ -319,7 +329,7 @@ def resume_search(
     first = _first_again(task, recipe, progress)
     record = replace(
         record, seconds=record.seconds_used + clock.seconds, seconds_before=record.seconds_used,
-        ended="",
+        ended="", more="",
     )  # fmt: skip
     costs = Costs()
     costs.sizes |= {task.preprocessing.height, size}
