@@ -3,9 +3,9 @@
     python benchmarks/reliability/search_kills.py FOLDER [--kills 10] [--time 60s] [--seed 0]
 
 ``tellapart train FOLDER --time TIME`` is started and killed (SIGKILL) at a random moment, again
-and again. After each kill a folder that holds a run must open, predict an image, and have in its record
-every candidate that the terminal had shown as finished; then ``--resume`` goes on to an end that has
-the test part. Ends with 1 where one of these fails.
+and again. After each kill a folder that holds a run must open, predict an image, and have in its
+record every candidate that the terminal had shown as finished; then ``--resume`` goes on to an end
+that has the test part. Ends with 1 where one of these fails.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def killed_once(folder: Path, work: Path, time: str, moment: float) -> tuple[str
     shown = shown_trials(log)
     if not (run_folder / "run.json").exists():
         return f"after {moment:.1f} s: before the first answer", []
-    run = open_run(run_folder)
     if not (run_folder / "model.safetensors").exists():
         return f"after {moment:.1f} s: during the first answer", []
+    run = open_run(run_folder)
     image = next(folder.rglob("*.jpg"))
     faults = faults_after_kill(run, shown, image)
     before = read_record(run_folder)

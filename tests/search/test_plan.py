@@ -30,7 +30,8 @@ def standing(errors: int, left: float, tried: tuple[Trial, ...] = (), images: in
     """2,000 photographs of 224 pixels to train on, 300 that choose, 5 minutes in all."""
     recipe = load_recipe("auto")
     parts = np.array(["train"] * 2000 + ["validation"] * images + ["test"] * 300)
-    study = SimpleNamespace(table=Sized(parts), num_train=2000, num_validation=images)
+    study = SimpleNamespace(table=Sized(parts), num_train=2000, num_validation=images,
+                            by_folds=False)  # fmt: skip
     best = cast(Outcome, SimpleNamespace(
         candidate=first_candidate(recipe, 224), errors=errors, losses=np.zeros(images),
         validation=predictions(errors, images),

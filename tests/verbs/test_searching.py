@@ -20,7 +20,7 @@ from tellapart.errors import RecipeError, RunError
 from tellapart.progress import SilentProgress
 from tellapart.recipe_reading import apply_settings, load_recipe
 from tellapart.run import Run, open_run
-from tellapart.search import loop, plan, trials
+from tellapart.search import loop, plan, study, trials
 from tellapart.search.record import read_record
 from tellapart.search.space import Candidate
 from tellapart.verbs import searching
@@ -68,6 +68,9 @@ def two_candidates() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "probe_candidates", few)
         patch.setattr(plan, "tuning_candidates", lambda *_: [])
+        # Ensembles and folds have tests of their own, in tests/search.
+        patch.setattr(loop, "plan_ensemble", lambda *_: None)
+        patch.setattr(study, "_FEW_TO_CHOOSE", 0)
         yield
 
 

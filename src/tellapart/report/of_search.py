@@ -46,8 +46,8 @@ def _sentences(run: Run, record: SearchRecord, metrics: dict[str, Metrics]) -> l
     with_result = [trial for trial in record.trials if trial.status == "done"]
     chosen = (
         f"Candidate {best.number}, {best.description}, is the best of "
-        f"{plural(len(with_result), 'candidate')} on the {record.validation_images:,} validation "
-        "images: by log loss, image by image. The first answer gives way only to what is better by "
+        f"{plural(len(with_result), 'candidate')} on {record.judges}: "
+        "by log loss, image by image. The first answer gives way only to what is better by "
         "more than a standard error, and what answers in a quarter of the time may be worse than "
         "the best by less than one."
     )
@@ -87,10 +87,11 @@ def _points(gap: Number) -> str:
 
 
 def _table(record: SearchRecord) -> Table:
+    accuracy = "Cross-validated accuracy" if record.by_folds else "Validation accuracy"
     return Table(
         "Every candidate",
         [Column("Number", "count"), Column("Candidate"), Column("Seconds"),
-         Column("Validation accuracy"), Column("Log loss"), Column("What became of it"),
+         Column(accuracy), Column("Log loss"), Column("What became of it"),
          Column("Why it was tried")],
         [_row(trial, record) for trial in record.trials],
         reading="In the order in which they were tried. candidates/NN.yaml is the recipe of each: "
@@ -128,7 +129,8 @@ def _figure(record: SearchRecord, folder: Path) -> Figure | None:
     value = percent(best.measured()[0]) if best is not None else MISSING
     reading = (
         f"{plural(len(shown), 'candidate')}; the best so far went from "
-        f"{percent(first.measured()[0])} to {value} on validation."
+        f"{percent(first.measured()[0])} to {value} "
+        + ("in cross-validation." if record.by_folds else "on validation.")
     )
     svg, _ = save_figure(figure, folder, "candidates", reading)
     return Figure("candidates", "Accuracy against time", svg.read_text("utf-8"), reading)

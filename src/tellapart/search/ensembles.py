@@ -18,7 +18,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.models.inputs import member_of
 from tellapart.progress import Progress
 from tellapart.recipe import JoinedModel, Recipe
-from tellapart.search.outcome import Outcome
+from tellapart.search.outcome import Outcome, shared
 from tellapart.search.plan import Planned
 from tellapart.search.record import Trial
 from tellapart.search.space import Candidate
@@ -40,7 +40,7 @@ _SECONDS = 5.0
 def plan_ensemble(outcomes: Sequence[Outcome], trials: Sequence[Trial]) -> Planned | None:
     """The best of these together; None where fewer than two count, or they were tried before."""
     members = _best_of(outcomes)
-    if len(members) < 2 or len(_said(members[0])) < _LEAST_IMAGES:
+    if len(members) < 2 or len(shared(members)[0]) < _LEAST_IMAGES:
         return None
     weights = _weights(members)
     kept = [number for number, weight in enumerate(weights) if weight >= _LEAST_WEIGHT]
@@ -110,14 +110,14 @@ def _weights(
     members: Sequence[Outcome], rows: NDArray[np.int64] | slice = slice(None)
 ) -> NDArray[np.float64]:
     """What each counts (M,), by these of the validation images that choose."""
-    found = [_said(member) for member in members]
+    found = shared(members)
     probabilities = np.stack([one.probabilities for one in found]).astype(np.float64)
     return select_greedily(probabilities[:, rows], found[0].labels[rows])
 
 
 def _held_out(members: Sequence[Outcome]) -> Predictions:
     """Answers for each half of validation with the weights that the other half chose."""
-    found = [_said(member) for member in members]
+    found = shared(members)
     probabilities = np.stack([one.probabilities for one in found])
     order = np.random.default_rng(0).permutation(len(found[0]))
     mean = np.empty_like(probabilities[0])
@@ -127,9 +127,3 @@ def _held_out(members: Sequence[Outcome]) -> Predictions:
         mean[rows] = np.tensordot(weights.astype(mean.dtype), probabilities[:, rows], axes=1)
     return replace(found[0], probabilities=mean, decision=None)
 
-
-def _said(member: Outcome) -> Predictions:
-    found = member.validation
-    if found is None:
-        raise ValueError("a member without validation images")
-    return found

@@ -14,10 +14,10 @@ from typing import Protocol
 from tellapart.deadline import OutOfTimeError
 from tellapart.progress import Progress
 from tellapart.search.budget import Clock
-from tellapart.search.choose import can_show_gain, chosen
+from tellapart.search.choose import can_show_gain, chosen, losses_of
 from tellapart.search.costs import Costs
 from tellapart.search.ensembles import plan_ensemble, try_ensemble
-from tellapart.search.outcome import Outcome
+from tellapart.search.outcome import Outcome, shared
 from tellapart.search.plan import Ended, Planned, State, next_candidate
 from tellapart.search.record import SearchRecord, Trial, recipe_name
 from tellapart.search.space import Candidate, Facts
@@ -92,7 +92,7 @@ def search(
         clock: of this sitting; ``record.seconds_before`` counts the sittings before it.
         progress: gets the table of candidates as lines, and the bars of their work.
     """
-    for line in [header(), *(line_of(trial) for trial in record.trials)]:
+    for line in [header(record), *(line_of(trial) for trial in record.trials)]:
         progress.note(line)
     pool = [*known]
     best = pool[-1]
@@ -149,9 +149,10 @@ def _more(
 
 def _in_force(pool: Sequence[Known]) -> Known:
     """The candidate that validation chooses."""
-    return pool[
-        chosen([one.outcome.losses for one in pool], [one.outcome.cost for one in pool])
-    ]
+    if len(pool) == 1:
+        return pool[0]
+    said = shared([one.outcome for one in pool])
+    return pool[chosen([losses_of(one) for one in said], [one.outcome.cost for one in pool])]
 
 
 def _together(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from tellapart.prediction.classifier import Description
 from tellapart.run import Run
 from tellapart.search.choose import losses_of
 from tellapart.search.costs import answer_cost
+from tellapart.search.folds import held_out_by_folds
 from tellapart.search.space import Candidate
 from tellapart.search.study import Study
 from tellapart.training.outcome import Task, Trained
@@ -28,7 +30,8 @@ class Outcome:
     task: Task
     trained: Trained
     scored: Scored
-    #: What it says of the validation images where its own predictions would flatter it.
+    #: What judges it in the place of its own answers for validation: answers of folds, for more
+    #: images; or those of an ensemble by weights that other images chose.
     held_out: Predictions | None = None
 
     @property
@@ -66,6 +69,29 @@ class Outcome:
     def cost(self) -> float:
         """What an answer costs, beside others."""
         return answer_cost(self.candidate.recipe, self.candidate.size)
+
+
+def judged(outcome: Outcome, study: Study) -> Outcome:
+    """A probe with what folds say of it, where few images choose; any other outcome as it is."""
+    if outcome.candidate.recipe.method == "fit" or study.together is None or not study.by_folds:
+        return outcome
+    return replace(outcome, held_out=held_out_by_folds(outcome.task, study.together))
+
+
+def shared(outcomes: Sequence[Outcome]) -> list[Predictions]:
+    """What each says of those images that all of them are judged by, in one order."""
+    found = [o.validation for o in outcomes if o.validation is not None]
+    if len(found) < len(outcomes):
+        raise ValueError("an outcome without validation images")
+    common = set.intersection(*(set(one.paths) for one in found))
+    if all(len(one) == len(common) for one in found) and len({one.paths for one in found}) == 1:
+        return found
+    rows = [{path: row for row, path in enumerate(one.paths)} for one in found]
+    order = [path for path in found[0].paths if path in common]
+    return [
+        one.select(np.array([of[path] for path in order], np.int64))
+        for one, of in zip(found, rows, strict=True)
+    ]
 
 
 def outcome_of_run(run: Run, study: Study, candidate: Candidate) -> Outcome:

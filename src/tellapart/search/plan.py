@@ -58,12 +58,13 @@ class State:
 def next_candidate(state: State, costs: Costs) -> Planned | Ended:
     """The candidate with the most promise a second that fits, or why there is none."""
     errors, images = state.best.errors, len(state.best.losses)
+    noun = "image" if state.study.by_folds else "validation image"
     if not images:
         return Ended("There are no validation images, by which a candidate could be chosen.")
     if not can_show_gain(errors, images):
         return Ended(
             f"The best so far makes {plural(errors, 'mistake') if errors else 'no mistake'} on "
-            f"{plural(images, 'validation image')}: no candidate could show more than chance."
+            f"{plural(images, noun)}: no candidate could show more than chance."
         )
     room = state.left - costs.finishing(state.study, state.best.candidate.recipe,
                                         state.best.candidate.size)  # fmt: skip
@@ -94,7 +95,7 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         return Ended(f"The {duration(max(0.0, state.left))} left are too short for what is left.")
     return Ended(
         f"Nothing that is left promises to put right any of the {errors} mistakes on "
-        f"{plural(images, 'validation image')}, so that no gain could be told from chance."
+        f"{plural(images, noun)}, so that no gain could be told from chance."
     )
 
 

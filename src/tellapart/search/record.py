@@ -68,13 +68,15 @@ class Trial:
 class SearchRecord:
     """A search so far."""
 
-    #: Validation images that choose.
+    #: Images that choose: of validation, or those of train with them.
     validation_images: int
     #: Seconds that were asked for, of all sittings together.
     seconds: float
     trials: tuple[Trial, ...] = ()
     #: Why nothing more was tried, as a sentence; "" while it goes on, or where it was cut off.
     ended: str = ""
+    #: Whether probes were judged by folds of train and validation together.
+    by_folds: bool = False
     #: What more time would buy, as a sentence; "" where nothing is left that promises more.
     more: str = ""
     format: int = FORMAT
@@ -89,6 +91,16 @@ class SearchRecord:
         of_number = [trial for trial in self.trials if trial.number == self.chosen]
         return of_number[0] if of_number else next(
             trial for trial in reversed(self.trials) if trial.became_best
+        )
+
+    @property
+    def judges(self) -> str:
+        """What chose, as part of a sentence: "the 1,000 validation images"."""
+        if not self.by_folds:
+            return f"the {self.validation_images:,} validation images"
+        return (
+            f"the {self.validation_images:,} images of train and validation, each answered by "
+            "probes that had not seen it"
         )
 
     @property

@@ -16,6 +16,9 @@ from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Recipe
 from tellapart.training.outcome import Task
 
+#: Validation images below which probes are judged by folds of train and validation together.
+_FEW_TO_CHOOSE = 150
+
 
 @dataclass(frozen=True)
 class Study:
@@ -29,6 +32,13 @@ class Study:
     table: ImageTable
     device: str
     choosing: NDArray[np.int64] | None = None
+    #: The table with the groups that no fold may tear; None: folds are not asked.
+    together: ImageTable | None = None
+
+    @property
+    def by_folds(self) -> bool:
+        """Whether so few images choose that probes are judged by folds of all that they know."""
+        return self.together is not None and 0 < self.num_validation < _FEW_TO_CHOOSE
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """Rows of the images of a part."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from tellapart.search.record import Trial
+from tellapart.search.record import SearchRecord, Trial
 from tellapart.wording import duration, shortened
 
 _WIDTH = 54
 
 
-def header() -> str:
+def header(record: SearchRecord) -> str:
     """The names of the columns."""
-    return f"{'':>3}  {'candidate':<{_WIDTH}}  {'cost':>10}  validation accuracy"
+    accuracy = "cross-validated accuracy" if record.by_folds else "validation accuracy"
+    return f"{'':>3}  {'candidate':<{_WIDTH}}  {'cost':>10}  {accuracy}"
 
 
 def line_of(trial: Trial, best: Trial | None = None) -> str:

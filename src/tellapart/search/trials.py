@@ -16,7 +16,7 @@ from tellapart.progress import Progress
 from tellapart.recipe import BackboneModel
 from tellapart.search.budget import Clock
 from tellapart.search.costs import Costs, networks_of
-from tellapart.search.outcome import Outcome
+from tellapart.search.outcome import Outcome, judged
 from tellapart.search.plan import Planned
 from tellapart.search.record import Status
 from tellapart.search.space import Candidate
@@ -85,7 +85,7 @@ def _outcome(
         note = f"Its time was over: {trained.stopped.text()}."
         trained = replace(trained, stopped=None, notes=[*trained.notes, note])
     scored = score_validation(seen, trained)
-    return Outcome(candidate, replace(task, deadline=None), trained, scored)
+    return judged(Outcome(candidate, replace(task, deadline=None), trained, scored), study)
 
 
 def _learn_rates(candidate: Candidate, study: Study, costs: Costs, seconds: float) -> None:

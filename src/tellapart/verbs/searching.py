@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tellapart.data.folds import together_in
 from tellapart.data.pixels import PixelCache
 from tellapart.data.split import Splits
 from tellapart.errors import FileError, RecipeError, RunError
@@ -28,7 +29,7 @@ from tellapart.run_info import COMPLETE, INTERRUPTED, RUNNING, write_info
 from tellapart.search.budget import Clock, read_time
 from tellapart.search.costs import Costs
 from tellapart.search.loop import Found, Known, first_trial, search
-from tellapart.search.outcome import Outcome, outcome_of_run
+from tellapart.search.outcome import Outcome, judged, outcome_of_run
 from tellapart.search.record import (
     CANDIDATES,
     SEARCH_FILE,
@@ -194,9 +195,13 @@ def search_on(
     """
     size = task.preprocessing.height
     first = Outcome(first_candidate(task.recipe, size), task, trained, scored)
+    study = study_of(prepared)
+    if clock.left() > 0:
+        first = judged(first, study)
     record = SearchRecord(
-        len(first.losses), clock.seconds, (first_trial(first, clock.used()),)
-    )
+        len(first.losses), clock.seconds, (first_trial(first, clock.used()),),
+        by_folds=first.held_out is not None,
+    )  # fmt: skip
     if clock.left() <= 0:
         progress.note(
             f"The first answer alone took {duration(clock.used())}, longer than the "
@@ -206,12 +211,13 @@ def search_on(
     write_recipe(run.path, 1, first.candidate.recipe)
     write_record(run.path, record)
     costs = _costs_of(watch, task)
-    return _search(run, prepared, first, first, record, clock, costs, watch, progress)
+    return _search(run, prepared, study, first, first, record, clock, costs, watch, progress)
 
 
 def _search(
     run: Run,
     prepared: Prepared,
+    study: Study,
     first: Outcome,
     best: Outcome,
     record: SearchRecord,
@@ -220,7 +226,6 @@ def _search(
     watch: Stopwatch,
     progress: Progress,
 ) -> Run:
-    study = study_of(prepared)
     with ExitStack() as locks:
         folder = _Folder(run, prepared.splits, best.task.images, watch, costs, locks)
 
@@ -263,7 +268,11 @@ def _say_end(found: Found, study: Study, progress: Progress) -> None:
 
 def study_of(prepared: Prepared) -> Study:
     """What the candidates are trained on and judged by."""
-    return Study(prepared.source, prepared.splits.table, prepared.device, choosing_rows(prepared))
+    table = prepared.splits.table
+    return Study(
+        prepared.source, table, prepared.device, choosing_rows(prepared),
+        together_in(table, prepared.copies.groups),
+    )  # fmt: skip
 
 
 def _guess(study: Study, first: Outcome) -> Facts:
@@ -327,13 +336,15 @@ def resume_search(
     candidate = Candidate(trial.name, trial.description, trial.family, best_recipe, size, 1.0, "")
     best = outcome_of_run(run, study, candidate)
     first = _first_again(task, recipe, progress)
+    if record.by_folds:
+        first, best = judged(first, study), judged(best, study)
     record = replace(
         record, seconds=record.seconds_used + clock.seconds, seconds_before=record.seconds_used,
         ended="", more="",
     )  # fmt: skip
     costs = Costs()
     costs.sizes |= {task.preprocessing.height, size}
-    return _search(run, prepared, first, best, record, clock, costs, watch, progress)
+    return _search(run, prepared, study, first, best, record, clock, costs, watch, progress)
 
 
 def _first_again(task: Task, recipe: Recipe, progress: Progress) -> Outcome:
