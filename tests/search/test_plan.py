@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from tellapart.evaluation.predictions import Predictions
 from tellapart.recipe_reading import load_recipe
@@ -171,3 +173,19 @@ def test_two_backbones_side_by_side_are_tried_and_cost_what_both_do() -> None:
     assert both >= asked.of(state.study, alone.recipe, alone.size)  # the first's are there
     asked.extracted.clear()
     assert asked.of(state.study, joined.recipe, joined.size) > both
+
+
+def test_a_backbone_of_the_hub_cache_is_tried_and_a_folder_that_is_none_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for repository in ("timm/resnet18.a1_in1k", "timm/no-such-network.in1k"):
+        folder = tmp_path / f"models--{repository.replace('/', '--')}"
+        snapshot = folder / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("0" * 40)
+        (snapshot / "model.safetensors").write_bytes(b"")
+    state = standing(errors=60, left=200.0)
+    names = [c.name for c in probe_candidates(state.facts, state.best.candidate)]
+    assert "probe-resnet18-224" in names and not any("no-such" in name for name in names)

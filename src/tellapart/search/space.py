@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tellapart.errors import TellapartError
 from tellapart.models.catalogue import backbone_info
-from tellapart.models.known import PACKAGES
-from tellapart.models.weights import locate_weights
+from tellapart.models.known import KNOWN, PACKAGES
+from tellapart.models.weights import cached_names, locate_weights
 from tellapart.recipe import BackboneModel, JoinedModel, Recipe
 from tellapart.search.costs import Costs
 from tellapart.search.record import Family
@@ -25,6 +26,8 @@ _STEP = 32
 _SMALL = 64
 #: Sizes of a training, as a share of the first answer's; and of small pictures, in pixels.
 _SHARES, _SMALL_SIZES = (1.0, 0.8, 0.65), (160, 128, 96, 64)
+#: Backbones of the hub cache that are tried, at most.
+_MOST_CACHED = 3
 #: Modules of EfficientNet-Lite that move in a partial training: the last two stages.
 _LAST_STAGES = ("blocks.5", "blocks.6", "conv_head", "bn2")
 
@@ -97,6 +100,19 @@ def backbones_here(first: str) -> list[str]:
     ]  # fmt: skip
 
 
+def cached_backbones(first: str) -> list[str]:
+    """Other backbones whose weights earlier downloads left here; nothing is asked of the hub."""
+    found = []
+    for name in dict.fromkeys([*KNOWN, *cached_names()]):
+        try:
+            where = locate_weights(name).where
+        except TellapartError:  # a folder in the cache that is no network of timm
+            continue
+        if where == "cache" and name != first:
+            found.append(name)
+    return found[:_MOST_CACHED]
+
+
 def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
     """Probes beside the first, and variants of the best of them."""
     first = _backbone(facts.recipe)
@@ -112,6 +128,8 @@ def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
     for name in backbones_here(first)[:1]:
         yield _probe(facts, name, _size_of(facts, name), 0.12, "a larger network sees more")
         yield _side_by_side(facts, (first, facts.size), (name, _size_of(facts, name)))
+    for name in cached_backbones(first):
+        yield _probe(facts, name, _size_of(facts, name), 0.12, "its weights are in the hub cache")
     base = best.recipe
     is_joined = isinstance(base.model, JoinedModel)
     if facts.mirrors and "flip" not in base.probe.views:
