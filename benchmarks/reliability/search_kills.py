@@ -67,9 +67,10 @@ def killed_once(folder: Path, work: Path, time: str, moment: float) -> tuple[str
         return f"after {moment:.1f} s: before the first answer", []
     if not (run_folder / "model.safetensors").exists():
         return f"after {moment:.1f} s: during the first answer", []
-    run = open_run(run_folder)
+    run = open_run(run_folder, complete=False)
     image = next(folder.rglob("*.jpg"))
-    faults = faults_after_kill(run, shown, image)
+    # While the first answer is written there is nothing else yet.
+    faults = faults_after_kill(run, shown, image) if run.status != "running" or shown else []
     before = read_record(run_folder)
     done = subprocess.run(
         command("--resume", str(run_folder), "--time", "10s"), stdout=subprocess.PIPE,

@@ -237,6 +237,38 @@ def test_a_kill_leaves_the_best_so_far_whole_and_without_its_test_part(
     assert finished.info.test_evaluations == 2
 
 
+def test_a_kill_between_the_first_answer_and_its_search_loses_no_search(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: Any) -> Run:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tellapart.verbs.train.search_on", killed)
+        with pytest.raises(Killed):
+            train(noise, run=tmp_path / "run", time="1h", **SMALL)
+    assert not (tmp_path / "run" / "search.json").exists()
+    before = open_run(tmp_path / "run").metrics
+    # Tests search only where they say so; here what the run was asked for counts.
+    monkeypatch.setattr("tellapart.verbs.train.search_seconds", searching.search_seconds)
+    run = resume(tmp_path / "run")
+    assert [trial.name for trial in record_of(run).trials] == ["first", "head-1", "head-2"]
+    assert record_of(run).seconds == 3600.0
+    assert run.metrics == before or record_of(run).best.number > 1
+
+
+def test_a_search_can_begin_from_a_run_that_was_made_without_one(
+    noise: Path, tmp_path: Path
+) -> None:
+    run = train(noise, run=tmp_path / "run", time=0, **SMALL)
+    with pytest.raises(RunError, match="is finished"):
+        resume(run)
+    assert len(record_of(resume(run, time="1h")).trials) == 3
+
+
 @pytest.mark.usefixtures("every_candidate_wins")
 def test_a_full_disk_leaves_the_run_as_it_was(
     noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

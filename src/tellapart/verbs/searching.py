@@ -318,6 +318,19 @@ def _costs_of(watch: Stopwatch, task: Task) -> Costs:
     return costs
 
 
+def begin_search(
+    run: Run, prepared: Prepared, clock: Clock, watch: Stopwatch, progress: Progress
+) -> Run:
+    """Search from the first answer of a run that has nothing else, as if it had just been given.
+
+    Raises:
+        RunError: the folder cannot be written; it has the best before.
+    """
+    task = study_of(prepared).task(prepared.recipe, progress)
+    first = _first_again(task, prepared.recipe, progress)
+    return search_on(run, prepared, task, first.trained, first.scored, clock, watch, progress)
+
+
 def resume_search(
     run: Run,
     record: SearchRecord,

@@ -61,7 +61,13 @@ from tellapart.verbs.run_description import (
     stored_images,
 )
 from tellapart.verbs.scoring import publish
-from tellapart.verbs.searching import resume_search, search_on, search_seconds, time_left
+from tellapart.verbs.searching import (
+    begin_search,
+    resume_search,
+    search_on,
+    search_seconds,
+    time_left,
+)
 from tellapart.wording import listed, texts
 
 
@@ -316,14 +322,9 @@ def _resume(
         raise RunError(f"--extend {extend}: give the number of epochs to add to {opened.path}.")
     watch, before = Stopwatch(), opened.info
     searched = read_record(opened.path)
-    if searched is not None and not extend:
+    if not extend and (searched is not None or _has_first_answer_only(opened, time)):
         return _resume_search(opened, searched, time, device, watch, progress)
     clock = Clock(search_seconds(opened.recipe, time))
-    if time is not None and opened.status == COMPLETE and opened.recipe.method == "auto":
-        raise RunError(
-            f"{opened.path} was made without a search (--time 0, or an older version); train anew "
-            "with --time."
-        )
     if opened.status == COMPLETE and not extend and not _is_being_extended(opened):
         raise RunError(f"{opened.path} is finished; --extend N adds N epochs to it.")
     if extend:
@@ -347,9 +348,18 @@ def _resume(
     return _searched(answer, task, prepared, clock, watch, progress)
 
 
+def _has_first_answer_only(run: Run, time: str | float | None) -> bool:
+    """Whether a search is to begin from a first answer that is there: one was asked for and was
+    killed before it had begun, or is asked for now."""
+    return (
+        run.status == COMPLETE and run.recipe.method == "auto"
+        and bool(search_seconds(run.recipe, time))
+    )  # fmt: skip
+
+
 def _resume_search(
     opened: Run,
-    searched: SearchRecord,
+    searched: SearchRecord | None,
     time: str | float | None,
     device: str,
     watch: Stopwatch,
@@ -357,16 +367,22 @@ def _resume_search(
 ) -> Run:
     """Go on with the search of a run, in the parts and with the images that it began with.
 
+    Args:
+        searched: None: the run has its first answer only, and the search begins.
+
     Raises:
         RunError: its search has ended and no time is given, or its images have changed.
     """
-    if time is None and opened.status == COMPLETE and searched.ended:
+    if time is None and searched is not None and opened.status == COMPLETE and searched.ended:
         raise RunError(
             f"The search of {opened.path} has ended; --time 5m goes on with it for five minutes."
         )
-    seconds = time_left(searched) if time is None else read_time(time)
+    if searched is None:
+        seconds, recipe = search_seconds(opened.recipe, time), opened.recipe
+    else:
+        seconds = time_left(searched) if time is None else read_time(time)
+        recipe = load_recipe(opened.path / searched.trials[0].recipe)
     clock = Clock(seconds)
-    recipe = load_recipe(opened.path / searched.trials[0].recipe)
     prepared = prepare(
         opened.source, recipe, resolve_device(device), watch, progress, opened.images
     )
@@ -378,6 +394,8 @@ def _resume_search(
             f"The images of {opened.path} have changed since it began; train anew on them."
         )
     _require_same_labels(opened, table)
+    if searched is None:
+        return begin_search(opened, prepared, clock, watch, progress)
     return resume_search(opened, searched, prepared, clock, watch, progress)
 
 
