@@ -230,4 +230,3 @@ def _picture(hue: float, kind: int, random: np.random.Generator, size: int) -> n
     colour = colorsys.hsv_to_rgb((hue + random.normal(0, 0.04)) % 1, 0.7, 0.8)
     picture[distance < radius] = 255 * np.array(colour)
     return np.clip(picture + random.normal(0, 14, picture.shape), 0, 255).astype(np.uint8)
-

@@ -29,9 +29,7 @@ print("\n".join(line for line in ta.recipes("cifar-vgg16-frozen-augmented").line
 # `inspect` draws the sheet: the pictures as the network will see them.
 
 # %%
-looked = ta.inspect(
-    photos, augment="cifar-vgg16-frozen-augmented", out="runs/cifar10-views"
-)
+looked = ta.inspect(photos, augment="cifar-vgg16-frozen-augmented", out="runs/cifar10-views")
 print(looked.report)
 
 # %% [markdown]
