@@ -68,7 +68,7 @@ def run(name: str) -> Any:
         if own:
             os.environ["TELLAPART_EXAMPLES"] = str(Path(own).resolve())
         NotebookClient(
-            notebook, timeout=SECONDS_A_CELL, kernel_name="python3",
+            notebook, timeout=SECONDS_A_CELL, startup_timeout=SECONDS_A_CELL, kernel_name="python3",
             resources={"metadata": {"path": folder}},
         ).execute()  # fmt: skip
     for cell in notebook.cells:
