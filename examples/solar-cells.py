@@ -82,6 +82,13 @@ exported = ta.export(run, "runs/cells-model", check=50)
 print("\n".join(exported.lines()))
 
 # %% [markdown]
+# ## A service
+#
 # ```text
-# python runs/cells-model/classify.py new/*.png
+# python runs/cells-model/classify.py new/*.png         # the exported folder alone
+# tellapart serve runs/cells                            # http://127.0.0.1:8000
+# curl -F images=@cell.png http://127.0.0.1:8000/v1/predict
 # ```
+#
+# `/` is a page to drop pictures on; every answer is the one that `predict` gives, by the rule above.
+# [Serving](../docs/serve.md) has addresses, limits, tokens and several models.
