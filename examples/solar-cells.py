@@ -90,5 +90,5 @@ print("\n".join(exported.lines()))
 # curl -F images=@cell.png http://127.0.0.1:8000/v1/predict
 # ```
 #
-# `/` is a page to drop pictures on; every answer is the one that `predict` gives, by the rule above.
-# [Serving](../docs/serve.md) has addresses, limits, tokens and several models.
+# `/` is a page to drop pictures on; every answer is the one that `predict` gives, by the rule
+# above. [Serving](../docs/serve.md) has addresses, limits, tokens and several models.
