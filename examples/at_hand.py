@@ -42,8 +42,8 @@ def cifar10(per_class: int | None = None) -> Path:
     """
     found = _own("cifar10")
     if found is None:
-        parts = dict.fromkeys(("train1", "train2", "train3", "train4", "train5", "test"), 6)
-        return _drawn("cifar10", CIFAR, parts, size=32)
+        parts = dict.fromkeys(("train1", "train2", "train3", "train4", "train5"), 6)
+        return _drawn("cifar10", CIFAR, {**parts, "test": 12}, size=32)
     if per_class is None:
         return found
     folder = MADE / f"cifar10-{per_class}"
