@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all test-matrix doctest coverage check docs release bench mutants clean
+.PHONY: demo test test-all test-matrix doctest coverage check docs examples release bench mutants clean
 
 demo: $(STAMP)
 	$(BIN)/tellapart demo
@@ -25,6 +25,9 @@ doctest: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
 
+examples: $(STAMP)
+	$(BIN)/python tools/run_examples.py
+
 test-matrix: $(STAMP)
 	$(BIN)/python tools/test_matrix.py
 
@@ -32,7 +35,7 @@ release: $(STAMP)
 	$(BIN)/python tools/release.py
 
 check: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff check src tests benchmarks tools examples
 	$(BIN)/mypy
 	$(BIN)/tellapart recipes > /dev/null
 

@@ -49,7 +49,27 @@ def test_the_lowest_versions_are_those_of_the_project() -> None:
     pins = matrix.lowest()
     assert "numpy==2.0" in pins and "torch==2.9" in pins
     assert any(pin.startswith("openvino==2025.0; ") for pin in pins)
-    assert matrix.cell("2.99", None) == "no such interpreter here"
+    assert matrix.cell("2.99", None, []) == "no such interpreter here"
+
+
+def test_interpreters_of_pyenv_are_found_and_broken_ones_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import test_matrix as matrix
+
+    def python(folder: Path, code: int) -> Path:
+        folder.mkdir(parents=True)
+        file = folder / "python9.9"
+        file.write_text(f"#!/bin/sh\nexit {code}\n")
+        file.chmod(0o755)
+        return file
+
+    python(tmp_path / "shims", 127)
+    right = python(tmp_path / ".pyenv" / "versions" / "9.9.1" / "bin", 0)
+    monkeypatch.setenv("PATH", str(tmp_path / "shims"), prepend=":")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert matrix.interpreter_of("9.9") == right
+    assert matrix.interpreter_of("9.8") is None
 
 
 def test_a_wheel_with_tests_in_it_is_refused(tmp_path: Path) -> None:

@@ -81,6 +81,27 @@ def test_the_reference_of_python_has_every_public_name(site: Path) -> None:
         assert f"ta.{name}" in page, name
 
 
+def test_what_was_measured_of_recipes_is_a_page() -> None:
+    page = hooks.measured_page()
+    assert "| 98.8% (98.2% to 99.2%) | 24 |" in page.partition("## probe\n")[2].partition("## ")[0]
+    assert page.count("\n## ") > 8
+
+
+@pytest.mark.slow
+def test_search_answers_from_the_file_system(site: Path, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs Chromium")
+    page = f"{(site / 'index.html').as_uri()}?q=conformal"  # a word of docs/decisions.md
+    done = subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+         f"--user-data-dir={tmp_path}", "--virtual-time-budget=20000", "--dump-dom", page],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert re.search(r"md-search-result__meta\">\s*\d+ matching document", done.stdout)
+    assert 'href="decisions.html' in done.stdout
+
+
 @pytest.mark.slow
 def test_the_tour_can_be_gone(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

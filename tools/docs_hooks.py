@@ -7,6 +7,7 @@ table of public names that of Python. Pages that the navigation does not name co
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import types
 import typing
@@ -198,6 +199,55 @@ def _members(cls: type) -> str:
     return f"      members: [{', '.join(names)}]"
 
 
+# --- examples and measurements ------------------------------------------------------------
+
+
+def example_names() -> list[str]:
+    """The notebooks of examples/, in the order of the navigation."""
+    return sorted(file.stem for file in (ROOT / "examples").glob("*.ipynb"))
+
+
+def example_page(name: str) -> tuple[str, dict[str, bytes]]:
+    """A notebook with its outputs as a page, and its pictures by their names beside it."""
+    import nbformat
+    from nbconvert import MarkdownExporter
+
+    notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
+    resources = {"unique_key": name, "output_files_dir": f"{name}_files"}
+    body, found = MarkdownExporter().from_notebook_node(notebook, resources)
+    head, _, rest = body.partition("\n\n")
+    body = f"{head}\n\n*A notebook: `examples/{name}.ipynb`, with its outputs.*\n\n{rest}"
+    body = re.sub(r"\]\(([\w-]+)\.ipynb\)", r"](\1.md)", body)
+    return body.replace("](../docs/", "](../"), found["outputs"]
+
+
+def measured_page() -> str:
+    """What was measured of the recipes, each with the command that gives it."""
+    from tellapart.recipe_reading import load_recipe, recipe_names
+
+    text = [
+        "# Measured", "",
+        "What recipes reached, on which images, in which time, on which machine; with the command "
+        "that gives it. Numbers in brackets are a 95 % interval, or worst and best of several "
+        "seeds. This page is made from the recipes.", "",
+    ]  # fmt: skip
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        if not recipe.measured:
+            continue
+        text += [f"## {name}", "", recipe.title + ".", "",
+                 "| images | test accuracy | seconds | machine | command |",
+                 "| --- | --- | --- | --- | --- |"]  # fmt: skip
+        for row in recipe.measured:
+            limits = f" ({row.low:.1%} to {row.high:.1%})" if row.low and row.high else ""
+            repeats = f", {row.repeats} runs" if row.repeats > 1 else ""
+            cells = (row.data, f"{row.test_accuracy:.1%}{limits}{repeats}", f"{row.seconds:,.0f}",
+                     row.machine, f"`{row.command}`")  # fmt: skip
+            text.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        text.append("")
+    return "\n".join(text) + "\n"
+
+
 # --- hooks --------------------------------------------------------------------------------
 
 #: What the theme asks another host for, and where it lies here.
@@ -210,6 +260,7 @@ PAGES = {
     "reference/recipes.md": recipe_page,
     "reference/commands.md": commands_page,
     "reference/python.md": python_page,
+    "reference/measured.md": measured_page,
 }
 
 
@@ -240,9 +291,19 @@ def on_files(files: Any, *, config: Any) -> Any:
 
     for name, make in PAGES.items():
         files.append(File.generated(config, name, content=make()))
+    for name in example_names():
+        page, pictures = example_page(name)
+        files.append(File.generated(config, f"examples/{name}.md", content=page))
+        for picture, content in pictures.items():
+            files.append(File.generated(config, f"examples/{picture}", content=content))
     files.append(File.generated(config, "assets/site.css", content=STYLE))
     files.append(File.generated(config, SHIM, abs_src_path=str(ROOT / "tools/iframe-worker.js")))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links to notebooks, right in the repository, lead to their pages."""
+    return re.sub(r"\]\((?:\.\./)+examples/([\w-]+)\.ipynb\)", r"](examples/\1.md)", markdown)
 
 
 def on_post_page(output: str, *, page: Any, config: Any) -> str:

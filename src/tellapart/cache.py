@@ -164,7 +164,7 @@ def writable_cache_folder() -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made there. (``os.access`` is not enough on network folders.)"""
+    """Whether files can be made there; ``os.access`` is not enough on network folders."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -45,7 +45,6 @@ def make_folder(wanted: Path, fill: Callable[[Path], None]) -> Path:
     Raises:
         OSError, FileError: it cannot be written; nothing is left.
     """
-
     return renamed_into_place(
         wanted, fill, lambda path: next(free for free in numbered(path) if not free.exists())
     )

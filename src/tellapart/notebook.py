@@ -16,6 +16,7 @@ def card(
     sentences: Sequence[str] = (),
     table: Sequence[Sequence[Any]] = (),
     figure: str = "",
+    text: str = "",
     link: Path | None = None,
 ) -> str:
     """A piece of HTML for a notebook; every text is escaped.
@@ -26,6 +27,7 @@ def card(
         sentences: what else to say.
         table: rows of cells; the first row is the heading.
         figure: an SVG.
+        text: what is shown as it stands, line by line.
         link: the full report.
     """
     parts = [f"<p style='margin:0'><b>{escape(title)}</b></p>"]
@@ -41,6 +43,8 @@ def card(
             for row in rows
         )
         parts.append(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
+    if text:
+        parts.append(f"<pre style='margin:.3em 0;white-space:pre-wrap'>{escape(text)}</pre>")
     if figure:
         # In an <img> an SVG runs nothing and keeps its ids to itself.
         data = b64encode(figure.encode()).decode()

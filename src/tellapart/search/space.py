@@ -89,6 +89,7 @@ def first_candidate(recipe: Recipe, size: int) -> Candidate:
 
 
 def title_of(backbone: str) -> str:
+    """The name of a backbone as people write it."""
     return _BACKBONE_TITLES.get(backbone, backbone)
 
 

@@ -32,6 +32,8 @@ class Recipes(Rows[dict[str, Any]]):
         return self.rows[0] if self.text else list(self.rows)
 
     def _repr_html_(self) -> str:
+        if self.text:
+            return card(self.rows[0]["name"], headline=self.rows[0]["title"], text=self.text)
         keys = ("name", "document", "title", "teaches")
         return card("Recipes", table=[keys, *([row[key] for key in keys] for row in self.rows)])
 

@@ -121,6 +121,7 @@ def _groups(prepared: Prepared) -> NDArray[np.int64]:
 
 
 def num_groups(prepared: Prepared) -> int:
+    """How many groups hold several images."""
     return int((np.bincount(_groups(prepared), minlength=1) > 1).sum())
 
 

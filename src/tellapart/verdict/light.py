@@ -79,7 +79,7 @@ def _clean(metrics: Metrics) -> str:
 
 
 def _rest(metrics: Metrics) -> str:
-    """``30.3 % are right (22.8 to 39.0 %); guessing gives 25.0 %.``"""
+    """As in "30.3 % are right (22.8 to 39.0 %); guessing gives 25.0 %."."""
     present = sum(row.support > 0 for row in metrics.per_class.values())
     value = metrics.accuracy.measured()[0]
     if metrics.images == 1:

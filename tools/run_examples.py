@@ -1,0 +1,129 @@
+"""Run the examples and write their notebooks: examples/NAME.py -> examples/NAME.ipynb.
+
+Usage: python tools/run_examples.py [--into FOLDER] [NAME ...]
+
+Each script (jupytext, "percent" format) becomes a notebook that is run in a folder of its own, with
+its outputs, without bars of progress and without the names of machines and kernels. Pictures of
+your own are found as ``examples/at_hand.py`` says; without any the notebooks run on drawn ones.
+``--into`` writes the notebooks elsewhere than beside the scripts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+#: A notebook whose outputs are larger is not written.
+LARGEST_BYTES = 500_000
+#: An hour is more than any cell needs beside other work.
+SECONDS_A_CELL = 3600
+
+
+def names() -> list[str]:
+    """The examples: every script that begins with a cell."""
+    return sorted(
+        file.stem for file in EXAMPLES.glob("*.py")
+        if file.read_text("utf-8").startswith("# %%")
+    )  # fmt: skip
+
+
+def unrun(name: str) -> Any:
+    """The notebook of a script, without outputs."""
+    import jupytext
+
+    notebook = jupytext.read(EXAMPLES / f"{name}.py")
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # else they are drawn anew each time
+        cell.metadata.clear()
+    notebook.metadata = {
+        "jupytext": {"formats": "ipynb,py:percent"},
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+def run(name: str) -> Any:
+    """The notebook of a script, with what its cells gave.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed.
+        SystemExit: an output names a folder of this machine, or all are too large.
+    """
+    from nbclient import NotebookClient
+
+    notebook = unrun(name)
+    own = os.environ.get("TELLAPART_EXAMPLES")
+    with tempfile.TemporaryDirectory(prefix="tellapart-example-") as folder:
+        for file in EXAMPLES.glob("*.py"):
+            if file.stem not in names():
+                shutil.copy(file, folder)
+        if own:
+            os.environ["TELLAPART_EXAMPLES"] = str(Path(own).resolve())
+        NotebookClient(
+            notebook, timeout=SECONDS_A_CELL, startup_timeout=SECONDS_A_CELL, kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+        ).execute()  # fmt: skip
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.metadata.clear()
+            cell["outputs"] = [kept for out in cell.outputs if (kept := cleaned(out)) is not None]
+    return notebook
+
+
+def cleaned(output: Any) -> Any | None:
+    """An output as the repository has it; None: it is not kept.
+
+    Bars of progress and what goes to standard error are not; neither is the text that stands for
+    a picture or a table where those cannot be shown.
+    """
+    if output.output_type == "stream":
+        return output if output.name == "stdout" else None
+    data = output.get("data", {})
+    if output.output_type == "display_data" and "image/png" not in data:
+        return None
+    if len(data) > 1:
+        data.pop("text/plain", None)
+    output.metadata = {}
+    return output
+
+
+def check(name: str, text: str) -> None:
+    """An example's notebook is small and names no folder of the machine it ran on.
+
+    Raises:
+        SystemExit: it is not so.
+    """
+    places = [Path.home(), Path(tempfile.gettempdir()), ROOT, ROOT.parent, Path(sys.prefix)]
+    for place in [*places, os.environ.get("TELLAPART_EXAMPLES")]:
+        if place and len(str(place)) > 1 and f"{place}/" in text:
+            raise SystemExit(f"{name}: an output names {place}")
+    if len(text) > LARGEST_BYTES:
+        raise SystemExit(f"{name}: {len(text):,} bytes are too many; show less")
+
+
+def main() -> None:
+    """Run what was asked for, or all."""
+    import jupytext
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=names(), metavar="NAME")
+    parser.add_argument("--into", type=Path, default=EXAMPLES)
+    given = parser.parse_args()
+    given.into.mkdir(parents=True, exist_ok=True)
+    for name in given.names:
+        text = jupytext.writes(run(name), fmt="ipynb")
+        check(name, text)
+        (given.into / f"{name}.ipynb").write_text(text, "utf-8")
+        print(f"{name}: {len(text):,} bytes", flush=True)
+
+
+if __name__ == "__main__":
+    main()
