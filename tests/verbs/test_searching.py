@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
 import shutil
 from collections.abc import Iterator
@@ -263,10 +264,16 @@ def test_a_kill_between_the_first_answer_and_its_search_loses_no_search(
 def test_a_search_can_begin_from_a_run_that_was_made_without_one(
     noise: Path, tmp_path: Path
 ) -> None:
-    run = train(noise, run=tmp_path / "run", time=0, **SMALL)
+    left_out = tmp_path / "left out.txt"
+    left_out.write_text("tails/59.png\n", "utf-8")
+    run = train(noise, run=tmp_path / "run", time=0, exclude=left_out, **SMALL)
     with pytest.raises(RunError, match="is finished"):
         resume(run)
-    assert len(record_of(resume(run, time="1h")).trials) == 3
+    run = resume(run, time="1h")
+    assert len(record_of(run).trials) == 3
+    # The command that trains the chosen one again reads the images as this run did.
+    again = html.unescape(run.report.read_text("utf-8"))
+    assert f"--recipe {run.path}/candidates/" in again and f"--exclude '{left_out}'" in again
 
 
 @pytest.mark.usefixtures("every_candidate_wins")

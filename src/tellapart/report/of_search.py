@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from tellapart.evaluation.metric_table import Metrics
@@ -12,6 +11,8 @@ from tellapart.number import MISSING, Number
 from tellapart.report.content import Column, Figure, Search, Table
 from tellapart.run import Run
 from tellapart.search.record import SearchRecord, Trial, read_record
+from tellapart.verdict.commands import train_again
+from tellapart.verdict.of_run import origin_of
 from tellapart.verdict.words import difference
 from tellapart.wording import duration, percent, plural
 
@@ -30,9 +31,7 @@ def search_of(run: Run, metrics: dict[str, Metrics], figures: Path) -> Search | 
     if record is None:
         return None
     best = record.best
-    command = shlex.join(
-        ["tellapart", "train", str(run.source.folder), "--recipe", str(run.home / best.recipe)]
-    )
+    command = train_again(origin_of(run), recipe=str(run.home / best.recipe))
     return Search(
         sentences=_sentences(run, record, metrics),
         table=_table(record),
