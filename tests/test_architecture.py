@@ -27,6 +27,7 @@ LAYERS = (
     ("package_licences",),
     ("engines",),
     ("evaluation",),
+    ("monitoring",),
     ("prediction",),
     ("predictors", "run", "run_images"),
     ("training",),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tellapart.verbs.decide import decide as decide
     from tellapart.verbs.demo import demo as demo
     from tellapart.verbs.doctor import doctor as doctor
+    from tellapart.verbs.drift import drift as drift
     from tellapart.verbs.evaluate import evaluate as evaluate
     from tellapart.verbs.explain import explain as explain
     from tellapart.verbs.export import export as export
@@ -53,6 +54,7 @@ _PUBLIC = {
     "decide": "tellapart.verbs.decide",
     "demo": "tellapart.verbs.demo",
     "doctor": "tellapart.verbs.doctor",
+    "drift": "tellapart.verbs.drift",
     "evaluate": "tellapart.verbs.evaluate",
     "inspect": "tellapart.verbs.inspect",
     "explain": "tellapart.verbs.explain",

@@ -616,6 +616,25 @@ def explain(
 
 
 @app.command(cls=_Command)
+def drift(
+    run: RunFolder,
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Folders and files; - for a list of them."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The page, or its folder; default: one in RUN/drift.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Ask whether new images still look like those of training, and which do not."""
+    from tellapart.verbs.drift import drift as run_verb
+
+    _show(run_verb(run, images, out=out, device=device, progress=_progress()), as_json)
+
+
+@app.command(cls=_Command)
 def export(
     run: RunFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],

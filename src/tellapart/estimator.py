@@ -28,7 +28,7 @@ from tellapart.wording import plural
 
 #: What a fitted estimator keeps of its run when it is pickled.
 _KEPT = ("run.json", "recipe.yaml", "metrics.json", "images.csv", "model.safetensors",
-         "unknown.safetensors", "history.csv", "predictions")  # fmt: skip
+         "unknown.safetensors", "known.safetensors", "history.csv", "predictions")  # fmt: skip
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

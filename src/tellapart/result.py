@@ -13,6 +13,8 @@ T = TypeVar("T")
 #: All that was asked for was done; some of what was given could not be read; a mistake, and
 #: nothing was done; stopped by Ctrl-C (128 + 2, as shells count).
 DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+#: Of ``tellapart drift``: the images have drifted; they are too few to tell.
+DRIFTED, TOO_FEW = 3, 4
 
 
 #: Characters of a result at Python's prompt.
@@ -24,7 +26,7 @@ class Result(Protocol):
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with: :data:`DONE`, :data:`SOME_FAILED` or :data:`INTERRUPTED`."""
+        """What the command ends with: :data:`DONE`, or another of the numbers above."""
 
     def lines(self) -> Iterable[str]:
         """What the command prints; no line holds control characters."""

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 #: Files whose digests ``run.json`` keeps, beside the predictions; the model has its own.
 _DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors",
-             "thumbnails.npy", "learning_curve.json")  # fmt: skip
+             "known.safetensors", "thumbnails.npy", "learning_curve.json")  # fmt: skip
 
 #: What the number of a cross-validated run is about.
 HELD_OUT = (
@@ -420,6 +420,12 @@ class Run:
     def unknown_file(self) -> Path:
         """What tells images unlike the training ones; absent where it could not be set."""
         return self.path / "unknown.safetensors"
+
+    @property
+    def known_file(self) -> Path:
+        """What many images together are held against (:mod:`tellapart.monitoring.known`); absent in
+        older runs, and where :attr:`unknown_file` is."""
+        return self.path / "known.safetensors"
 
     @property
     def thumbnails_file(self) -> Path:

@@ -14,6 +14,7 @@ from tellapart.report.content import (
     ComparisonReport,
     Confusion,
     DataReport,
+    DriftReport,
     Explanation,
     ExplanationReport,
     Facts,
@@ -181,6 +182,28 @@ def data_report(name: str = "ant") -> DataReport:
         problems=Table("Left out", [Column("File")], []),
         notes=[name],
     )
+
+
+def drift_report(name: str = "ant") -> DriftReport:
+    """A folder held against the training images, with a class of one's choice."""
+    return DriftReport(
+        title=name,
+        headline=Headline("Far away", Number(0.2, 0.15, 0.27), name,
+                          references=[Reference("usual", 0.05)]),
+        light="red",
+        question="Do they look alike?",
+        word="No",
+        answer=name,
+        conclusions=[Conclusion("chance", "bad", 1, name), Conclusion("few", "too_few", 1, name)],
+        key_numbers=[KeyNumber("Images", Number(3), "count")],
+        actions=[Action("look", name, f"tellapart predict {name}")],
+        galleries=[Gallery("odd", "Odd", [stamped(8, "", name)], reading=name)],
+        figures=[Figure("distances", "Distances", SVG, name)],
+        tables=[Table("Shares", [Column("Class"), Column("Share", "share")], [[name, 0.5]])],
+        problems=Table("", [Column("File"), Column("Why")], [[name, name]]),
+        facts=[Facts("The comparison", [("Images", name)], private=("Images",))],
+        notes=[name],
+    )  # fmt: skip
 
 
 def explanation_report(name: str = "ant") -> ExplanationReport:

@@ -11,6 +11,7 @@ from made_reports import (
     HOSTILE,
     comparison_report,
     data_report,
+    drift_report,
     explanation_report,
     run_report,
     stamped,
@@ -40,6 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "many": render_report(run_report(LONG)),
         "comparison": render_report(comparison_report(HOSTILE)),
         "data": render_report(data_report(HOSTILE)),
+        "drift": render_report(drift_report(HOSTILE)),
         "explanation": render_report(explanation_report(HOSTILE)),
     }
     for name, text in texts.items():
@@ -59,7 +61,7 @@ def shaded(tmp_path_factory: pytest.TempPathFactory, pages: dict[str, Path]) -> 
     return {**pages, "run": page}
 
 
-@pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "explanation"])
+@pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "drift", "explanation"])
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_quiet_harmless_and_fitting(
     browser: Any, pages: dict[str, Path], kind: str, width: int, scheme: str
@@ -297,7 +299,7 @@ CONTRAST = """
 """
 
 
-@pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "explanation"])
+@pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "drift", "explanation"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_words_stand_out_from_what_is_behind_them(
     browser: Any, shaded: dict[str, Path], kind: str, scheme: str
@@ -307,7 +309,7 @@ def test_all_words_stand_out_from_what_is_behind_them(
     assert browser.run(CONTRAST) == {}
 
 
-@pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "explanation"])
+@pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "drift", "explanation"])
 def test_every_control_says_what_it_does(
     browser: Any, pages: dict[str, Path], kind: str
 ) -> None:

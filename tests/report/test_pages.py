@@ -18,6 +18,7 @@ from made_reports import (
     SVG,
     comparison_report,
     data_report,
+    drift_report,
     explanation_report,
     read_stamp,
     run_report,
@@ -101,11 +102,12 @@ def pages(name: str) -> dict[str, str]:
         "run": render_report(run_report((name, "bee"))),
         "comparison": render_report(comparison_report(name)),
         "data": render_report(data_report(name)),
+        "drift": render_report(drift_report(name)),
         "explanation": render_report(explanation_report(name)),
     }
 
 
-KINDS = ("run", "comparison", "data", "explanation")
+KINDS = ("run", "comparison", "data", "drift", "explanation")
 
 
 def test_each_caption_stands_under_its_own_picture() -> None:

@@ -12,6 +12,7 @@ import pytest
 from made_reports import (
     comparison_report,
     data_report,
+    drift_report,
     explanation_report,
     run_report,
 )
@@ -49,7 +50,8 @@ def text_of(page: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "report", [run_report(), comparison_report(), data_report(), explanation_report()],
+    "report",
+    [run_report(), comparison_report(), data_report(), drift_report(), explanation_report()],
     ids=lambda report: type(report).__name__,
 )  # fmt: skip
 def test_no_page_keeps_a_picture_a_path_or_the_machine(report: Report) -> None:

@@ -49,11 +49,16 @@ class UnknownDetector:
                 "unknown.safetensors is of another run; train again."
             )
         rows = [
-            _neighbour_distance(_unit(features[start : start + 4096]), self.reference,
+            _neighbour_distance(unit_length(features[start : start + 4096]), self.reference,
                                 self.neighbours)
             for start in range(0, len(features), 4096)
         ]
         return np.concatenate(rows) if rows else np.zeros(0)
+
+    def own_distances(self) -> NDArray[np.float64]:
+        """float64 (M,): how far each training image is from the others."""
+        neighbours = min(self.neighbours + 1, len(self.reference))  # the nearest is itself
+        return _neighbour_distance(self.reference, self.reference, neighbours)
 
     @property
     def length(self) -> int:
@@ -138,7 +143,7 @@ def build_detector(
         rows = np.sort(generator.choice(len(train_features), maximum_reference, replace=False))
         train_features = train_features[rows]
     # Rounded as they will be stored, so that a loaded run says the same.
-    reference = _unit(train_features).astype(np.float16).astype(np.float32)
+    reference = unit_length(train_features).astype(np.float16).astype(np.float32)
     neighbours = min(neighbours, len(reference))
     images = len(validation_features)
     rank = int(np.ceil((images + 1) * (1.0 - false_alarm_rate)))
@@ -153,7 +158,8 @@ def build_detector(
     return replace(detector, threshold=float(distances[rank - 1]))
 
 
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_length(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (N, ...) as float32 (N, D), each row scaled to length 1."""
     rows = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))

@@ -120,6 +120,8 @@ class Batch:
     errors: tuple[str, ...]
     #: What is said of those that could be read, in their order.
     judged: Judged
+    #: float32 (N, D) of these, where they are needed or cost nothing; None: nobody asked.
+    features: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -288,7 +290,7 @@ class Predictor:
                 pixels, reasons = decoding.result()
                 following = self._decoding(ahead, source, size)
                 names = tuple(_name(image, number + i) for i, image in enumerate(given, start=1))
-                yield Batch(names, tuple(reasons), self.judge(pixels))
+                yield Batch(names, tuple(reasons), *self.judge_and_features(pixels))
                 number += len(given)
                 stage.advance(len(given))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tellapart.number import Kind, Number
-from tellapart.verdict.verdict import Verdict
+from tellapart.verdict.verdict import Action, Conclusion, Light, Verdict
 
 Level = Literal["good", "note", "warning", "problem"]
 
@@ -305,6 +305,36 @@ class TuningReport:
     space: Table | None = None
     command: str = ""
     facts: Sequence[Facts] = ()
+    footer: str = ""
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """Do images still look like those that a run was trained for, and which do not?
+
+    The first screen is ``headline`` beside the ``light``, which answers ``question`` in ``word``
+    and ``answer``, with the ``conclusions`` that it goes by; then ``actions``, the ``galleries`` of
+    the oddest images, ``figures`` and ``tables``.
+    """
+
+    title: str
+    headline: Headline
+    light: Light
+    question: str
+    word: str
+    answer: str
+    conclusions: Sequence[Conclusion] = ()
+    subtitle: str = ""
+    created: str = ""
+    key_numbers: Sequence[KeyNumber] = ()
+    actions: Sequence[Action] = ()
+    callouts: Sequence[Callout] = ()
+    galleries: Sequence[Gallery] = ()
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    problems: Table | None = None
+    facts: Sequence[Facts] = ()
+    notes: Sequence[str] = ()
     footer: str = ""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tellapart.report.content import (
     ComparisonReport,
     DataReport,
+    DriftReport,
     ExplanationReport,
     RunReport,
     TuningReport,
@@ -18,13 +19,16 @@ from tellapart.report.page import limit_callouts, limit_galleries, render_page
 #: Explanations after these are left out of a page, and counted.
 MAXIMUM_EXPLANATIONS = 60
 
-Report = RunReport | ComparisonReport | DataReport | ExplanationReport | TuningReport
+Report = (
+    RunReport | ComparisonReport | DataReport | DriftReport | ExplanationReport | TuningReport
+)
 
 #: The template of each kind of report.
 TEMPLATES: Mapping[type[Report], str] = {
     RunReport: "run.html.j2",
     ComparisonReport: "comparison.html.j2",
     DataReport: "data.html.j2",
+    DriftReport: "drift.html.j2",
     ExplanationReport: "explanation.html.j2",
     TuningReport: "tuning.html.j2",
 }
@@ -39,6 +43,8 @@ def render_report(content: Report) -> str:
         kept = limit_galleries((*samples, *content.galleries))
         changes["samples"] = kept[0] if samples else None
         changes["galleries"] = kept[len(samples) :]
+    elif isinstance(content, DriftReport):
+        changes["galleries"] = limit_galleries(content.galleries)
     elif isinstance(content, ComparisonReport):
         changes["galleries"] = limit_galleries(content.galleries)
         changes["differences"] = limit_callouts(content.differences)

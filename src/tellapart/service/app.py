@@ -274,7 +274,9 @@ def create_app(
         """Counters for Prometheus."""
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        # Beside the loop: windows are compared with the training images when they are looked at.
+        content = await asyncio.to_thread(generate_latest, registry)
+        return Response(content, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     add_page(app, work.models, private)
 

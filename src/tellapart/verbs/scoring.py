@@ -59,7 +59,7 @@ def publish(
     from tellapart.evaluation.leaks import leak_sentence, metrics_of
     from tellapart.evaluation.metric_table import Metrics, metrics_to_json
     from tellapart.report.of_run import write_run_report
-    from tellapart.training.remember import keep_seen, learn_unknown
+    from tellapart.training.remember import keep_seen, learn_known
 
     recipe = recipe_of(task, trained)
     predictions: dict[str, Predictions] = {}
@@ -72,15 +72,20 @@ def publish(
         predictions["test"] = replace(held_out.predictions, decision=scored.decision)
     with watch.stage("Learn what is unknown"):
         reference = task if held_out is None else held_out.reference
-        unknown = None
+        learnt = None
         if reference is not None:
-            unknown = learn_unknown(reference.without_test(), trained, scored.classifier)
+            learnt = learn_known(
+                reference.without_test(), trained, scored,
+                held_out.predictions if held_out is not None else None,
+                {image.path for image in run.images if image.group is not None},
+            )  # fmt: skip
     with watch.stage("Save the model"):
         if trained.recipe is not None:
             write_text(run.path / "recipe.yaml", recipe_to_yaml(recipe))
         digest = save_classifier(run.model_file, trained.state, scored.description)
-        if unknown is not None:
-            unknown.save(run.unknown_file)
+        if learnt is not None:
+            learnt.unknown.save(run.unknown_file)
+            learnt.known.save(run.known_file)
     with watch.stage("Measure"):
         notes = [*unused_settings(task.recipe), *trained.notes]
         notes += [held_out.carried_over] if held_out is not None else []

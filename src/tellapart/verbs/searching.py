@@ -53,7 +53,8 @@ from tellapart.wording import duration
 #: What a search replaces in a run's folder; all else (explanations, evaluations) stays.
 _OWN = frozenset({
     "recipe.yaml", "run.json", "model.safetensors", "history.csv", "predictions", "metrics.json",
-    "figures", "report.html", "images.csv", "unknown.safetensors", "thumbnails.npy", SEARCH_FILE,
+    "figures", "report.html", "images.csv", "unknown.safetensors",
+    "known.safetensors", "thumbnails.npy", SEARCH_FILE,
     CANDIDATES, "checkpoint",
 })  # fmt: skip
 #: Said of a run whose search goes on, and by a kill did not.

@@ -1,0 +1,1 @@
+"""Is what a classifier is asked still like what it was trained on?"""
