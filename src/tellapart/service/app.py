@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from tellapart import __version__
 from tellapart.errors import FileError
+from tellapart.prediction.answers import Answer
 from tellapart.service import schema
 from tellapart.service.answering import answer_to_json
 from tellapart.service.bodies import pictures_of
 from tellapart.service.feedback import Inbox, is_folder_name
-from tellapart.service.gatherer import GivenPicture
+from tellapart.service.gatherer import Features, GivenPicture
+from tellapart.service.guard import Guard
+from tellapart.service.json_response import Json
+from tellapart.service.metrics import CONTENT_TYPE, Metrics
+from tellapart.service.models import ServedModel
 from tellapart.service.monitoring import Monitor
 from tellapart.service.page import add_page
 from tellapart.service.refusals import Refused
 from tellapart.service.settings import ServiceSettings
+from tellapart.service.stopping import draining
 from tellapart.service.work import Work
 from tellapart.wording import did_you_mean, listed, shown
 
@@ -44,6 +48,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (413, "The request or a picture is too large."),
         (415, "No kind of body that is read."),
         (422, "What was asked cannot be answered."),
+        (431, "The headers are too large."),
         (429, "Too much is waiting; Retry-After says when to come again."),
         (503, "Not loaded yet, or the answer took too long; Retry-After says when to come again."),
     )
@@ -92,17 +97,6 @@ def end_process(error: Exception) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-class Json(Response):
-    """JSON with names as they are."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(
-            "utf-8", "backslashreplace"
-        )
-
-
 def create_app(
     settings: ServiceSettings, *, on_failure: Callable[[Exception], None] = end_process
 ) -> FastAPI:
@@ -111,9 +105,17 @@ def create_app(
     Args:
         on_failure: told of the exception where a model cannot be opened.
     """
-    registry = CollectorRegistry()
-    monitor = Monitor(registry)
-    work = Work(settings, monitor.observe)
+    metrics = Metrics()
+    monitor = Monitor(metrics.registry)
+
+    def observe(
+        model: ServedModel, answers: Sequence[Answer], features: Features | None
+    ) -> None:
+        metrics.count_batch(model.name, len(answers))
+        monitor.observe(model, answers, features)
+
+    work = Work(settings, observe)
+    metrics.watch_waiting(lambda: work.waiting)
     inbox = Inbox(settings.feedback) if settings.feedback is not None else None
 
     async def open_models() -> None:
@@ -125,7 +127,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         opening = asyncio.create_task(open_models())  # /health and the page are there before
-        yield
+        with draining(work.stop):
+            yield
         await opening
         await asyncio.to_thread(work.close)
 
@@ -144,7 +147,8 @@ def create_app(
         title="tellapart", version=__version__, description=_DESCRIPTION, lifespan=lifespan,
         docs_url=None, redoc_url=None, default_response_class=Json, **_SILENT,
     )  # fmt: skip
-    app.state.work = work
+    app.state.work, app.state.settings = work, settings
+    app.add_middleware(Guard, count=metrics.count_request, is_stopping=lambda: work.stopping)
     private = [Depends(authorised)]
 
     async def read_pictures(request: Request, take: Any, *, one: bool) -> list[GivenPicture]:
@@ -261,6 +265,8 @@ def create_app(
     )  # fmt: skip
     async def ready() -> Response:
         """Say whether every model can answer."""
+        if work.stopping:
+            raise Refused(503, "The service is being stopped.", {"Retry-After": "5"})
         if not work.models.ready:
             raise Refused(503, "The models are not loaded yet.", {"Retry-After": "2"})
         return Json({"status": "ready"})
@@ -270,13 +276,11 @@ def create_app(
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}, 401: _PROBLEMS[401]},
     )  # fmt: skip
-    async def metrics() -> Response:
+    async def numbers() -> Response:
         """Counters for Prometheus."""
-        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-
         # Beside the loop: windows are compared with the training images when they are looked at.
-        content = await asyncio.to_thread(generate_latest, registry)
-        return Response(content, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        content = await asyncio.to_thread(metrics.text)
+        return Response(content, media_type=CONTENT_TYPE)
 
     add_page(app, work.models, private)
 

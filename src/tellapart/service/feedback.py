@@ -14,7 +14,8 @@ from tellapart.pixels.formats import PICTURE_FORMATS, identify
 class Inbox:
     """A folder of class folders, as ``tellapart inspect`` and ``train`` read them.
 
-    A picture is called by its content, so that the same correction twice is one file.
+    A picture is called by its content, so that it is there once, under what was said
+    of it last.
     """
 
     folder: Path
@@ -34,6 +35,9 @@ class Inbox:
         file = self.folder / label / f"{digest}.{extension}"
         if not file.exists():
             write_bytes(file, content)
+        for other in self.folder.glob(f"*/{file.name}"):
+            if other != file:  # what was said of it before
+                other.unlink(missing_ok=True)
         return file
 
 

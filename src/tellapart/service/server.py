@@ -2,18 +2,111 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import tempfile
+from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
-from tellapart.service.app import create_app
+from tellapart.errors import TellapartError
 from tellapart.service.settings import ServiceSettings
+
+#: Of what is being answered when the service is told to stop, beyond the time of one answer.
+_GRACE_SECONDS = 5
+#: A worker that does not say for so long that it lives is replaced; opening models takes a while.
+_LIFE_SECONDS = 120
 
 
 def run_server(settings: ServiceSettings, *, host: str, port: int, workers: int) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; what was accepted by then is answered."""
+    """Answer requests until SIGTERM or Ctrl-C; what was accepted by then is answered.
+
+    Raises:
+        TellapartError: the address cannot be listened to, or (with one worker) a model cannot be
+            opened.
+    """
+    listening = _listening(host, port)
+    try:
+        if workers > 1:
+            _run_workers(settings, listening, workers)
+        else:
+            _run_one(settings, listening)
+    finally:
+        listening.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that a taken port is said before models are opened."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        if os.name == "posix":  # elsewhere it would let two services share the port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise TellapartError(
+            f"{host}:{port} cannot be listened to: {error.strerror or error}; choose another port "
+            "with --port, or an address of this machine with --host."
+        ) from error
+    listening.setblocking(False)
+    return listening
+
+
+def _config(app: Any, settings: ServiceSettings, workers: int) -> Any:
     import uvicorn
 
-    config = uvicorn.Config(
-        partial(create_app, settings), factory=True, host=host, port=port, workers=workers,
-        log_level="warning", access_log=False, server_header=False, lifespan="on",
+    return uvicorn.Config(
+        app, factory=workers > 1, workers=workers, http=_protocol(), ws="none", lifespan="on",
+        log_level="warning", access_log=False, server_header=False,
+        proxy_headers=False, timeout_graceful_shutdown=round(settings.limits.seconds) * 2
+        + _GRACE_SECONDS, timeout_worker_healthcheck=_LIFE_SECONDS,
     )  # fmt: skip
-    uvicorn.Server(config).run()
+
+
+def _protocol() -> Any:
+    """Limited connections; where httptools is not here, h11's, which limits headers itself."""
+    if find_spec("httptools") is None:
+        return "h11"
+    from tellapart.service.protocol import LimitedProtocol
+
+    return LimitedProtocol
+
+
+def _run_one(settings: ServiceSettings, listening: socket.socket) -> None:
+    import uvicorn
+
+    from tellapart.service.app import create_app
+
+    failures: list[Exception] = []
+
+    def fail(error: Exception) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    server = uvicorn.Server(_config(create_app(settings, on_failure=fail), settings, 1))
+    # Once it has stopped, uvicorn raises the signal again, for whoever comes next.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    if failures:
+        raise failures[0]
+
+
+def _run_workers(settings: ServiceSettings, listening: socket.socket, workers: int) -> None:
+    from uvicorn.supervisors import Multiprocess
+
+    with tempfile.TemporaryDirectory(prefix="tellapart-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before anything imports the package
+        try:
+            app = partial(_worker_app, settings)
+            Multiprocess(_config(app, settings, workers), sockets=[listening]).run()
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def _worker_app(settings: ServiceSettings) -> Any:
+    from tellapart.service.app import create_app
+
+    return create_app(settings)

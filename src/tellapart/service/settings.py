@@ -10,6 +10,10 @@ from tellapart.errors import TellapartError
 from tellapart.wording import shown
 
 MEBIBYTE = 1 << 20
+#: Headers of a request, its address among them; beyond it 431.
+HEADER_BYTES = 1 << 16
+#: From the beginning of a connection, or of its next request, to the end of the headers.
+HEADER_SECONDS = 20.0
 
 
 @dataclass(frozen=True)

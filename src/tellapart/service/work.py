@@ -33,6 +33,7 @@ class Work:
         models: those that answer.
         memory: bytes of bodies.
         waiting: pictures that were accepted and are not answered.
+        stopping: whether the service has been told to stop.
     """
 
     def __init__(self, settings: ServiceSettings, observe: Observe) -> None:
@@ -40,10 +41,15 @@ class Work:
         self.models = Models(settings, check=self._check_pixels, observe=observe)
         self.memory = Memory(settings.limits.waiting_bytes)
         self.waiting = 0
+        self.stopping = False
         self._explaining = 0
         self._seconds_an_image = 0.01
         self._explainers: WeakKeyDictionary[ServedModel, Explainer] = WeakKeyDictionary()
         self._explanations = ThreadPoolExecutor(1, "tellapart-explain")
+
+    def stop(self) -> None:
+        """Take note that the service has been told to stop; it still answers."""
+        self.stopping = True
 
     def close(self) -> None:
         """Answer what was accepted, then stop."""

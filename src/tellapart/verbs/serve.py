@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.errors import TellapartError
-from tellapart.machine import keep_memory
+from tellapart.machine import keep_memory, resolve_device
+from tellapart.predictors import open_predictor
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr, card_of
 from tellapart.run import RunGiven
@@ -59,7 +60,8 @@ def serve(
         feedback: the folder that corrected pictures are kept in; None: they are refused.
 
     Raises:
-        TellapartError: a package is missing, or the port is taken.
+        TellapartError: a package is missing, the address cannot be listened to, or the token file
+            cannot be read.
         RunError, BundleError: a run or an export cannot be used.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
@@ -76,6 +78,9 @@ def serve(
         token=read_token(Path(token_file)) if token_file is not None else "",
         feedback=Path(feedback).absolute() if feedback is not None else None,
     )
+    resolve_device(device)
+    for served in settings.runs:  # what can be said of them without opening a network
+        open_predictor(served.path)
     keep_memory()
     address = f"http://{host}:{port}"
     names = tuple(run.name for run in settings.runs)
