@@ -39,7 +39,7 @@ EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyTy
         ("resume", ("folder", "recipe", "settings", "runs", "run", "seed", "validation", "test",
                     "fit", "positive", "cost_miss", "classes", "group_by", "exclude", "root",
                     "path_column", "label_column", "min_images", "ignore_unknown", "keep_leaks",
-                    "cross_validate", "from_run", "tensorboard")),
+                    "cross_validate", "from_run", "feedback", "tensorboard")),
         ("cross_validate", ("test", "tensorboard", "time")),
         ("extend", ("time",)),
         ("run", ("runs",)),
@@ -215,6 +215,9 @@ def train(
     from_run: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Start from this run's weights.")
     ] = None,
+    feedback: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also train on the pictures corrected here.")
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that did not finish.")
     ] = None,
@@ -245,7 +248,7 @@ def train(
             classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
             path_column=path_column, label_column=label_column, min_images=min_images,
             ignore_unknown=ignore_unknown, keep_leaks=keep_leaks,
-            cross_validate=cross_validate, from_run=from_run,
+            cross_validate=cross_validate, from_run=from_run, feedback=feedback,
             tensorboard=tensorboard, progress=_progress(),
         )
     if not is_main_process():
@@ -681,6 +684,10 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", help="Keep corrected pictures in class folders here."),
     ] = None,
+    limits: Annotated[
+        list[str],
+        typer.Option("--limit", metavar="KEY=NUMBER", help="Change what requests may take."),
+    ] = [],  # noqa: B006  typer reads the default, nobody changes it
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -689,7 +696,7 @@ def serve(
 
     ended = run_verb(
         runs, host=host, port=port, token_file=token_file, workers=workers, feedback=feedback,
-        device=device, progress=_progress(),
+        limits=limits, device=device, progress=_progress(),
     )
     _show(ended, as_json)
 

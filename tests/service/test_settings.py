@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tellapart.errors import TellapartError
-from tellapart.service.settings import read_token, served_runs
+from tellapart.service.settings import Limits, read_limits, read_token, served_runs
 
 
 def test_runs_go_by_their_folder_or_the_name_that_is_given(tmp_path: Path) -> None:
@@ -39,3 +39,18 @@ def test_what_is_no_token_is_a_sentence(tmp_path: Path, text: str) -> None:
         read_token(file)
     with pytest.raises(TellapartError, match="cannot be read"):
         read_token(tmp_path / "absent")
+
+
+def test_limits_are_laid_over_the_usual_ones() -> None:
+    limits = read_limits(["images=8", "seconds=2.5"])
+    assert (limits.images, limits.seconds, limits.pixels) == (8, 2.5, Limits().pixels)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("imags=8", "Did you mean 'images'"), ("images", "above 0"), ("images=x", "above 0"),
+     ("images=0", "above 0"), ("seconds=nan", "above 0"), ("pixels=1.5", "above 0")],
+)  # fmt: skip
+def test_what_is_no_limit_is_a_sentence(text: str, word: str) -> None:
+    with pytest.raises(TellapartError, match=word):
+        read_limits([text])

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tellapart.data.feedback import with_feedback
 from tellapart.data.groups import NEAR_DUPLICATES, with_groups
 from tellapart.data.near_duplicates import near_duplicate_groups
 from tellapart.data.pixels import PixelCache, load_pixels
@@ -29,6 +30,8 @@ class Source:
     Attributes:
         folder: class folders, part folders, a table or a zip.
         train, validation, test: folders (or tables) below it that make up each part.
+        feedback: a folder of corrected pictures, which are only trained on; see
+            :mod:`tellapart.data.feedback`.
         group_by: as for ``read_table``; or "near-duplicates", which looks at the pictures.
     """
 
@@ -44,9 +47,10 @@ class Source:
     path_column: str | None = None
     label_column: str | None = None
     min_images: int = 0
+    feedback: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("folder", "exclude", "root"):
+        for name in ("folder", "exclude", "root", "feedback"):
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, _absolute(given))
@@ -76,9 +80,11 @@ class Source:
             DataError: there is nothing to read, or it contradicts itself.
         """
         given = {field.name: getattr(self, field.name) for field in fields(self)}
+        feedback = given.pop("feedback")
         if self._groups_by_looks:
             given["group_by"] = None
-        return read_table(given.pop("folder"), **given, progress=progress)
+        table = read_table(given.pop("folder"), **given, progress=progress)
+        return table if feedback is None else with_feedback(table, feedback, progress)
 
     def pixels(
         self,
@@ -113,6 +119,7 @@ class Source:
             name: str(value) if isinstance(value, Path) else
             list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
+            if name != "feedback" or value is not None  # which most runs do not know
         }  # fmt: skip
 
     @classmethod

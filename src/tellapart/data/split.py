@@ -44,6 +44,8 @@ def split(
 ) -> Splits:
     """Give every image a part; only parts that are missing are split off, from the train part.
 
+    Images that are only to be trained on stay there; the others are divided as without them.
+
     Args:
         table: images that have no part yet, or some parts.
         validation, test: from 0 to below 1 a share of the images that are split; from 1 up a
@@ -57,17 +59,18 @@ def split(
     Raises:
         DataError: a class (or its groups) is too small to be in every part.
     """
-    there = set(np.unique(table.parts).tolist())
+    free = np.ones(len(table), np.bool_) if table.train_only is None else ~table.train_only
+    there = set(np.unique(table.parts[free]).tolist())
     shares = {"validation": validation, "test": test}
     for name, share in shares.items():
         _check_share(name, share)
     wanted = {n: s for n, s in shares.items() if n not in there and s > 0}
-    pool = np.flatnonzero((table.parts == "") | (table.parts == "train"))
+    pool = np.flatnonzero(free & ((table.parts == "") | (table.parts == "train")))
     if not len(pool):
         raise DataError(f"There are no images to train on in {shown(table.root)}.")
     _require_train_images(table, pool)
     parts = table.parts.astype("<U10")
-    parts[pool] = "train"
+    parts[parts == ""] = "train"
     notes: list[str] = []
     if wanted:
         labels = table.labels[pool]

@@ -30,6 +30,9 @@ class ImageTable:
     classes: tuple[str, ...]
     #: int64 (N,), images with one number stay in one part; None: each stands alone.
     groups: NDArray[np.int64] | None = field(default=None, repr=False)
+    #: bool (N,), images that are only to be trained on, and in no other part: corrections of what
+    #: an earlier run said; None: there are none.
+    train_only: NDArray[np.bool_] | None = field(default=None, repr=False)
     #: Files left out so far, and why; ``left_out`` says it in a sentence.
     problems: tuple[Problem, ...] = field(default=(), repr=False)
     #: Sentences a user should read: how parts were made, what is missing, what looks odd.
@@ -48,6 +51,7 @@ class ImageTable:
             labels=self.labels[rows],
             parts=self.parts[rows],
             groups=None if self.groups is None else self.groups[rows],
+            train_only=None if self.train_only is None else self.train_only[rows],
         )
 
     @property

@@ -19,8 +19,13 @@ _GRACE_SECONDS = 5
 _LIFE_SECONDS = 120
 
 
-def run_server(settings: ServiceSettings, *, host: str, port: int, workers: int) -> None:
+def run_server(
+    settings: ServiceSettings, *, host: str, port: int, workers: int
+) -> int | None:
     """Answer requests until SIGTERM or Ctrl-C; what was accepted by then is answered.
+
+    Returns:
+        How many were answered; None where several processes did.
 
     Raises:
         TellapartError: the address cannot be listened to, or (with one worker) a model cannot be
@@ -30,8 +35,8 @@ def run_server(settings: ServiceSettings, *, host: str, port: int, workers: int)
     try:
         if workers > 1:
             _run_workers(settings, listening, workers)
-        else:
-            _run_one(settings, listening)
+            return None
+        return _run_one(settings, listening)
     finally:
         listening.close()
 
@@ -75,7 +80,7 @@ def _protocol() -> Any:
     return LimitedProtocol
 
 
-def _run_one(settings: ServiceSettings, listening: socket.socket) -> None:
+def _run_one(settings: ServiceSettings, listening: socket.socket) -> int:
     import uvicorn
 
     from tellapart.service.app import create_app
@@ -92,6 +97,7 @@ def _run_one(settings: ServiceSettings, listening: socket.socket) -> None:
         server.run(sockets=[listening])
     if failures:
         raise failures[0]
+    return server.server_state.total_requests
 
 
 def _run_workers(settings: ServiceSettings, listening: socket.socket, workers: int) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from tellapart.errors import TellapartError
-from tellapart.wording import shown
+from tellapart.wording import did_you_mean, listed, shown
 
 MEBIBYTE = 1 << 20
 #: Headers of a request, its address among them; beyond it 431.
@@ -93,6 +93,41 @@ def served_runs(given: Sequence[str | Path]) -> tuple[ServedRun, ...]:
                 "second=RUN'."
             )
     return tuple(runs)
+
+
+def read_limits(given: Iterable[str]) -> Limits:
+    """Limits of ``key=number`` strings, laid over the usual ones.
+
+    >>> read_limits(["images=8", "seconds=2.5"]).seconds
+    2.5
+
+    Raises:
+        TellapartError: one is none.
+    """
+    usual = Limits()
+    changes: dict[str, int | float] = {}
+    for text in given:
+        key, _, value = text.partition("=")
+        if not hasattr(usual, key):
+            names = [field.name for field in fields(Limits)]
+            raise TellapartError(
+                f"--limit {shown(text)}: there is no limit '{shown(key)}'."
+                f"{did_you_mean(key, names) or f' There is: {listed(names, 20)}.'}"
+            )
+        number = float if key == "seconds" else int
+        try:
+            changes[key] = number(value)
+        except ValueError as error:
+            raise _no_number(text) from error
+        if not 0 < changes[key] < float("inf"):
+            raise _no_number(text)
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+def _no_number(text: str) -> TellapartError:
+    return TellapartError(
+        f"--limit {shown(text)}: give a number above 0, for example images=8 or seconds=2.5."
+    )
 
 
 def read_token(file: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from tellapart.predictors import open_predictor
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr, card_of
 from tellapart.run import RunGiven
-from tellapart.service.settings import ServiceSettings, read_token, served_runs
+from tellapart.service.settings import ServiceSettings, read_limits, read_token, served_runs
 from tellapart.wording import plural, shown
 
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
@@ -26,13 +26,16 @@ class Served(ShortRepr):
 
     names: tuple[str, ...]
     address: str
+    #: How many requests were answered; None where several processes did.
+    requests: int | None = None
     exit_code: int = DONE
 
     def lines(self) -> Iterator[str]:
-        yield f"{', '.join(map(shown, self.names))} no longer served at {self.address}"
+        answered = f"; {plural(self.requests, 'request')} answered" if self.requests else ""
+        yield f"{', '.join(map(shown, self.names))} no longer served at {self.address}{answered}"
 
     def to_json(self) -> dict[str, Any]:
-        return {"runs": list(self.names), "address": self.address}
+        return {"runs": list(self.names), "address": self.address, "requests": self.requests}
 
     def _repr_html_(self) -> str:
         return card_of("Service", self.lines())
@@ -46,6 +49,7 @@ def serve(
     token_file: str | Path | None = None,
     workers: int = 1,
     feedback: str | Path | None = None,
+    limits: Iterable[str] = (),
     device: str = "auto",
     progress: Progress = DEFAULT,
 ) -> Served:
@@ -58,10 +62,11 @@ def serve(
         token_file: a file with the token that requests must bring.
         workers: processes that answer.
         feedback: the folder that corrected pictures are kept in; None: they are refused.
+        limits: ``key=number`` strings, laid over :class:`~tellapart.service.settings.Limits`.
 
     Raises:
-        TellapartError: a package is missing, the address cannot be listened to, or the token file
-            cannot be read.
+        TellapartError: a package is missing, the address cannot be listened to, the token file
+            cannot be read, or a limit is none.
         RunError, BundleError: a run or an export cannot be used.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
@@ -75,6 +80,7 @@ def serve(
     settings = ServiceSettings(
         served_runs([str(getattr(run, "path", run)) for run in given]),
         device=device,
+        limits=read_limits(limits),
         token=read_token(Path(token_file)) if token_file is not None else "",
         feedback=Path(feedback).absolute() if feedback is not None else None,
     )
@@ -85,5 +91,4 @@ def serve(
     address = f"http://{host}:{port}"
     names = tuple(run.name for run in settings.runs)
     progress.note(f"Serving {plural(len(names), 'run')} at {address}; Ctrl-C stops it.")
-    run_server(settings, host=host, port=port, workers=workers)
-    return Served(names, address)
+    return Served(names, address, run_server(settings, host=host, port=port, workers=workers))

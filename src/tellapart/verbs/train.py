@@ -98,6 +98,7 @@ def train(
     keep_leaks: bool = False,
     cross_validate: int | None = None,
     from_run: RunGiven | None = None,
+    feedback: str | Path | None = None,
     tensorboard: bool = False,
     progress: Progress = DEFAULT,
 ) -> Run:
@@ -134,6 +135,8 @@ def train(
             has not seen it; the numbers are those of all images, and the classifier is trained
             on all of them. None: the recipe's, usually none.
         from_run: start from the weights of this run, which must have the same network.
+        feedback: a folder of corrected pictures by class, as ``tellapart serve --feedback`` keeps
+            them; they are in the train part only.
         tensorboard: also write TensorBoard logs, into the run folder.
 
     Returns:
@@ -177,6 +180,7 @@ def train(
         path_column=path_column,
         label_column=label_column,
         min_images=min_images,
+        feedback=Path(feedback) if feedback is not None else None,
     )
     if run is not None and is_main_process():
         require_free(Path(run))
