@@ -134,6 +134,8 @@ def test_of_several_pictures_those_that_can_be_read_are_answered(client: TestCli
          "multipart/form-data; boundary=b", 400),
         (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nx\r\n--b--\r\n',
          "multipart/form-data; boundary=b", 422),
+        (b'--b\r\nContent-Disposition: form-data; name="x"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+         "multipart/form-data; boundary=b", 422),
         (b"--b\r\n" + b"X: " + b"y" * 20_000 + b"\r\n\r\nx\r\n--b--\r\n",
          "multipart/form-data; boundary=b", 400),
     ],
@@ -223,7 +225,7 @@ def test_an_explanation_shows_the_picture_and_its_nearest_training_images(
     asked = client.post(f"/v1/explain?target={other}", content=content, headers=JPEG)
     assert asked.json()["explained"] == other
     unknown = client.post("/v1/explain?target=rde", content=content, headers=JPEG)
-    refused(unknown, 422, "rde", "Did you mean 'red'")
+    refused(unknown, 404, "rde", "Did you mean 'red'")
     two = [("images", ("a.png", picture(9)))] * 2
     refused(client.post("/v1/explain", files=two), 422, "one picture")
     refused(client.post("/v1/explain", content=b"x", headers=JPEG), 422, "cannot be read")
@@ -253,7 +255,7 @@ def test_a_correction_is_kept_once_under_what_it_is(
     assert files[0].read_bytes() == content and files[0].suffix == ".png"
     for label, word in (("../red", "does not know"), ("green", "does not know")):
         wrong = client.post(f"/v1/feedback?label={label}", content=content, headers=JPEG)
-        refused(wrong, 422, word)
+        refused(wrong, 404, word)
     refused(client.post("/v1/feedback?label=red", content=b"x", headers=JPEG), 422, "read")
     refused(client.post("/v1/feedback", content=content, headers=JPEG), 422, "label")
     with service(run.path) as closed:

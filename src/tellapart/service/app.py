@@ -43,7 +43,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in (
         (400, "The body is damaged."),
         (401, "The token is missing or wrong."),
-        (404, "There is no such model."),
+        (403, "Not asked by a page of this service, or not switched on."),
+        (404, "There is no such model or class."),
         (408, "The body took too long."),
         (413, "The request or a picture is too large."),
         (415, "No kind of body that is read."),
@@ -56,10 +57,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _PICTURE: Mapping[str, Any] = {"type": "string", "format": "binary"}
 
 
-def _body(several: bool) -> dict[str, Any]:
-    """How pictures are sent, for the schema: this is read by :mod:`bodies`, not by FastAPI."""
-    most: Mapping[str, Any] = {} if several else {"maxItems": 1}
-    files = {"type": "array", "minItems": 1, **most, "items": _PICTURE}
+def _body(most: int) -> dict[str, Any]:
+    """How up to so many pictures are sent; a body is read by :mod:`bodies`, not by FastAPI."""
+    number: Mapping[str, Any] = {"minItems": 1, "maxItems": most}
+    files = {"type": "array", **number, "items": _PICTURE}
     image = {
         "type": "object", "required": ["content"], "additionalProperties": False,
         "properties": {
@@ -67,7 +68,7 @@ def _body(several: bool) -> dict[str, Any]:
             "name": {"type": "string"},
         },
     }  # fmt: skip
-    images = {"type": "array", "minItems": 1, **most, "items": image}
+    images = {"type": "array", **number, "items": image}
     return {"requestBody": {"required": True, "content": {
         "multipart/form-data": {"schema": {
             "type": "object", "required": ["images"], "additionalProperties": False,
@@ -137,7 +138,7 @@ def create_app(
     ) -> None:
         """Compared in constant time, so that a wrong token tells nothing of the right one."""
         sent = given.credentials if given is not None else ""
-        if settings.token and not hmac.compare_digest(sent.encode(), settings.token.encode()):
+        if not hmac.compare_digest(sent.encode(), settings.token.encode()):
             raise Refused(
                 401, "Send the token of this service, as 'Authorization: Bearer TOKEN'.",
                 {"WWW-Authenticate": "Bearer"},
@@ -149,7 +150,7 @@ def create_app(
     )  # fmt: skip
     app.state.work, app.state.settings = work, settings
     app.add_middleware(Guard, count=metrics.count_request, is_stopping=lambda: work.stopping)
-    private = [Depends(authorised)]
+    private = [Depends(authorised)] if settings.token else []
 
     async def read_pictures(request: Request, take: Any, *, one: bool) -> list[GivenPicture]:
         pictures = await pictures_of(request, settings.limits, take)
@@ -159,7 +160,8 @@ def create_app(
 
     @app.post(
         "/v1/predict", operation_id="predict", tags=["answers"], dependencies=private,
-        responses={200: {"model": schema.Predicted}, **_PROBLEMS}, openapi_extra=_body(True),
+        responses={200: {"model": schema.Predicted}, **_PROBLEMS},
+        openapi_extra=_body(settings.limits.images),
     )  # fmt: skip
     async def predict(request: Request, model: Model = None, top: Top = 5) -> Response:
         """Say what is in pictures; those that cannot be read are answered with `error`."""
@@ -177,7 +179,7 @@ def create_app(
 
     @app.post(
         "/v1/explain", operation_id="explain", tags=["answers"], dependencies=private,
-        responses={200: {"model": schema.Explained}, **_PROBLEMS}, openapi_extra=_body(False),
+        responses={200: {"model": schema.Explained}, **_PROBLEMS}, openapi_extra=_body(1),
     )  # fmt: skip
     async def explain(
         request: Request,
@@ -198,10 +200,9 @@ def create_app(
 
     @app.post(
         "/v1/feedback", operation_id="feedback", tags=["feedback"], dependencies=private,
-        status_code=201, openapi_extra=_body(False),
+        status_code=201, openapi_extra=_body(1),
         responses={
             201: {"model": schema.Kept}, **_PROBLEMS,
-            403: {"model": schema.Problem, "description": "Feedback is not switched on."},
             507: {"model": schema.Problem, "description": "The inbox cannot be written."},
         },
     )  # fmt: skip
@@ -216,7 +217,7 @@ def create_app(
         classes = work.models.named(model).predictor.classes
         if label not in classes:
             hint = did_you_mean(label, classes) or f" It knows: {listed(classes, 20)}."
-            raise Refused(422, f"The model does not know the class '{shown(label)}'.{hint}")
+            raise Refused(404, f"The model does not know the class '{shown(label)}'.{hint}")
         if not is_folder_name(label):
             raise Refused(422, f"No folder can be called '{shown(label)}', so it cannot be kept.")
         with work.memory.holding() as take:

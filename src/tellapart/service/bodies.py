@@ -19,6 +19,8 @@ from tellapart.wording import plural, shown
 
 JSON, MULTIPART = "application/json", "multipart/form-data"
 RAW = ("image/", "application/octet-stream")
+#: What the files of a multipart body are called.
+_FIELD = b"images"
 #: Characters of a picture's name that are kept.
 _NAME_LENGTH = 200
 #: Bytes of the headers of one part of a multipart body.
@@ -222,12 +224,13 @@ class _Parts:
 
     def _part(self) -> None:
         _, options = self._parse_options(self._headers.get(b"content-disposition", b""))
-        if b"filename" not in options:
-            field = shown(options.get(b"name", b"").decode("utf-8", "replace"))[:_NAME_LENGTH]
+        field = options.get(b"name", b"")
+        if b"filename" not in options or field != _FIELD:
+            told = shown(field.decode("utf-8", "replace"))[:_NAME_LENGTH]
             raise Refused(
                 422,
-                f"The part '{field}' of the multipart body is no file; give options such as the "
-                "model in the address, as ?model=NAME.",
+                f"The part '{told}' of the multipart body is no file called 'images'; what else "
+                "is asked stands in the address, as ?model=NAME.",
             )
         name = options[b"filename"].decode("utf-8", "replace")
         number = len(self.pictures) + 1

@@ -63,7 +63,7 @@ class Explainer:
         classes = self._model.predictor.classes
         if target is not None and target not in classes:
             hint = did_you_mean(target, classes) or f" It knows: {listed(classes, 20)}."
-            raise Refused(422, f"The model does not know the class '{shown(target)}'.{hint}")
+            raise Refused(404, f"The model does not know the class '{shown(target)}'.{hint}")
         with self._lock:
             return self._explained(picture, answer, target)
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from tellapart.errors import RunError
 from tellapart.pixels.decode import UnreadableImage
 from tellapart.pixels.headers import read_header
 from tellapart.prediction.answers import Answer
@@ -23,6 +24,8 @@ from tellapart.wording import plural
 
 #: What one answer took lately counts this much in the estimate of how long others will wait.
 _NEWEST = 0.1
+#: An explanation needs files of the run, which may be another by then; it is tried so often.
+_TRIES = 3
 
 
 class Work:
@@ -99,19 +102,28 @@ class Work:
             raise busy("Too many explanations are waiting.", 2)
         self._explaining += 1
         try:
-            model, (answer,) = await self.answers(name, [picture])
-            if answer.error:
-                raise Refused(422, f"{picture.name} cannot be read: {answer.error}")
-            explainer = self._explainers.get(model)
-            if explainer is None:
-                explainer = self._explainers[model] = Explainer(model)
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(
-                self._explanations, explainer.explain, picture, answer, target
-            )
+            for _ in range(_TRIES):
+                model, (answer,) = await self.answers(name, [picture])
+                if answer.error:
+                    raise Refused(422, f"{picture.name} cannot be read: {answer.error}")
+                try:
+                    return model, answer, await self._explained(model, picture, answer, target)
+                except RunError:  # another version stands in its folder: take that one
+                    await asyncio.to_thread(self.models.reload)
         finally:
             self._explaining -= 1
-        return model, answer, found
+        raise Refused(503, "The run is being changed; try again.", {"Retry-After": "5"})
+
+    async def _explained(
+        self, model: ServedModel, picture: GivenPicture, answer: Answer, target: str | None
+    ) -> dict[str, Any]:
+        explainer = self._explainers.get(model)
+        if explainer is None:
+            explainer = self._explainers[model] = Explainer(model)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._explanations, explainer.explain, picture, answer, target
+        )
 
     @contextmanager
     def _among_the_waiting(self, images: int) -> Iterator[None]:
