@@ -15,7 +15,8 @@ Scope = dict[str, Any]
 #: Told of the address ("" if none answers there), the status and the seconds of each request.
 Count = Callable[[str, int, float], None]
 
-_ALWAYS = (
+#: Of every answer that does not say otherwise.
+_USUALLY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -46,7 +47,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_ALWAYS]
+                given = list(message.get("headers", ()))
+                names = {name.lower() for name, _ in given}
+                message["headers"] = given + [h for h in _USUALLY if h[0] not in names]
                 if self._is_stopping():
                     message["headers"].append((b"connection", b"close"))
             await send(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
@@ -65,7 +66,7 @@ def _config(app: Any, settings: ServiceSettings, workers: int) -> Any:
 
     return uvicorn.Config(
         app, factory=workers > 1, workers=workers, http=_protocol(), ws="none", lifespan="on",
-        log_level="warning", access_log=False, server_header=False,
+        log_level="error", access_log=False, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=round(settings.limits.seconds) * 2
         + _GRACE_SECONDS, timeout_worker_healthcheck=_LIFE_SECONDS,
     )  # fmt: skip
@@ -80,11 +81,23 @@ def _protocol() -> Any:
     return LimitedProtocol
 
 
+def _write_log() -> None:
+    """What operators should know goes to standard error; no picture, and no name of one."""
+    log = logging.getLogger("tellapart.service")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # quotes damaged bodies
+
+
 def _run_one(settings: ServiceSettings, listening: socket.socket) -> int:
     import uvicorn
 
     from tellapart.service.app import create_app
 
+    _write_log()
     failures: list[Exception] = []
 
     def fail(error: Exception) -> None:
@@ -115,4 +128,5 @@ def _run_workers(settings: ServiceSettings, listening: socket.socket, workers: i
 def _worker_app(settings: ServiceSettings) -> Any:
     from tellapart.service.app import create_app
 
+    _write_log()
     return create_app(settings)

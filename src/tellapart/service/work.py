@@ -151,7 +151,9 @@ def check_pixels(picture: GivenPicture, limits: Limits) -> None:
     """
     try:
         header = read_header(picture.content)
-    except UnreadableImage:
+    except UnreadableImage as error:
+        if error.kind == "too_large":
+            raise Refused(413, f"{picture.name}: {error.reason}") from error
         return
     if header.width * header.height > limits.pixels:
         raise Refused(
