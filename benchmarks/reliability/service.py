@@ -52,6 +52,8 @@ from tellapart.folders import exchange  # noqa: E402
 
 #: More than this above a warm service is not bounded.
 MOST_GROWTH = 200 << 20
+#: Until a run that was exchanged answers.
+MOST_SECONDS = 120
 #: For slow bodies; short, so that they need not be waited for.
 SLOW_SECONDS = 2
 
@@ -460,6 +462,7 @@ def replace(
     requests = {i: post(files[i].read_bytes()) for i in different}
     seen: Counter[str] = Counter()
     of_version: dict[str, set[int]] = {}
+    latest = -1
     with tempfile.TemporaryDirectory() as folder:
         live, spare = Path(folder) / "live", Path(folder) / "spare"
         shutil.copytree(run, live)
@@ -468,6 +471,7 @@ def replace(
         ending = False
 
         async def client(number: int) -> None:
+            nonlocal latest
             asking, which = Client(service.port), number
             while not ending:
                 which = different[(which + 1) % len(different)]
@@ -481,16 +485,22 @@ def replace(
                     verdict.faults.append(f"an answer of neither run: {body[:200]!r}")
                 else:
                     of_version.setdefault(json.loads(body)["version"], set()).add(of[0])
+                    latest = of[0]
 
         async def all_of_them() -> int:
             nonlocal ending
             running = asyncio.gather(*(client(number) for number in range(clients)))
             until, exchanges = time.monotonic() + seconds, 0
-            while time.monotonic() < until:
-                await asyncio.sleep(max(1.5, seconds / 8))
+            while time.monotonic() < until or exchanges < 2:
                 exchange(spare, live)
                 exchanges += 1
-            await asyncio.sleep(2)
+                late = time.monotonic() + MOST_SECONDS
+                while latest != exchanges % 2 and time.monotonic() < late:
+                    await asyncio.sleep(0.1)
+                if latest != exchanges % 2:
+                    verdict.faults.append(f"exchange {exchanges} was not noticed")
+                    break
+                await asyncio.sleep(0.3)
             ending = True
             await running
             return exchanges

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from time import monotonic, sleep
 
 import pytest
@@ -95,3 +96,18 @@ def test_a_picture_that_is_refused_is_never_decoded(decoders: ThreadPoolExecutor
     with pytest.raises(TooLarge):
         large.result(60)
     assert small.result(60).prediction == "red"
+
+
+def test_who_gives_up_costs_nothing_and_disturbs_no_other(decoders: ThreadPoolExecutor) -> None:
+    model, opened = RedModel(), Event()
+    gatherer = Gatherer(Predictor(model), decoders, check=lambda given: opened.wait(60) and None)
+    busy = gatherer.submit([GivenPicture(name, picture(255)) for name in ("a", "b")])
+    wait_until(lambda: all(answer.running() for answer in busy))  # both decoders are at work
+    (given_up,) = gatherer.submit([GivenPicture("c", picture(0))])
+    assert given_up.cancel() and not busy[0].cancel()
+    opened.set()
+    model.go.set()
+    assert [answer.result(60).prediction for answer in busy] == ["red", "red"]
+    gatherer.retire()
+    gatherer.join()
+    assert sum(model.batches) == 2

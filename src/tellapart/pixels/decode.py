@@ -147,11 +147,15 @@ def decode_many(
         uint8 (N, height, width, 3) of those that could be read, in their order, and for each
         source "" or the reason why it could not.
     """
-    with (
-        without_warnings(),
-        ThreadPoolExecutor(num_decoding_threads(map(_size_in_bytes, sources))) as pool,
-    ):
-        outcomes = list(pool.map(lambda given: _decode_or_reason(given, preprocessing), sources))
+    with without_warnings():
+        if len(sources) == 1:  # as services ask: a pool would take longer to start than it saves
+            outcomes = [_decode_or_reason(sources[0], preprocessing)]
+        else:
+            threads = num_decoding_threads(map(_size_in_bytes, sources))
+            with ThreadPoolExecutor(threads) as pool:
+                outcomes = list(
+                    pool.map(lambda given: _decode_or_reason(given, preprocessing), sources)
+                )
     decoded = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     size = (0, preprocessing.height, preprocessing.width, 3)
     reasons = [outcome if isinstance(outcome, str) else "" for outcome in outcomes]

@@ -74,6 +74,8 @@ class Gatherer:
     def submit(self, pictures: Sequence[GivenPicture]) -> list[Future[Answer]]:
         """An answer for each picture, when it is there; all by this gatherer, or none.
 
+        One that is cancelled before its picture is decoded costs nothing more.
+
         Raises:
             Retired: it takes no more.
         """
@@ -102,6 +104,8 @@ class Gatherer:
 
     def _decode(self, picture: GivenPicture, answer: Future[Answer]) -> None:
         try:
+            if not answer.set_running_or_notify_cancel():
+                return  # nobody waits for it any more
             self._check(picture)
             pixels, (reason,) = self._predictor.decoded([picture.content])
             if reason:

@@ -147,6 +147,8 @@ class Models:
     def close(self) -> None:
         """Answer what waits, and stop."""
         self._stopping.set()
+        if self._watcher is not None:
+            self._watcher.join()  # it may be opening a network, which must not be torn down
         for model in self._current.values():
             model.gatherer.retire()
         for model in self._current.values():
