@@ -6,6 +6,7 @@
 Starts ``tellapart serve RUN`` and the plain handler beside each other, each warm, and asks them in
 turns with pictures of ``FOLDER``, each by so many clients at a time that ask again as soon as they
 are answered. Where the package litserve is installed, the same model is asked through it, too.
+The processor time of the services is told as well, which other work on the machine changes little.
 Every answer is compared with what ``tellapart predict`` says of the file. Clients run on the same
 machine: what they cost is the same for all.
 
@@ -18,9 +19,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import Counter, defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,39 +73,21 @@ def plain(run: str, port: int) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
-def by_litserve(run: str, port: int) -> None:
-    """The same through LitServe's batching."""
-    import litserve
-    from fastapi import Request
+def processor_seconds(process: int) -> float:
+    """What a process and those below it have used so far; other work on the machine counts not."""
+    total = 0.0
+    for number in [process, *children_of(process)]:
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
 
-    from tellapart import open_predictor
 
-    class Api(litserve.LitAPI):  # type: ignore[misc]
-        def setup(self, device: str) -> None:
-            self.predictor = open_predictor(run)
-            self.predictor.predict_one(np.zeros((64, 64, 3), np.uint8))
-
-        def decode_request(self, request: Any) -> bytes:
-            content: bytes = request["images"].file.read()
-            return content
-
-        def predict(self, contents: list[bytes]) -> list[Any]:
-            return [answer.to_json() for answer in self.predictor.predict(contents)]
-
-        def batch(self, inputs: list[bytes]) -> list[bytes]:
-            return list(inputs)
-
-        def unbatch(self, output: list[Any]) -> list[Any]:
-            return output
-
-        def encode_response(self, output: Any) -> dict[str, Any]:
-            return {"answers": [output]}
-
-    Api.decode_request.__annotations__ = {"request": Request}
-    api = Api(max_batch_size=64, batch_timeout=0.002, api_path="/v1/predict")
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=60,
-                                healthcheck_path="/ready")  # fmt: skip
-    server.run(port=port, host="127.0.0.1", log_level="warning", generate_client_file=False)
+def children_of(process: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *children_of(child)]
+    return found
 
 
 async def load(
@@ -136,11 +121,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--start", choices=["plain", "litserve"], help=argparse.SUPPRESS)
+    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.start:
-        {"plain": plain, "litserve": by_litserve}[given.start](str(given.run), given.port)
+    if given.plain:
+        plain(str(given.run), given.port)
         return 0
     files = pictures(given.folder)
     right = expected(given.run, files)
@@ -157,6 +142,7 @@ def main() -> int:
         for _ in range(given.rounds):
             for clients in given.clients:
                 for name, service in services.items():
+                    used = processor_seconds(service.process.pid)
                     try:
                         answers, times, took = asyncio.run(
                             load(service, requests, clients, given.seconds)
@@ -175,6 +161,7 @@ def main() -> int:
                     cell = found[name][clients]
                     cell["a_second"].append(len(answers) / took)
                     cell["times"] += times
+                    cell["processor"].append(processor_seconds(service.process.pid) - used)
     finally:
         for service in services.values():
             service.process.terminate()
@@ -186,12 +173,22 @@ def main() -> int:
                     f"p{q}_ms": round(1000 * float(np.percentile(cell["times"], q)), 1)
                     for q in (50, 95, 99)
                 },
+                "processor_ms_a_request": round(
+                    1000 * sum(cell["processor"]) / max(1, len(cell["times"])), 2
+                ),
                 "requests": len(cell["times"]),
             }
             for clients, cell in cells.items()
         }
         for name, cells in found.items()
     }
+    cheaper = {
+        str(clients): round(
+            rows["plain"][str(clients)]["processor_ms_a_request"]
+            / rows["tellapart"][str(clients)]["processor_ms_a_request"], 2,
+        )
+        for clients in given.clients
+    }  # fmt: skip
     ratios = {
         str(clients): round(
             rows["tellapart"][str(clients)]["requests_a_second"]
@@ -200,7 +197,8 @@ def main() -> int:
         for clients in given.clients
     }  # fmt: skip
     result = {"seconds": given.seconds, "rounds": given.rounds, "pictures": len(files),
-              "compared": compared, "faults": dict(faults), "ratios": ratios, **rows}  # fmt: skip
+              "compared": compared, "faults": dict(faults), "ratios": ratios,
+              "processor_ratios": cheaper, **rows}  # fmt: skip
     print(json.dumps(result, indent=1))
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -210,19 +208,16 @@ def main() -> int:
 
 def started(run: Path) -> dict[str, Service]:
     """All services that are compared, ready."""
-    ours, others = free_port(), ["plain"]
-    try:
-        import litserve  # noqa: F401
-
-        others.append("litserve")
-    except ImportError:
-        pass
-    command = [sys.executable, "-m", "tellapart", "serve", str(run), "--port", str(ours)]
-    found = {"tellapart": start(command, ours)}
-    for name in others:
+    programs = {
+        "tellapart": ["-m", "tellapart", "serve", str(run)],
+        "plain": [__file__, str(run), "--plain"],
+    }
+    if find_spec("litserve") is not None:
+        programs["litserve"] = [str(HERE / "serving_litserve.py"), str(run)]
+    found = {}
+    for name, arguments in programs.items():
         port = free_port()
-        command = [sys.executable, __file__, str(run), "--start", name, "--port", str(port)]
-        found[name] = start(command, port)
+        found[name] = start([sys.executable, *arguments, "--port", str(port)], port)
     return found
 
 

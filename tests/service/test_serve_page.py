@@ -23,7 +23,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
 def test_the_commands_of_the_page_end_as_it_says(
     run: Run, image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All but answering, which has tests of its own."""
+    """All but answering and training, which have tests of their own."""
     photos = shutil.copytree(image_folder(per_class=20), tmp_path / "photos")
     for name in ("pets", "2025-pets"):
         shutil.copytree(run.path, tmp_path / "runs" / name)
@@ -42,6 +42,9 @@ def test_the_commands_of_the_page_end_as_it_says(
     commands = commands_of(PAGE)
     assert len(commands) >= 7
     for command in commands:
+        if command.words[0] == "train":  # tests/verbs/test_feedback.py
+            assert command.words[2:] == ["--feedback", "inbox/"]
+            continue
         assert exit_code(command.words) == command.code, command.text
     names = [[served.name for served in settings.runs] for settings, _ in told]
     assert names == [["pets"], ["pets", "old"], ["pets"], ["pets"], ["pets"]]
