@@ -214,10 +214,15 @@ def started(run: Path) -> dict[str, Service]:
     }
     if find_spec("litserve") is not None:
         programs["litserve"] = [str(HERE / "serving_litserve.py"), str(run)]
-    found = {}
-    for name, arguments in programs.items():
-        port = free_port()
-        found[name] = start([sys.executable, *arguments, "--port", str(port)], port)
+    found: dict[str, Service] = {}
+    try:
+        for name, arguments in programs.items():
+            port = free_port()
+            found[name] = start([sys.executable, *arguments, "--port", str(port)], port)
+    except BaseException:
+        for service in found.values():
+            service.process.terminate()
+        raise
     return found
 
 
