@@ -32,8 +32,8 @@ class RedModel:
         return Preprocessing(height=8, width=8, mean=(0.5,) * 3, std=(0.5,) * 3)
 
     def probabilities(self, pixels: Any, *, progress: Progress = SILENT) -> NDArray[np.float64]:
-        assert self.go.wait(60)
         self.batches.append(len(pixels))
+        assert self.go.wait(60)
         if self.failure is not None:
             raise self.failure
         red = pixels[..., 0].reshape(len(pixels), -1).mean(axis=1) / 255

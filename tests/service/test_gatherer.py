@@ -34,7 +34,7 @@ def test_what_comes_while_the_network_is_busy_goes_through_it_together(
     gatherer = Gatherer(Predictor(model), decoders)
     reds = [0, 51, 102, 153, 204, 255]
     first = gatherer.submit([GivenPicture("first", picture(255))])
-    wait_until(lambda: gatherer._decoded.empty())  # it is in the network, which waits
+    wait_until(lambda: model.batches == [1])  # it is in the network, which waits
     others = [gatherer.submit([GivenPicture(str(red), picture(red))])[0] for red in reds]
     wait_until(lambda: gatherer._decoded.qsize() == len(reds))
     model.go.set()
