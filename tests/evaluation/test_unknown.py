@@ -64,7 +64,7 @@ def test_what_pages_say_is_what_the_benchmark_found() -> None:
     far = [kind["noticed"] for row in rows for name, kind in row.items()
            if name not in ("near", "false_alarms")]  # fmt: skip
     near = [row["near"]["noticed"] for row in rows]
-    assert (NOTICED_FAR, NOTICED_NEAR) == (round(np.mean(far), 2), round(np.mean(near), 2))
+    assert (round(np.mean(far), 2), round(np.mean(near), 2)) == (NOTICED_FAR, NOTICED_NEAR)
     page = (root / "docs" / "foreign-images.md").read_text("utf-8")
     assert f"| 5 nearest (in use) | {100 * np.mean(near):.1f}% |" in page
 
