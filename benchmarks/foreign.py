@@ -8,7 +8,8 @@ asked other animals of CIFAR-10; scans of tumours, asked scans without one. Far:
 cells (package elpv-dataset), noise, made pictures (text, gradients), photographs cut into scrambled
 squares. For each score: the share of foreign images noticed where 5 % of validation images are
 called foreign, the rate of false alarms on test images that come of it, and the area under
-the ROC curve.
+the ROC curve. ``--keep FILE.npz`` keeps features for ``foreign_unseen.py``, which asks the scores
+that a run can hold about sets that no choice was made on.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ FALSE_ALARMS = 0.05
 HELD_OUT = ((3, 5, 9), (0, 4, 8), (1, 2, 7), (3, 6, 8))
 CIFAR_ANIMALS = (2, 4, 6, 7)
 FAR_SET = 400
+#: Images of CIFAR-10 of which features are kept.
+KEPT = 12_000
 
 
 @dataclass(frozen=True)
@@ -311,7 +314,7 @@ def features_of(folder: Path, side: int) -> tuple[Rows, NDArray[np.int64]]:
     return rows.reshape(len(rows), -1), pixels.table.labels
 
 
-def tasks(cifar: Path, pets: Path, scans: Path) -> list[Task]:
+def tasks(cifar: Path, pets: Path, scans: Path, keep: Path | None = None) -> list[Task]:
     random = np.random.default_rng(0)
     photographs = sorted(pets.rglob("*.jpg"))
     cells = sorted(images_folder().rglob("*.png"))
@@ -333,6 +336,14 @@ def tasks(cifar: Path, pets: Path, scans: Path) -> list[Task]:
                 random.permutation(len(scan_features[side][0]))[:FAR_SET]
             ]
         small, small_labels = features_of(cifar, 96)
+        if keep is not None:
+            rows = np.sort(np.random.default_rng(1).permutation(len(small))[:KEPT])
+            sets = {f"{kind} {side}": rows for side, kinds in far.items()
+                    for kind, rows in kinds.items()}  # fmt: skip
+            np.savez(
+                keep, cifar=small[rows], cifar_labels=small_labels[rows],
+                scans=scan_features[192][0], scan_labels=scan_features[192][1], **sets,
+            )  # fmt: skip
         animals = _some_of(cifar, root / "animals", CIFAR_ANIMALS)
         other_animals = features_of(animals, 192)[0]
     pet_rows, pet_labels = features_of(pets, 192)
@@ -422,8 +433,9 @@ def main() -> None:
     for name in ("cifar", "pets", "scans"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--keep", type=Path, help="a file for foreign_unseen.py")
     options = parser.parse_args()
-    found = tasks(options.cifar, options.pets, options.scans)
+    found = tasks(options.cifar, options.pets, options.scans, options.keep)
     tables = {}
     for task in found:
         tables[task.name] = judge(task)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -8,7 +9,13 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from tellapart.errors import DataError, RunError
-from tellapart.evaluation.unknown import UnknownDetector, build_detector, load_unknown
+from tellapart.evaluation.unknown import (
+    NOTICED_FAR,
+    NOTICED_NEAR,
+    UnknownDetector,
+    build_detector,
+    load_unknown,
+)
 from tellapart.models.tensors import write_tensors
 
 
@@ -46,6 +53,20 @@ def test_stored_and_loaded_it_says_the_same() -> None:
 def test_too_few_validation_images_for_the_rate() -> None:
     with pytest.raises(DataError, match="needs at least 99 validation images; there are 50"):
         build_detector(features(100, 0), features(50, 1), false_alarm_rate=0.01)
+
+
+def test_what_pages_say_is_what_the_benchmark_found() -> None:
+    """Shares noticed, over classifiers and sets that no choice was made on."""
+    root = Path(__file__).parents[2]
+    results = root / "benchmarks" / "results" / "foreign_unseen.json"
+    rows = json.loads(results.read_text("utf-8"))["5 nearest (in use)"].values()
+    assert len(rows) == 12
+    far = [kind["noticed"] for row in rows for name, kind in row.items()
+           if name not in ("near", "false_alarms")]  # fmt: skip
+    near = [row["near"]["noticed"] for row in rows]
+    assert (round(np.mean(far), 2), round(np.mean(near), 2)) == (NOTICED_FAR, NOTICED_NEAR)
+    page = (root / "docs" / "foreign-images.md").read_text("utf-8")
+    assert f"| 5 nearest (in use) | {100 * np.mean(near):.1f}% |" in page
 
 
 # --- by hand ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from trained import quick_run
 
+from pages import most_alike, pictures_of_page
 from tellapart.comparison.settings import differing_settings
 from tellapart.errors import RunError
 from tellapart.evaluation import plots
@@ -79,6 +82,28 @@ def test_images_that_one_run_alone_gets_right(compared: Comparison, runs: Path) 
     assert set(compared.result.only_right["long"]) == long - short
     assert set(compared.result.only_right["short"]) == short - long
     assert long != short, "the test needs runs that differ"
+
+
+def test_each_picture_stands_above_what_the_runs_said_of_it(
+    compared: Comparison, runs: Path, images: Path
+) -> None:
+    """The picture is the file that is named; the answers are those of its path in each table."""
+    files = {str(file.relative_to(images)): file for file in images.rglob("*.*")}
+    said = {}
+    for name in ("short", "long"):
+        with (runs / name / "predictions" / "test.csv").open(newline="") as table:
+            said[name] = {row["path"]: row for row in csv.DictReader(table)}
+    shown = pictures_of_page(compared.report.read_text("utf-8"))
+    assert len(shown) >= 3
+    for picture in shown:
+        assert most_alike(picture.looks, files) == picture.path
+        (other, told, sure), = re.findall(r"(short|long): (\w+) ([\d.]+)", picture.caption)
+        its = said[other][picture.path]
+        assert told == its["prediction"]
+        assert float(sure) == pytest.approx(100 * float(its[told]), abs=0.51)
+        own = said["long" if other == "short" else "short"][picture.path]
+        assert (picture.true, picture.predicted) == (own["label"], own["prediction"])
+        assert picture.confidence == float(own[own["prediction"]])
 
 
 def test_page_csv_and_json_agree(compared: Comparison) -> None:

@@ -23,6 +23,10 @@ from tellapart import cli
 from tellapart.data.reading import read_table
 from tellapart.errors import DataError, RecipeError
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pages import most_alike, pictures_of_page
+
 ImageFolder = Callable[..., Path]
 
 
@@ -101,6 +105,26 @@ def test_the_page_needs_nothing_else(image_folder: ImageFolder, tmp_path: Path) 
     for heading in ("Samples", "Sizes and formats", "The darkest images", "Findings"):
         assert heading in page
     assert {p.name for p in (tmp_path / "out/figures").iterdir()} >= {"counts.svg", "looks.png"}
+
+
+def test_each_picture_of_the_page_is_the_file_named_below_it(
+    image_folder: ImageFolder, tmp_path: Path
+) -> None:
+    """And the brightness below it is that picture's own."""
+    folder = image_folder(per_class=8, size=(60, 40))
+    files = {str(file.relative_to(folder)): file for file in folder.rglob("*.*")}
+    shown = pictures_of_page(ta.inspect(folder, out=tmp_path / "out").report.read_text("utf-8"))
+    for picture in shown:
+        assert most_alike(picture.looks, files) == picture.path
+        assert picture.true == Path(picture.path).parent.name
+    told = {}
+    for picture in shown:
+        if picture.caption.startswith("brightness "):
+            told[picture.path] = float(picture.caption.removeprefix("brightness "))
+    assert len(told) == len(files) == 16
+    light = {name: np.asarray(Image.open(file).convert("L")).mean() for name, file in files.items()}
+    correlation = np.corrcoef([light[name] for name in told], list(told.values()))[0, 1]
+    assert correlation > 0.99
 
 
 # --- sentences that matter --------------------------------------------------------------------

@@ -1,9 +1,8 @@
 """Images that belong together: how far a group makes them say the same thing twice.
 
-Twenty photographs of one patient are not twenty independent images. The variance of a number
-is then the sum of squares of the groups' influences, not of the images' (the sandwich variance
-of a cluster sample). How many times larger it is, is called the design effect (Kish 1965); a
-number measured on so many images is known as well as on that many fewer.
+Twenty photographs of one patient are not twenty independent images: the variance of a number is
+larger, by what is called the design effect (Kish 1965). A number measured on so many images is
+known as well as on that many fewer.
 """
 
 from __future__ import annotations
@@ -40,11 +39,17 @@ class ImageGroups:
     ) -> float:
         """How many times fewer images would tell as much, if each stood alone; at least 1.
 
-        The measured ratio of the groups' sum of squares to the images' is drawn a little to
-        its value where all images of a group are alike, since few wrong images say little
-        about whether they come in groups. Then it is raised by the square of Student's
-        quantile over the normal one, with one degree of freedom fewer than there are groups
-        (Korn and Graubard 1998): a variance from few groups is rough.
+        It is 1 + (m - 1) r (Kish 1965): m is the size of the group that an image is in, on
+        average, and r how alike the images of one group are, the correlation of their influences,
+        to which a group counts by its images and not by its pairs. With groups of one size this
+        is the ratio of the groups' sum of squares to the images' (the sandwich variance). With
+        unequal ones that ratio is about the few largest groups, so that intervals from it hold
+        the truth too rarely.
+
+        Few wrong images say little about whether they come in groups, so the effect is drawn a
+        little to its value where all images of a group are alike. Then it is raised by the square
+        of Student's quantile over the normal one, with one degree of freedom fewer than there are
+        groups (Korn and Graubard 1998): a variance from few groups is rough.
 
         Args:
             influence: (N,) or (len(rows),), how far each image moves the number; its mean is
@@ -58,19 +63,35 @@ class ImageGroups:
         images = len(numbers)
         if count == images:
             return 1.0
-        sizes = np.bincount(numbers, minlength=count)
-        worst = float((sizes.astype(np.float64) ** 2).sum()) / images
+        sizes = np.bincount(numbers, minlength=count).astype(np.float64)
+        worst = float((sizes**2).sum()) / images  # the group that an image is in, on average
         centred = influence - influence.mean()
         squares = centred**2
         alone = float(squares.sum())
         effect = worst
         if alone > 0.0:
-            sums = np.bincount(numbers, centred, count)
-            together = float((sums**2).sum()) * count / max(count - 1, 1)
+            alike = _alike(numbers, sizes, centred)
+            measured = max(0.0, 1.0 + (worst - 1.0) * alike) * count / max(count - 1, 1)
             moving = alone**2 / float((squares**2).sum())
-            effect = (moving * together / alone + _WORST_CASE * worst) / (moving + _WORST_CASE)
+            effect = (moving * measured + _WORST_CASE * worst) / (moving + _WORST_CASE)
         freedom = max(images / worst - 1.0, 1.0)
         return max(1.0, effect) * (student_quantile(freedom) / Z) ** 2
+
+
+def _alike(
+    numbers: NDArray[np.int64], sizes: NDArray[np.float64], centred: NDArray[np.float64]
+) -> float:
+    """Correlation of values of one group, 1 at most; 1 where no two values can be compared.
+
+    Each group's mean product of two of its images, weighted by its images, over their mean
+    square; groups of one image have no pair.
+    """
+    pairs = sizes > 1
+    squares = np.bincount(numbers, centred**2, len(sizes))[pairs]
+    sums = np.bincount(numbers, centred, len(sizes))[pairs]
+    products = (sums**2 - squares) / (sizes[pairs] - 1.0)
+    total = float(squares.sum())
+    return float(products.sum()) / total if total > 0.0 else 1.0
 
 
 def image_groups(groups: NDArray[np.int64] | None) -> ImageGroups | None:

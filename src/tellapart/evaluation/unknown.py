@@ -14,6 +14,9 @@ from tellapart.errors import DataError, RunError
 from tellapart.models.tensors import read_header, read_tensors, write_tensors
 
 _TEXT = "what tells images unlike the training ones"
+#: How often foreign images are noticed (benchmarks/foreign_unseen.py): of another kind of thing,
+#: and of classes that were left out.
+NOTICED_FAR, NOTICED_NEAR = 0.99, 0.15
 
 
 @dataclass(frozen=True, eq=False)

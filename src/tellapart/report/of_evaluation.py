@@ -31,6 +31,7 @@ from tellapart.evaluation.metrics import evaluate_predictions
 from tellapart.evaluation.plots import evaluation_figures, more_images, save_figure
 from tellapart.evaluation.policy import Policy
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.unknown import NOTICED_FAR, NOTICED_NEAR
 from tellapart.number import Number, undefined
 from tellapart.pixels.decode import UnreadableImage
 from tellapart.pixels.thumbnails import make_thumbnail
@@ -106,10 +107,15 @@ def foreign_headline(unknown: Number, images: int) -> Headline:
         rest = "None of them is taken for one of its classes."
     elif not called:
         these, rest = "None of these images is", "Each would be given a class without a word."
+    usual = (
+        f" In tests {100 * NOTICED_FAR:.0f} of 100 images of another kind of thing were noticed, "
+        f"but only {100 * NOTICED_NEAR:.0f} of 100 that resemble the classes."
+    )
     return Headline(
         label="Unlike anything it was trained on",
         number=unknown,
-        sentence=f"{these} called unknown, as images of other things should be. {rest}",
+        sentence=f"{these} called unknown, as images of other things should be. {rest}"
+        f"{usual if kept else ''}",
     )
 
 

@@ -15,6 +15,7 @@ from tellapart.data.split import Splits
 from tellapart.data.table import PARTS, Problem
 from tellapart.evaluation.metric_table import Metrics, metrics_from_json, metrics_shown
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.unknown import NOTICED_NEAR
 from tellapart.files import write_text
 from tellapart.number import MISSING, Number, undefined
 from tellapart.pixels.preprocessing import Preprocessing
@@ -202,7 +203,11 @@ def write_evaluation_report(
         headline = headline_of(metrics, predictions.part)
         if unknown is not None:
             key_numbers.append(
-                KeyNumber("Called unknown", unknown, "share", "images unlike the training ones")
+                KeyNumber(
+                    "Called unknown", unknown, "share",
+                    "images unlike the training ones; of those that resemble its classes "
+                    f"{100 * NOTICED_NEAR:.0f} of 100 are noticed",
+                )
             )
     tables = [_parts_table({predictions.part: metrics, **others})] if others else []
     report = RunReport(

@@ -63,10 +63,11 @@
   // The section that is being read is marked in the navigation.
   const links = new Map(all(".sections a").map((link) => [link.hash.slice(1), link]));
   const mark = () => {
+    const line = Math.min(innerHeight / 3, 240); // a tall window shows several from the first
     let current = null;
     for (const id of links.keys()) {
       const section = document.getElementById(id);
-      if (section && section.getBoundingClientRect().top < innerHeight / 3) current = id;
+      if (section && section.getBoundingClientRect().top < line) current = id;
     }
     for (const [id, link] of links) {
       if (id === current) link.setAttribute("aria-current", "true");
