@@ -32,8 +32,8 @@ def require_pytorch(what: str) -> None:
     """
     if not pytorch_is_here():
         raise MissingPackageError(
-            f"{what} needs PyTorch, which is not installed here: "
-            "run pip install 'tellapart[train]'."
+            f"{what} needs PyTorch, which is not installed; pip install 'tellapart[train]' "
+            "brings it."
         )
 
 

@@ -95,8 +95,7 @@ def _packaged(name: str, source: WeightsSource) -> dict[str, NDArray[Any]] | Non
     """The weights of a package as arrays, without PyTorch; None where they are others."""
     if source.package is None or lite_name(canonical_name(name)) is None:
         return None
-    state = in_network(packaged_state(canonical_name(name), source))
-    return {entry: np.ascontiguousarray(value) for entry, value in state.items()}
+    return in_network(packaged_state(canonical_name(name), source))
 
 
 def _from_timm(model: BackboneModel, size: tuple[int, int]) -> dict[str, NDArray[Any]]:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.models.tensors import joint_digest, tensor_digests
@@ -124,8 +125,14 @@ CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 
 def in_network(state: State) -> dict[str, NDArray[Any]]:
-    """The tensors under the names that they have in a whole ``Network``."""
-    return {f"{_PREFIX}{entry}": value for entry, value in state.items()}
+    """The tensors under the names that they have in a whole ``Network``.
+
+    A single number is a row of one, as safetensors keeps it.
+    """
+    return {
+        f"{_PREFIX}{entry}": np.ascontiguousarray(np.atleast_1d(value))
+        for entry, value in state.items()
+    }
 
 
 def from_network(state: State, name: str) -> dict[str, NDArray[Any]] | None:

@@ -62,6 +62,11 @@ def kept_scales(state: State) -> Mapping[str, NDArray[Any]]:
     return _kept_by_digest().get(lite_digest(state), {})
 
 
+def are_kept(digest: str) -> bool:
+    """Whether scales are kept for the weights of this :func:`lite_digest`."""
+    return digest in _kept_by_digest()
+
+
 def write_scales(name: str, state: State, scales: Mapping[str, NDArray[Any]]) -> Path:
     """Keep scales and biases for the weights of a network of ``LITE``."""
     _FOLDER.mkdir(exist_ok=True)

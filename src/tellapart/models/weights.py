@@ -347,6 +347,8 @@ def _torch_hub_folder() -> Path:
 
 
 def _download(source: WeightsSource) -> Path:
+    if missing_of(_HUB_CLIENT):
+        raise ConnectionError("its client comes with pip install 'tellapart[train]'")
     if source.hub:
         from huggingface_hub import constants, hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError

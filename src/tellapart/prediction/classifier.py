@@ -29,6 +29,8 @@ from tellapart.engines.features import backbone_key
 from tellapart.errors import RunError, TellapartError
 from tellapart.extras import pytorch_is_here, require_pytorch
 from tellapart.models.feature_heads import FeatureHead, can_be_frozen, read_head, read_neighbours
+from tellapart.models.lite import lite_name
+from tellapart.models.lite_folding import are_kept
 from tellapart.models.lite_network import LiteNetwork, lite_backbone, lite_network
 from tellapart.models.tensors import (
     State,
@@ -38,6 +40,7 @@ from tellapart.models.tensors import (
     tensor_digests,
     write_tensors,
 )
+from tellapart.models.weights import canonical_name
 from tellapart.pixels.decode import PictureGiven, decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, show
@@ -535,7 +538,10 @@ class Classifier(Answering[NDArray[np.uint8]]):
         backbone = {
             name: digest for name, digest in self._digests.items() if not name.startswith("head.")
         }
-        return backbone_key(model, self.preprocessing, weights=joint_digest(backbone))
+        digest = joint_digest(backbone)
+        key = backbone_key(model, self.preprocessing, weights=digest)
+        is_lite = lite_name(canonical_name(model.backbone)) is not None
+        return key + self._without_pytorch if is_lite and not are_kept(digest) else key
 
     def features_engine(self) -> str:
         """Name of the engine that computes :meth:`features`; made if it is not in the cache."""

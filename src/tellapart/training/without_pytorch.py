@@ -30,10 +30,10 @@ def needs_pytorch(recipe: Recipe) -> Iterator[str]:
             yield from needs_pytorch(recipe_of_member(recipe, member))
         return
     if recipe.method == "fit":
-        yield f"The recipe {recipe.name} trains a network in epochs, which"
+        yield f"The recipe {recipe.name} trains a network in epochs: it"
         return
     if recipe.probe.head == "network":
-        yield f"The recipe {recipe.name} has a hidden layer on the features, which"
+        yield f"The recipe {recipe.name} fits a hidden layer on the features: it"
     model = recipe.model
     members = model.members if isinstance(model, JoinedModel) else ()
     for one in (*(member.model for member in members), model):
