@@ -103,7 +103,12 @@ def backbones_here(first: str) -> list[str]:
 
 
 def cached_backbones(first: str) -> list[str]:
-    """Other backbones whose weights earlier downloads left here; nothing is asked of the hub."""
+    """Other backbones whose weights earlier downloads left here; nothing is asked of the hub.
+
+    None where PyTorch, which they need, is not installed.
+    """
+    if not pytorch_is_here():
+        return []
     found = []
     for name in dict.fromkeys([*KNOWN, *cached_names()]):
         try:

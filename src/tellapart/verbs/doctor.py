@@ -39,7 +39,7 @@ class Extra:
 #: One a row of ``[project.optional-dependencies]``, those for developers left out.
 EXTRAS: tuple[Extra, ...] = (
     Extra("train", TRAIN, "training networks, networks of timm, GPUs"),
-    Extra("demo", ("elpv_dataset",), "the photographs of 'tellapart demo'"),
+    Extra("demo", ("elpv_dataset", *TRAIN), "the photographs of 'tellapart demo'"),
     Extra("export", ("onnxscript", "nncf"), "exporting networks of timm, and int8"),
     Extra("serve", ("fastapi", "uvicorn", "prometheus_client"), "answering over HTTP"),
     Extra("logs", ("tensorboard",), "TensorBoard logs ('train --tensorboard')"),
