@@ -1,4 +1,4 @@
-"""What works without PyTorch, tried where importing it is refused; and what says that it does not."""
+"""What works without PyTorch, tried where importing it is refused, and what says it does not."""
 
 from __future__ import annotations
 
@@ -156,4 +156,5 @@ def test_the_commands_of_the_page_run() -> None:
 
 
 def test_the_page_quotes_the_sentence() -> None:
-    assert "needs PyTorch, which is not installed; pip install 'tellapart[train]' brings it." in PAGE
+    sentence = "needs PyTorch, which is not installed; pip install 'tellapart[train]' brings it."
+    assert sentence in PAGE
