@@ -34,6 +34,7 @@ def exported(name: str) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
 
 
 def main() -> None:
+    """Find the factors of each network, and keep them."""
     for name in LITE:
         state, arrays = exported(name)
         scales = {}
