@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from tellapart.errors import RunError
 from tellapart.explanation.feature_maps import feature_maps
 from tellapart.explanation.gradcam import grad_cam
-from tellapart.explanation.inside import layer_named
 from tellapart.explanation.kernels import first_kernels
 from tellapart.explanation.layers import MapLayer, evidence_layer, map_layers
 from tellapart.models.network import Network
@@ -37,7 +36,8 @@ class InsideModule:
         return grad_cam(self.network, images, classes, self.evidence_layer)
 
     def maps(self, image: NDArray[np.uint8], layer: str) -> NDArray[np.float32]:
-        return feature_maps(self.network, image, layer_named(layer, self.layers))
+        found = next(one for one in self.layers if one.name == layer)
+        return feature_maps(self.network, image, found)
 
     def kernels(self) -> NDArray[np.float32]:
         return first_kernels(self.network)

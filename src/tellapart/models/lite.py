@@ -91,6 +91,7 @@ def _blocks(repeats: tuple[int, ...]) -> Iterator[Block]:
         for index in range(number):
             name = f"blocks.{stage}.{index}"
             stride = _STRIDES[stage] if index == 0 else 1
+            layers: tuple[Layer, ...]
             if stage == 0:
                 layers = (
                     Layer(f"{name}.conv_dw", f"{name}.bn1", stride, True),

@@ -53,8 +53,8 @@ def fold(state: State, layer: Layer, kept: Mapping[str, NDArray[Any]]) -> Folded
 def computed_scale(state: State, layer: Layer) -> Floats:
     """``gamma / sqrt(variance + epsilon)`` in float32, (out,)."""
     variance = state[f"{layer.norm}.running_var"] + np.float32(EPSILON)
-    scale: Floats = state[f"{layer.norm}.weight"] / np.sqrt(variance)
-    return scale
+    scale: Any = state[f"{layer.norm}.weight"] / np.sqrt(variance)
+    return np.asarray(scale, np.float32)
 
 
 def kept_scales(state: State) -> Mapping[str, NDArray[Any]]:

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.models.feature_heads import HiddenLayerHead
-from tellapart.models.lite import CEILING, Layer, lite_blocks, same_padding
+from tellapart.models.feature_heads import HiddenLayerHead, LinearHead
+from tellapart.models.known import Channels
+from tellapart.models.lite import CEILING, Layer, State, lite_blocks, same_padding
 from tellapart.models.lite_folding import fold, kept_scales
-
-if TYPE_CHECKING:
-    from tellapart.models.lite_network import LiteNetwork
 
 _OPERATORS, _FORMAT = 17, 8  # versions of ONNX: of its operators, of its file
 
 
+class Network(Protocol):
+    """What is written: see ``models.lite_network.LiteNetwork``."""
+
+    @property
+    def name(self) -> str:
+        """A row of ``LITE``."""
+
+    @property
+    def state(self) -> State:
+        """Its tensors."""
+
+    @property
+    def mean(self) -> Channels:
+        """Of pixels scaled to 0..1."""
+
+    @property
+    def std(self) -> Channels:
+        """Of pixels scaled to 0..1."""
+
+    @property
+    def features(self) -> str:
+        """What it ends in: "pooled" or "map"."""
+
+    @property
+    def head(self) -> LinearHead | HiddenLayerHead | None:
+        """What stands on pooled features."""
+
+
 def lite_graph(
-    network: LiteNetwork, height: int, width: int, *, normalised: bool = False
+    network: Network, height: int, width: int, *, normalised: bool = False
 ) -> bytes:
     """The network from images to its outputs; see ``LiteNetwork.to_onnx``."""
     from onnx import TensorProto, helper
@@ -98,7 +124,7 @@ class _Graph:
         return self.node("Div", [centred, spread], "images")
 
     def layer(
-        self, network: LiteNetwork, layer: Layer, kept: Any, source: str, size: tuple[int, int]
+        self, network: Network, layer: Layer, kept: Any, source: str, size: tuple[int, int]
     ) -> tuple[str, tuple[int, int]]:
         """A convolution with its BatchNorm folded in, and ReLU6; and the size of its map."""
         folded = fold(network.state, layer, kept)
@@ -124,7 +150,7 @@ class _Graph:
             name = self.node("Clip", [name, self._floor, self._ceiling], layer.norm)
         return name, (-(-size[0] // layer.stride), -(-size[1] // layer.stride))
 
-    def head(self, network: LiteNetwork, source: str) -> str:
+    def head(self, network: Network, source: str) -> str:
         """From pooled features to logits."""
         head = network.head
         if isinstance(head, HiddenLayerHead):
