@@ -77,8 +77,10 @@ def test_the_weights_have_the_names_and_values_that_timm_gives_them(name: str) -
     assert joint_digest(tensor_digests(ours)) == joint_digest(tensor_digests(theirs))
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [(64, 64), (33, 50)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [(NAMES[0], (64, 64)), (NAMES[0], (33, 50)), (NAMES[1], (64, 64)), (NAMES[2], (33, 50))],
+)
 def test_numpy_computes_what_timm_computes(name: str, size: tuple[int, int]) -> None:
     pixels = check_images(*size, 2)
     expected = in_pytorch(backbone(name), name, pixels)
