@@ -12,7 +12,7 @@ from tellapart.models.known import Channels
 from tellapart.models.lite import CEILING, Layer, State, lite_blocks, same_padding
 from tellapart.models.lite_folding import fold, kept_scales
 
-_OPERATORS, _FORMAT = 17, 8  # versions of ONNX: of its operators, of its file
+_OPERATORS, _FORMAT = 20, 9  # versions of ONNX: of its operators, of its file
 
 
 class Network(Protocol):
