@@ -16,8 +16,8 @@ SOURCE = Path(tellapart.__file__).parent
 #: Each layer may import itself and those before it.
 LAYERS = (
     (
-        "deadline", "durations", "errors", "files", "folders", "leftovers", "lock", "notebook",
-        "number", "progress", "result", "stopwatch", "wording",
+        "deadline", "durations", "errors", "extras", "files", "folders", "leftovers", "lock",
+        "notebook", "number", "progress", "result", "stopwatch", "wording",
     ),
     ("arrays", "cache", "integrity", "machine", "openmp", "recipe", "recipe_reading", "run_info"),
     ("pixels",),

@@ -26,6 +26,10 @@ class WeightsError(TellapartError):
     """Pretrained weights are missing, damaged, or belong to another network."""
 
 
+class MissingPackageError(TellapartError):
+    """What is wanted needs packages that are not installed; the message has the command."""
+
+
 class RunError(TellapartError):
     """A run folder is missing, unfinished, damaged, or used for what it cannot do."""
 

@@ -18,6 +18,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from tellapart.errors import TellapartError
+from tellapart.extras import pytorch_is_here, require_pytorch
 
 #: Packages whose version can change a number.
 PACKAGES = (
@@ -242,6 +243,7 @@ def resolve_device(name: str = "auto") -> str:
     if kind == "auto":
         return here[0] if here else "cpu"
     if kind not in here or (":" in name and not _has_number(name)):
+        require_pytorch(f"The device '{name}'")
         found = ", ".join(("cpu", *here))
         raise TellapartError(
             f"The device '{name}' is not available here (there is: {found}); use --device auto."
@@ -272,6 +274,8 @@ def _may_have_accelerator() -> bool:
 
 def _accelerators() -> tuple[str, ...]:
     """Kinds of device that PyTorch can use here, the fastest first."""
+    if not pytorch_is_here():
+        return ()
     import torch
 
     found = []

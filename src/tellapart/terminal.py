@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from tellapart.errors import FileError, TellapartError
+from tellapart.extras import TRAIN
 from tellapart.files import write_problem
 from tellapart.result import INTERRUPTED, MISTAKE
 from tellapart.wording import shown
@@ -84,6 +85,13 @@ def run_command(command: Callable[[], Any]) -> NoReturn:
             code = 128 + received[-1]
     except TellapartError as error:
         complain(str(error))
+        code = MISTAKE
+    except ModuleNotFoundError as error:
+        # What needs PyTorch says so before it begins; this is for what was not thought of.
+        if (error.name or "").partition(".")[0] not in TRAIN:
+            raise
+        complain(f"This needs {error.name}, which is not installed: run pip install "
+                 "'tellapart[train]'.")
         code = MISTAKE
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Signalled) else int(signal.SIGINT)

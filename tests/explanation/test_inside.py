@@ -12,8 +12,9 @@ from tellapart.errors import RunError
 from tellapart.explanation.embedding import embed
 from tellapart.explanation.feature_maps import feature_maps, most_varied
 from tellapart.explanation.figures import feature_map_sheet, kernel_sheet, overlay
+from tellapart.explanation.inside import layer_named, layer_to_show
 from tellapart.explanation.kernels import first_kernels, signed_parts
-from tellapart.explanation.layers import layer_named, layer_to_show, map_layers
+from tellapart.explanation.layers import map_layers
 from tellapart.explanation.neighbours import nearest
 from tellapart.models.network import Network, build_network
 from tellapart.pixels.preprocessing import Preprocessing

@@ -2,12 +2,14 @@
 
 On a CPU that is OpenVINO, in bfloat16 where the processor multiplies it in hardware; the
 converted network is kept in the cache, so that a later start needs neither PyTorch nor
-timm. On other devices, and where OpenVINO cannot take a network, it is PyTorch.
+timm. On other devices, and where OpenVINO cannot take a network, it is PyTorch; where that is not
+installed, ONNX Runtime, which has wheels for some processors that OpenVINO has none for.
 
-An engine is used only if it agrees with eager float32 PyTorch on made images (see
-:func:`difference`): otherwise the next one in line is tried, float32 PyTorch last. Which one
-it came to is kept too, so that it is the same the next time, and so that results that are
-kept can be kept under the name of the engine that made them (:func:`recorded_engine`).
+An engine is used only if it agrees with float32 on made images (see :func:`difference`), as
+eager PyTorch computes it, or NumPy for a network that needs no PyTorch: otherwise the next one in
+line is tried, float32 of the last without a check. Which one it came to is kept too, so that it is
+the same the next time, and so that results that are kept can be kept under the name of the engine
+that made them (:func:`recorded_engine`).
 
 OpenVINO gives an image the same bits whether it comes alone or among others, and on any
 number of cores of one kind of processor; its module says why, and what holds on processors
@@ -17,7 +19,6 @@ with AMX. PyTorch may round otherwise: to 1e-5 of a value in float32 (the tests 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import platform
 from collections.abc import Callable, Sequence
@@ -28,11 +29,15 @@ from typing import TYPE_CHECKING
 
 from tellapart import cache
 from tellapart.engines.engine import Engine, Precision
+from tellapart.engines.numpy import NumpyEngine
 from tellapart.engines.onnx import to_onnx, write_openvino
+from tellapart.engines.onnxruntime import OnnxRuntimeEngine
 from tellapart.engines.openvino import OpenVinoEngine, precisions_here
 from tellapart.engines.parity import LARGEST_DIFFERENCE, Difference, check_images, difference
 from tellapart.engines.pytorch import TorchEngine, fast_precision
 from tellapart.errors import TellapartError
+from tellapart.extras import missing_of, require_pytorch
+from tellapart.files import write_bytes
 from tellapart.machine import processor_name, resolve_device
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import percent
@@ -42,13 +47,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from tellapart.engines.engine import MakeModule
+    from tellapart.engines.engine import MakeModule, PlainNetwork
 
 #: Part of every key: changes when engines give other numbers than they did.
 ENGINE_VERSION = "2"
 
 _KIND = "engines"
-_MODEL, _FACTS = "model.xml", "facts.json"
+_MODEL, _ONNX, _FACTS = "model.xml", "model.onnx", "facts.json"
 #: Words of the errors by which PyTorch and OpenVINO say that memory is short.
 _NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")
 
@@ -67,6 +72,15 @@ class Place:
     device: str
     height: int
     width: int
+    #: The same network where it needs no PyTorch; the module is only made if PyTorch runs it.
+    plain: Callable[[], PlainNetwork | None] = lambda: None
+
+    def onnx(self) -> bytes:
+        """The network as ONNX, of uint8 images (N, H, W, 3)."""
+        plain = self.plain()
+        if plain is not None:
+            return plain.to_onnx(self.height, self.width)
+        return to_onnx(self.module(), self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ class EngineRow:
 
 
 def _openvino_convert(place: Place) -> None:
-    write_openvino(to_onnx(place.module(), place.height, place.width), place.folder / _MODEL)
+    write_openvino(place.onnx(), place.folder / _MODEL)
 
 
 def _openvino_open(place: Place, precision: Precision) -> Engine:
@@ -101,27 +115,55 @@ def _pytorch_open(place: Place, precision: Precision) -> Engine:
     return TorchEngine(place.module(), place.device, place.height, place.width, precision)
 
 
-#: The order in which they are tried. A new one is a module beside this one and a row here; the
-#: last runs on every device, and its float32 is what all others must agree with.
+def _onnxruntime_convert(place: Place) -> None:
+    write_bytes(place.folder / _ONNX, place.onnx())
+
+
+def _onnxruntime_open(place: Place, precision: Precision) -> Engine:
+    return OnnxRuntimeEngine(place.folder / _ONNX, place.height, place.width)
+
+
+def _numpy_open(place: Place, precision: Precision) -> Engine:
+    plain = place.plain()
+    if plain is None:
+        raise ValueError("only a network that needs no PyTorch can be run by NumPy")
+    return NumpyEngine(plain, place.height, place.width)
+
+
+def _always_f32(device: str) -> Sequence[Precision]:
+    return ("f32",)
+
+
+def _on_cpu(device: str) -> bool:
+    return device == "cpu"
+
+
+def _without_pytorch(device: str) -> bool:
+    return _on_cpu(device) and bool(missing_of(("torch",)))
+
+
+#: The order in which they are tried. A new one is a module beside this one and a row here; of
+#: those that are here and take a network, float32 of the last is used without a check.
 ENGINES: tuple[EngineRow, ...] = (
     EngineRow(
-        "OpenVINO", "openvino", lambda device: device == "cpu", lambda device: precisions_here(),
+        "OpenVINO", "openvino", _on_cpu, lambda device: precisions_here(),
         _openvino_open, _openvino_convert,
     ),
     EngineRow(
         "PyTorch", "torch", lambda device: True, _pytorch_precisions, _pytorch_open
     ),
+    EngineRow(
+        "ONNX Runtime", "onnxruntime", _without_pytorch, _always_f32,
+        _onnxruntime_open, _onnxruntime_convert,
+    ),
+    EngineRow("NumPy", "numpy", _without_pytorch, _always_f32, _numpy_open),
 )  # fmt: skip
-_REFERENCE = ENGINES[-1]
 
 
 def engines_here(device: str) -> tuple[EngineRow, ...]:
     """The engines that are installed and run on a device, in the order of :data:`ENGINES`."""
     return tuple(
-        row
-        for row in ENGINES
-        if row is _REFERENCE
-        or (row.runs_on(device) and importlib.util.find_spec(row.package) is not None)
+        row for row in ENGINES if row.runs_on(device) and not missing_of((row.package,))
     )
 
 
@@ -143,6 +185,7 @@ def build_engine(
     width: int,
     device: str = "auto",
     exact: bool = False,
+    plain: Callable[[], PlainNetwork | None] = lambda: None,
     progress: Progress = SILENT,
 ) -> Engine:
     """Prepare a network to be run forward.
@@ -156,10 +199,13 @@ def build_engine(
         height, width: of the images, in pixels.
         device: "auto", "cpu", "cuda", ...; see :func:`tellapart.machine.resolve_device`.
         exact: float32 throughout, at half the speed or less.
+        plain: gives the same network where it needs no PyTorch, else None; asked only when the
+            cache has no converted network.
         progress: told why an engine was not used.
 
     Raises:
         TellapartError: the disk of the cache is full.
+        MissingPackageError: the network needs PyTorch, which is not installed.
     """
     device = resolve_device(device)
     entry_key = _entry_key(key, height, width, device, exact)
@@ -167,10 +213,18 @@ def build_engine(
 
     @functools.cache
     def module() -> nn.Module:
+        require_pytorch("This network")
         return make_module()
 
+    @functools.cache
+    def without_pytorch() -> PlainNetwork | None:
+        return plain() if device == "cpu" else None
+
+    def place(folder: Path) -> Place:
+        return Place(folder, module, device, height, width, without_pytorch)
+
     def build(made: Path) -> None:
-        choice = _choose(Place(made, module, device, height, width), exact, progress)
+        choice = _choose(place(made), exact, progress)
         (made / _FACTS).write_text(json.dumps(asdict(choice)), "utf-8")
 
     def opening(folder: Path) -> Engine:
@@ -179,9 +233,9 @@ def build_engine(
             for note in choice.notes:
                 progress.note(note)
         row = next(row for row in ENGINES if row.name == choice.engine)
-        return row.open(Place(folder, module, device, height, width), choice.precision)
+        return row.open(place(folder), choice.precision)
 
-    if not was_there:
+    if not was_there and without_pytorch() is None:
         module()
     return cache.opened(_KIND, entry_key, build, opening)
 
@@ -243,7 +297,10 @@ def _choose(place: Place, exact: bool, progress: Progress) -> _Choice:
 
     @functools.cache
     def reference() -> NDArray[np.float32]:
-        return _REFERENCE.open(replace(place, device="cpu"), "f32")(images)
+        plain = place.plain()
+        if plain is not None:
+            return plain(images)
+        return _pytorch_open(replace(place, device="cpu"), "f32")(images)
 
     def agrees(engine: Engine) -> bool:
         found = difference(engine(images), reference())
@@ -268,11 +325,12 @@ def _choose(place: Place, exact: bool, progress: Progress) -> _Choice:
                         return _Choice(row.name, precision, engine.name, tuple(notes))
             for file in place.folder.iterdir():
                 file.unlink()
-        for precision in ("f32",) if exact else _REFERENCE.precisions(place.device):
-            engine = _REFERENCE.open(place, precision)
+        last = rows[-1]
+        for precision in ("f32",) if exact else last.precisions(place.device):
+            engine = last.open(place, precision)
             if precision == "f32" or agrees(engine):
                 break
-        return _Choice(_REFERENCE.name, precision, engine.name, tuple(notes))
+        return _Choice(last.name, precision, engine.name, tuple(notes))
 
 
 def _convert(row: EngineRow, place: Place, following: str, say: Callable[[str], None]) -> bool:

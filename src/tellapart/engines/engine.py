@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 Precision = Literal["bf16", "f16", "f32"]
 
 
+class PlainNetwork(Protocol):
+    """A network that needs no PyTorch."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 images (N, H, W, 3), RGB, to outputs (N, ...), in float32."""
+
+    def to_onnx(self, height: int, width: int) -> bytes:
+        """An ONNX model of uint8 images (N, height, width, 3) to the outputs, for every N."""
+
+
 class Engine(Protocol):
     """Pixels in, outputs of a network out."""
 

@@ -2,8 +2,9 @@
 
 Features belong to the weights, the pixels, the view, and the engine and precision that
 computed them; a second call with the same ones opens them from the disk, and imports neither
-PyTorch nor timm for the networks of :data:`tellapart.models.known.KNOWN`. Work is kept in
-parts, so a run that was stopped goes on where it was.
+PyTorch nor timm for the networks of :data:`tellapart.models.known.KNOWN`; those whose weights
+come as packages never need them. Work is kept in parts, so a run that was stopped goes on where
+it was.
 
 Pooled features are float32. Spatial maps are stored as float16, half the space: the 4 x 4 x 512
 of VGG16 at 128 pixels are 655 MB instead of 1.3 GB for 40,000 images. Rounding to float16 is
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ from tellapart.data.pixels import PixelCache
 from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
 from tellapart.machine import processor_name
-from tellapart.models.kept import backbone_digest
+from tellapart.models.kept import backbone_digest, backbone_state, network_definition
+from tellapart.models.lite_network import LiteNetwork, lite_backbone
 from tellapart.models.weights import canonical_name
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import VIEWS, show
@@ -70,14 +71,15 @@ def backbone_key(
     Raises:
         WeightsError: weights are missing or damaged.
         RecipeError: the backbone cannot take images of this size.
+        MissingPackageError: the network needs PyTorch, which is not installed.
     """
     name = canonical_name(model.backbone)
     normalisation = f"{preprocessing.mean}{preprocessing.std}"
-    libraries = f"timm {metadata.version('timm')}"
+    definition = network_definition(name)
     cut = [f"until {until}"] if until else []
     digest = weights or backbone_digest(model, preprocessing)
     return "backbone-" + cache.text_digest(
-        digest, name, model.features, normalisation, libraries, *cut
+        digest, name, model.features, normalisation, definition, *cut
     )
 
 
@@ -116,8 +118,14 @@ def build_backbone_engine(
             raise ValueError(f"{model.backbone} cannot be cut before {until}")
         return nn.Sequential(normalise, cut.still).eval()
 
+    def plain() -> LiteNetwork | None:
+        if until:
+            return None
+        return lite_backbone(model, backbone_state(model, preprocessing), preprocessing)
+
     return build_engine(
         make_module,
+        plain=plain,
         key=backbone_key(model, preprocessing, until),
         height=preprocessing.height,
         width=preprocessing.width,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from tellapart.explanation.layers import MapLayer
-from tellapart.models.network import Network
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tellapart.explanation.layers import MapLayer
+    from tellapart.models.network import Network
 
 
 def feature_maps(
@@ -21,6 +24,8 @@ def feature_maps(
         image: uint8 (H, W, 3), prepared for the network.
         layer: of :func:`tellapart.explanation.layers.map_layers`.
     """
+    import torch
+
     captured: list[Tensor] = []
     hook = layer.module.register_forward_hook(
         # A copy: a later layer may overwrite what it is given.

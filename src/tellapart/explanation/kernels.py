@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from tellapart.errors import RunError
-from tellapart.models.network import Network
+
+if TYPE_CHECKING:
+    from tellapart.models.network import Network
 
 #: Kernels whose strongest weight is below this are shown black, not blown up into noise.
 _FAINTEST = 1e-3
@@ -22,6 +25,8 @@ def first_kernels(network: Network) -> NDArray[np.float32]:
     Raises:
         RunError: the network has no convolution over the three colours.
     """
+    from torch import nn
+
     for module in network.backbone.modules():
         if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
             weights = module.weight.detach().float().cpu().numpy()

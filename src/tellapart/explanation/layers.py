@@ -11,12 +11,8 @@ from torch import Tensor, nn
 
 from tellapart.errors import RunError
 from tellapart.models.network import Network
-from tellapart.wording import did_you_mean
 
 Layout = Literal["channels_first", "channels_last", "tokens"]
-
-#: Names listed in a message about a layer that does not exist.
-_NAMES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -107,28 +103,6 @@ def evidence_layer(network: Network, layers: list[MapLayer]) -> MapLayer:
             "none that is known here; occlusion and nearest images explain it all the same."
         )
     return maps[-1]
-
-
-def layer_named(name: str, layers: list[MapLayer]) -> MapLayer:
-    """The layer of this name.
-
-    Raises:
-        RunError: no layer of this name gives a map; the message has the nearest names.
-    """
-    by_name = {layer.name: layer for layer in layers}
-    if name in by_name:
-        return by_name[name]
-    step = max(1, math.ceil(len(by_name) / _NAMES_SHOWN))
-    some = f" Some that do: {', '.join(list(by_name)[::step])}."
-    hint = did_you_mean(name, by_name, most=3) or some
-    raise RunError(f"--layer: no layer '{name}' of this network gives a map.{hint}")
-
-
-def layer_to_show(layers: list[MapLayer], height: int) -> MapLayer | None:
-    """The deepest layer whose map still shows the picture: at least an eighth of its height."""
-    fine = [layer for layer in layers if layer.height * 8 >= height and layer.height < height]
-    shown = fine or layers
-    return shown[-1] if shown else None
 
 
 def _map_layer(

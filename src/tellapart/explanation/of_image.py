@@ -8,12 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.errors import RunError
-from tellapart.explanation.gradcam import grad_cam
-from tellapart.explanation.layers import MapLayer, evidence_layer, map_layers
+from tellapart.explanation.inside import Inside
 from tellapart.explanation.occlusion import Occlusion, log_odds, occlusion
-from tellapart.models.network import Network
-from tellapart.prediction.classifier import Classifier
 from tellapart.prediction.predictor import Predictor
 from tellapart.progress import SILENT, Progress
 
@@ -62,22 +58,6 @@ class ImageExplanation:
         return float(self.probabilities[self.predicted])
 
 
-class Inside:
-    """A classifier's network opened up: its layers that give maps, and the one Grad-CAM uses."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self.network: Network = classifier.network().to(classifier.device)
-        self.height = classifier.preprocessing.height
-        self.layers = map_layers(self.network, self.height, classifier.preprocessing.width)
-        self.evidence_layer: MapLayer | None = None
-        #: Why there is no Grad-CAM; "" where there is.
-        self.refusal = ""
-        try:
-            self.evidence_layer = evidence_layer(self.network, self.layers)
-        except RunError as error:
-            self.refusal = str(error)
-
-
 def explain_images(
     predictor: Predictor,
     inside: Inside,
@@ -107,7 +87,7 @@ def explain_images(
             evidence = {}
             if inside.evidence_layer is not None:
                 images = np.repeat(subject.pixels[None], len(classes), axis=0)
-                maps = grad_cam(inside.network, images, classes, inside.evidence_layer)
+                maps = inside.evidence(images, classes)
                 evidence = dict(zip(classes, maps, strict=True))
 
             def score(versions: Pixels, column: int = wanted) -> NDArray[np.float64]:

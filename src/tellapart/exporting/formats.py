@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tellapart.engines.onnx import save_openvino
 from tellapart.engines.openvino import import_openvino
 from tellapart.errors import BundleError
 from tellapart.exporting.job import Job
+from tellapart.extras import missing_of, require_pytorch
 from tellapart.files import write_bytes
 from tellapart.wording import did_you_mean, listed, quoted
 
@@ -33,6 +33,8 @@ class Format:
     library: str
     #: Whether it can be quantised.
     takes_int8: bool = False
+    #: Whether it is made of an ONNX graph, which some networks give without PyTorch.
+    takes_plain: bool = False
     #: Its models take normalised pixels, whatever is asked for.
     normalised: bool = False
 
@@ -88,10 +90,10 @@ def _write_timm(job: Job, folder: Path) -> None:
 FORMATS: Mapping[str, Format] = {
     row.name: row
     for row in (
-        Format("onnx", "ONNX", "model.onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx,
-               "onnx", takes_int8=True),
-        Format("openvino", "OpenVINO", "model.xml", ("onnx", "onnxscript", "openvino"),
-               _write_openvino, "openvino", takes_int8=True),
+        Format("onnx", "ONNX", "model.onnx", ("onnx", "onnxruntime"), _write_onnx,
+               "onnx", takes_int8=True, takes_plain=True),
+        Format("openvino", "OpenVINO", "model.xml", ("onnx", "openvino"),
+               _write_openvino, "openvino", takes_int8=True, takes_plain=True),
         Format("torch", "PyTorch (torch.export)", "model.pt2", ("torch",), _write_torch,
                "pytorch"),
         Format("timm", "timm", "model.safetensors", ("torch", "timm"), _write_timm, "timm",
@@ -100,11 +102,17 @@ FORMATS: Mapping[str, Format] = {
 }  # fmt: skip
 
 
-def format_named(name: str, *, int8: bool = False, float_input: bool = False) -> Format:
+def format_named(
+    name: str, *, int8: bool = False, float_input: bool = False, plain: bool = False
+) -> Format:
     """The row of :data:`FORMATS` of this name, if all that it needs is here.
+
+    Args:
+        plain: the network can be written without PyTorch.
 
     Raises:
         BundleError: there is none, it cannot do that, or a package is missing.
+        MissingPackageError: it needs PyTorch, which is not installed.
     """
     row = FORMATS.get(name)
     if row is None:
@@ -120,8 +128,10 @@ def format_named(name: str, *, int8: bool = False, float_input: bool = False) ->
             f"--float has no effect with --to {name}, whose models take normalised pixels anyway; "
             "leave it out."
         )
-    needed = [*row.packages, *(["nncf"] if int8 else [])]
-    missing = [package for package in needed if find_spec(package) is None]
+    if not (plain and row.takes_plain):
+        require_pytorch(f"Exporting this network with --to {name}")
+    exporter = ["onnxscript"] if row.takes_plain and not plain else []
+    missing = missing_of([*row.packages, *exporter, *(["nncf"] if int8 else [])])
     if missing:
         raise BundleError(
             f"--to {name}{' --int8' if int8 else ''} needs {listed(missing, last='and')}: "

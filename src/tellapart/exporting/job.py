@@ -13,6 +13,7 @@ from tellapart.engines.onnx import network_to_onnx
 from tellapart.errors import BundleError
 from tellapart.exporting.graph import Around, whole_graph
 from tellapart.exporting.module import example_for, network_of, whole_module
+from tellapart.extras import pytorch_is_here
 from tellapart.wording import shown
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Job:
         Raises:
             BundleError: the exporter cannot take the network.
         """
+        plain = None if pytorch_is_here() else self.classifier.plain_network()
+        if plain is not None:
+            around = self.around
+            graph = plain.to_onnx(around.height, around.width, normalised=around.float_input)
+            return whole_graph(graph, around)
         try:
             network = network_to_onnx(self.network, example_for(self.around))
         except (MemoryError, OSError):

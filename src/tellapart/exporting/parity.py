@@ -1,7 +1,8 @@
 """Does an exported model say what the run says? Checked from file to decision.
 
 The bundle's own script reads the files and runs the model; the run's network answers the same
-files in float32, as eager PyTorch computes it. What differs is counted and named, not hidden.
+files in float32, as eager PyTorch computes it; where that is not installed, as the quickest engine
+computes it in float32 that agrees with NumPy. What differs is counted and named, not hidden.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.engines.engine import Engine
 from tellapart.errors import BundleError
 from tellapart.evaluation.decision import decided
 from tellapart.evaluation.policy import Policy
+from tellapart.extras import pytorch_is_here
 from tellapart.pixels.decode import decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
@@ -136,10 +139,14 @@ def reference_of(
 def _float32_logits(
     classifier: Classifier,
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    from tellapart.engines.pytorch import TorchEngine
-
     rule = classifier.preprocessing
-    engine = TorchEngine(classifier.network(), "cpu", rule.height, rule.width, "f32")
+    engine: Engine
+    if pytorch_is_here():
+        from tellapart.engines.pytorch import TorchEngine
+
+        engine = TorchEngine(classifier.network(), "cpu", rule.height, rule.width, "f32")
+    else:
+        engine = classifier.exact_engine()
     views = TEST_TIME_VIEWS[classifier.description.test_time]
 
     def logits(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import RecipeError, WeightsError
+from tellapart.extras import require_pytorch
 from tellapart.models.known import KNOWN, KnownNetwork
 from tellapart.models.weights import (
     cached_names,
@@ -119,6 +120,7 @@ def list_backbones(name_filter: str = "", *, count_up_to: int = 60) -> list[Back
     if not name_filter:
         names = [*KNOWN, *(name for name in cached_names() if name not in KNOWN)]
     else:
+        require_pytorch("Looking through timm's networks")
         import timm
 
         pattern = name_filter if any(c in name_filter for c in "*?[") else f"*{name_filter}*"

@@ -53,6 +53,11 @@ class LinearHead:
         result: Floats = features @ self.weight.T + self.bias
         return result
 
+    def slope(self, features: Floats, column: int) -> Floats:
+        """How much one logit grows with each feature, (D,), at features (D,)."""
+        result: Floats = self.weight[column]
+        return result
+
     def state(self) -> dict[str, NDArray[Any]]:
         """``head.output``."""
         return {f"{_OUTPUT}weight": self.weight, f"{_OUTPUT}bias": self.bias}
@@ -75,6 +80,12 @@ class HiddenLayerHead:
         """Features (..., D) to logits (..., num_classes)."""
         hidden = np.maximum(features @ self.hidden_weight.T + self.hidden_bias, 0)
         result: Floats = hidden @ self.weight.T + self.bias
+        return result
+
+    def slope(self, features: Floats, column: int) -> Floats:
+        """How much one logit grows with each feature, (D,), at features (D,)."""
+        active = features @ self.hidden_weight.T + self.hidden_bias > 0
+        result: Floats = (self.weight[column] * active) @ self.hidden_weight
         return result
 
     def state(self) -> dict[str, NDArray[Any]]:

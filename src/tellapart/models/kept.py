@@ -1,6 +1,6 @@
 """The weights of a pretrained backbone, for images of one size, kept in the cache as arrays.
 
-Once they are there nothing imports PyTorch or timm.
+Once they are there nothing imports PyTorch or timm; those that come as packages never need it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart import cache
+from tellapart.extras import require_pytorch
+from tellapart.models.lite import in_network, lite_name
 from tellapart.models.tensors import joint_digest, tensor_digests
-from tellapart.models.weights import canonical_name, fetch_weights, weights_digest
+from tellapart.models.weights import (
+    WeightsSource,
+    canonical_name,
+    fetch_weights,
+    packaged_state,
+    weights_digest,
+)
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe import BackboneModel
 
@@ -46,23 +54,30 @@ def backbone_digest(model: BackboneModel, preprocessing: Preprocessing) -> str:
     return _opened(model, preprocessing, lambda folder: (folder / _DIGEST).read_text("ascii"))
 
 
+def network_definition(name: str) -> str:
+    """What says how a network of this name computes: our own table, or a version of timm.
+
+    Raises:
+        MissingPackageError: timm would say it, and is not installed.
+    """
+    if lite_name(canonical_name(name)) is not None:
+        return "EfficientNet-Lite 1"
+    require_pytorch(f"The network '{name}'")
+    return f"timm {metadata.version('timm')}"
+
+
 def _opened(
     model: BackboneModel, preprocessing: Preprocessing, opening: Callable[[Path], _T]
 ) -> _T:
     size = (preprocessing.height, preprocessing.width)
+    source = fetch_weights(model.backbone, model.weights)
 
     def build(folder: Path) -> None:
         from safetensors.numpy import save
 
-        from tellapart.models.backbone import build_backbone
-
-        module = build_backbone(
-            model.backbone, model.weights, features=model.features, image_size=size
-        )
-        state = {
-            f"backbone.{name}": np.ascontiguousarray(value.detach().numpy())
-            for name, value in module.state_dict().items()
-        }
+        state = _packaged(model.backbone, source)
+        if state is None:
+            state = _from_timm(model, size)
         (folder / _STATE).write_bytes(save(state))
         (folder / _DIGEST).write_text(joint_digest(tensor_digests(state)), "ascii")
 
@@ -70,7 +85,27 @@ def _opened(
         canonical_name(model.backbone),
         model.features,
         f"{size[0]} x {size[1]}",
-        weights_digest(fetch_weights(model.backbone, model.weights)),
-        f"timm {metadata.version('timm')}",
+        weights_digest(source),
+        network_definition(model.backbone),
     )
     return cache.opened("backbones", key, build, opening)
+
+
+def _packaged(name: str, source: WeightsSource) -> dict[str, NDArray[Any]] | None:
+    """The weights of a package as arrays, without PyTorch; None where they are others."""
+    if source.package is None or lite_name(canonical_name(name)) is None:
+        return None
+    return in_network(packaged_state(canonical_name(name), source))
+
+
+def _from_timm(model: BackboneModel, size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    require_pytorch(f"Reading the weights of '{model.backbone}'")
+    from tellapart.models.backbone import build_backbone
+
+    module = build_backbone(
+        model.backbone, model.weights, features=model.features, image_size=size
+    )
+    return {
+        f"backbone.{name}": np.ascontiguousarray(value.detach().numpy())
+        for name, value in module.state_dict().items()
+    }

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import RecipeError, WeightsError
+from tellapart.extras import missing_of, require_pytorch
 from tellapart.models.known import ALIASES, KNOWN, PACKAGES, PackagedWeights
 from tellapart.wording import did_you_mean
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
+_HUB_CLIENT = ("huggingface_hub",)
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -91,10 +94,13 @@ def fetch_weights(name: str, weights: str = "auto") -> WeightsSource:
 
     Raises:
         WeightsError: the hub cannot be reached; the message names the three ways out.
+        MissingPackageError: the network would need PyTorch, which is not installed.
     """
     source = locate_weights(name, weights)
     if source.here:
         return source
+    if canonical_name(name) not in PACKAGES:
+        require_pytorch(f"The network '{name}'")
     try:
         path = _download(source)
     except Exception as error:  # the clients raise dozens of kinds for 'no connection'
@@ -159,6 +165,34 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
+def packaged_state(name: str, source: WeightsSource) -> dict[str, NDArray[Any]]:
+    """The weights of a package up to the last map, by timm's names, without PyTorch.
+
+    Args:
+        name: a timm name, of a network of ``models.lite.LITE``.
+        source: where they are; a package's.
+
+    Raises:
+        WeightsError: the file is damaged, or of another network.
+    """
+    from tellapart.models.lite import CLASSIFIER, LITE, entry_names, lite_name
+    from tellapart.models.pytorch_file import read_pytorch_file
+
+    lite = lite_name(name)
+    if lite is None or source.path is None:
+        raise ValueError(f"{name} is none of {', '.join(LITE)}")
+    weights_digest(source)  # before anything of the file is read
+    state = read_pytorch_file(source.path)
+    wanted = entry_names(lite)
+    theirs = [entry.rpartition(".")[2] for entry in state]
+    if theirs != [entry.rpartition(".")[2] for entry in (*wanted, *CLASSIFIER)]:
+        raise WeightsError(
+            f"{source.path} is of another network: it has {len(state)} entries, not those of "
+            f"'{name}'."
+        )
+    return dict(zip(wanted, state.values(), strict=False))
+
+
 def load_pretrained(name: str, weights: str = "auto") -> nn.Module:
     """Build a timm network with its own classifier and its pretrained weights.
 
@@ -213,10 +247,12 @@ def pretrained_configuration(name: str) -> Any:
 
     Raises:
         RecipeError: timm has no such network.
+        MissingPackageError: timm is not installed.
     """
+    name = canonical_name(name)
+    require_pytorch(f"The network '{name}'")
     import timm
 
-    name = canonical_name(name)
     try:
         configuration = timm.get_pretrained_cfg(name)
     except (RuntimeError, KeyError) as error:
@@ -237,6 +273,8 @@ def _unknown_network(name: str) -> RecipeError:
 
 def cached_names() -> list[str]:
     """timm names of the networks that have a folder in the hub cache."""
+    if missing_of(_HUB_CLIENT):  # it comes with timm
+        return []
     from huggingface_hub import constants
 
     start = "models--timm--"
@@ -287,7 +325,7 @@ def _online_places(name: str) -> tuple[str, str, str]:
 
 
 def _cached_file(hub: str, url: str, hub_file: str) -> Path | None:
-    if hub:
+    if hub and not missing_of(_HUB_CLIENT):
         from huggingface_hub import try_to_load_from_cache
 
         for file in (hub_file,) if hub_file else _HUB_FILES:
@@ -309,6 +347,8 @@ def _torch_hub_folder() -> Path:
 
 
 def _download(source: WeightsSource) -> Path:
+    if missing_of(_HUB_CLIENT):
+        raise ConnectionError("its client comes with pip install 'tellapart[train]'")
     if source.hub:
         from huggingface_hub import constants, hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError

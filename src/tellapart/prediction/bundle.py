@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from tellapart.engines.onnxruntime import open_session
 from tellapart.engines.openvino import import_openvino
 from tellapart.errors import BundleError
 from tellapart.evaluation.abstention import Abstention
@@ -91,12 +92,7 @@ class Runtime:
 
 
 def _open_onnx(file: Path) -> Runner:
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(3)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = open_session(file)
 
     def run(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         probabilities, decision, probability = session.run(_OUTPUTS, {"pixels": pixels})

@@ -27,7 +27,11 @@ from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.features import backbone_key
 from tellapart.errors import RunError, TellapartError
+from tellapart.extras import pytorch_is_here, require_pytorch
 from tellapart.models.feature_heads import FeatureHead, can_be_frozen, read_head, read_neighbours
+from tellapart.models.lite import lite_name
+from tellapart.models.lite_folding import are_kept
+from tellapart.models.lite_network import LiteNetwork, lite_backbone, lite_network
 from tellapart.models.tensors import (
     State,
     joint_digest,
@@ -36,6 +40,7 @@ from tellapart.models.tensors import (
     tensor_digests,
     write_tensors,
 )
+from tellapart.models.weights import canonical_name
 from tellapart.pixels.decode import PictureGiven, decode_many
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS, show
@@ -304,7 +309,9 @@ class Classifier(Answering[NDArray[np.uint8]]):
 
         Raises:
             RunError: as :meth:`state`, or the weights are of another network than described.
+            MissingPackageError: PyTorch is not installed.
         """
+        require_pytorch(f"The network {self._network_name}")
         import torch
 
         from tellapart.models.network import build_network
@@ -331,6 +338,54 @@ class Classifier(Answering[NDArray[np.uint8]]):
             raise self._other_network(min(state.keys() - network.state_dict().keys()))
         network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
         return network.eval()
+
+    def plain_network(self) -> LiteNetwork | None:
+        """The network from images to logits where it needs no PyTorch; None for others.
+
+        Raises:
+            RunError: as :meth:`state`.
+        """
+        if self.description.neighbours:
+            return None
+        return self._lite(self.description.outputs)
+
+    def plain_backbone(self) -> LiteNetwork | None:
+        """The network from images to the backbone's features where it needs no PyTorch.
+
+        Raises:
+            RunError: as :meth:`state`.
+        """
+        return self._lite(0)
+
+    def exact_engine(self) -> Engine:
+        """The whole network, from images to logits, in float32 throughout.
+
+        Raises:
+            MissingPackageError: it needs PyTorch, which is not installed.
+        """
+        return build_engine(
+            self.network,
+            key=f"network-{self._network_key}{self._without_pytorch}",
+            height=self.preprocessing.height,
+            width=self.preprocessing.width,
+            device="cpu",
+            exact=True,
+            plain=lambda: self.plain_network() if self._without_pytorch else None,
+        )
+
+    def _lite(self, outputs: int) -> LiteNetwork | None:
+        """The network without PyTorch, to logits or (0 outputs) to the backbone's features."""
+        try:
+            return lite_network(
+                self.description.model, self.state(), self.preprocessing, outputs=outputs
+            )
+        except ValueError as error:
+            raise self._other_network(str(error)) from error
+
+    @property
+    def _network_name(self) -> str:
+        model = self.description.model
+        return model.backbone if isinstance(model, BackboneModel) else model.network
 
     def _other_network(self, name: str) -> RunError:
         return RunError(
@@ -479,11 +534,14 @@ class Classifier(Answering[NDArray[np.uint8]]):
         """
         model = self.description.model
         if not self.description.frozen_backbone or not isinstance(model, BackboneModel):
-            return f"features-{self._network_key}"
+            return f"features-{self._network_key}{self._without_pytorch}"
         backbone = {
             name: digest for name, digest in self._digests.items() if not name.startswith("head.")
         }
-        return backbone_key(model, self.preprocessing, weights=joint_digest(backbone))
+        digest = joint_digest(backbone)
+        key = backbone_key(model, self.preprocessing, weights=digest)
+        is_lite = lite_name(canonical_name(model.backbone)) is not None
+        return key + self._without_pytorch if is_lite and not are_kept(digest) else key
 
     def features_engine(self) -> str:
         """Name of the engine that computes :meth:`features`; made if it is not in the cache."""
@@ -499,21 +557,54 @@ class Classifier(Answering[NDArray[np.uint8]]):
         """The backbone's own engine where it is frozen (shared by all such runs), else ours."""
         if self.description.frozen_backbone:
             return self._feature_engine()
-        return self._opened(self.network, f"network-{self._network_key}")
+        return self._opened(
+            self.network,
+            f"network-{self._network_key}{self._without_pytorch}",
+            lambda: self._lite(self.description.outputs) if self._without_pytorch else None,
+        )
+
+    @cached_property
+    def _without_pytorch(self) -> str:
+        """What the key of a trained network's engine ends in where PyTorch did not make it.
+
+        Its BatchNorm is folded by NumPy then, which shows in the last bits.
+        """
+        return "" if pytorch_is_here() else "-plain"
 
     def _feature_engine(self) -> Engine:
         if self.description.frozen_backbone:
-            return self._opened(lambda: _without_head(self.network()), self.features_key)
-        return self._opened(lambda: _up_to_output(self.network()), self.features_key)
+            return self._opened(
+                lambda: _without_head(self.network()), self.features_key, self._frozen
+            )
+        return self._opened(
+            lambda: _up_to_output(self.network()),
+            self.features_key,
+            lambda: self._lite(0) if self._without_pytorch and not self._has_layers else None,
+        )
 
-    def _opened(self, make_module: Callable[[], Any], key: str) -> Engine:
+    def _frozen(self) -> LiteNetwork | None:
+        return lite_backbone(self.description.model, self.state(), self.preprocessing)
+
+    @property
+    def _has_layers(self) -> bool:
+        """Whether there are layers between the backbone and the output."""
+        model = self.description.model
+        return isinstance(model, BackboneModel) and bool(model.head)
+
+    def _opened(
+        self,
+        make_module: Callable[[], Any],
+        key: str,
+        plain: Callable[[], LiteNetwork | None] = lambda: None,
+    ) -> Engine:
         height, width = self.preprocessing.height, self.preprocessing.width
         opened = f"{key} {height} x {width}"
         with self._opening:
             if opened not in self._engines:
                 self._engines[opened] = build_engine(
-                    make_module, key=key, height=height, width=width, device=self.device
-                )
+                    make_module, key=key, height=height, width=width, device=self.device,
+                    plain=plain,
+                )  # fmt: skip
             return self._engines[opened]
 
 

@@ -16,7 +16,8 @@ from tellapart.explanation.figures import (
     kernel_sheet,
     overlay,
 )
-from tellapart.explanation.of_image import ImageExplanation, Inside, Neighbour
+from tellapart.explanation.inside import Inside
+from tellapart.explanation.of_image import ImageExplanation, Neighbour
 from tellapart.files import replacing, write_text
 from tellapart.pixels.thumbnails import make_thumbnail
 from tellapart.report.content import (

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tellapart.extras import pytorch_is_here
 from tellapart.search.choose import can_show_gain
 from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
@@ -92,11 +93,22 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
     if found:
         return max(found, key=lambda p: _promise(p.candidate, state) / max(p.seconds, 1.0))
     if too_dear or _would_gain_with_time(state, costs, tried, errors):
-        return Ended(f"The {duration(max(0.0, state.left))} left are too short for what is left.")
+        return Ended(
+            f"The {duration(max(0.0, state.left))} left are too short for what is left."
+            f"{_not_possible()}"
+        )
     return Ended(
         f"Nothing that is left promises to put right any of the {errors} mistakes on "
         f"{plural(images, noun)}, so that no gain could be told from chance."
+        f"{_not_possible()}"
     )
+
+
+def _not_possible() -> str:
+    """What could not be tried here, as a sentence behind others; "" where everything could."""
+    if pytorch_is_here():
+        return ""
+    return " Tuning the network was not tried: it needs PyTorch (pip install 'tellapart[train]')."
 
 
 def _would_gain_with_time(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tellapart.errors import TellapartError
+from tellapart.extras import pytorch_is_here
 from tellapart.models.catalogue import backbone_info
 from tellapart.models.known import KNOWN, PACKAGES
 from tellapart.models.weights import cached_names, locate_weights
@@ -102,7 +103,12 @@ def backbones_here(first: str) -> list[str]:
 
 
 def cached_backbones(first: str) -> list[str]:
-    """Other backbones whose weights earlier downloads left here; nothing is asked of the hub."""
+    """Other backbones whose weights earlier downloads left here; nothing is asked of the hub.
+
+    None where PyTorch, which they need, is not installed.
+    """
+    if not pytorch_is_here():
+        return []
     found = []
     for name in dict.fromkeys([*KNOWN, *cached_names()]):
         try:
@@ -153,7 +159,7 @@ def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
             best, "balanced", "rare classes weighing more", {"class_weight": "balanced"}, 0.05,
             "classes are of very unequal size",
         )
-    if base.probe.head == "logistic" and not is_joined:
+    if base.probe.head == "logistic" and not is_joined and pytorch_is_here():
         yield _variant(
             best, "network", "a hidden layer", {"head": "network"}, 0.05,
             "classes may not be parted by a plane",
@@ -207,9 +213,12 @@ def _variant(
 def tuning_candidates(
     facts: Facts, study: Study, costs: Costs, seconds: float
 ) -> Iterator[Candidate]:
-    """Trainings whose epochs and size fill these seconds and no more; the largest network first."""
+    """Trainings whose epochs and size fill these seconds and no more; the largest network first.
+
+    None where PyTorch, which they need, is not installed.
+    """
     first = _backbone(facts.recipe)
-    if first not in _BACKBONE_TITLES:
+    if first not in _BACKBONE_TITLES or not pytorch_is_here():
         return
     small = facts.picture <= _SMALL
     full = (0.6 if small else 0.3) if study.num_train >= 100 else 0.1

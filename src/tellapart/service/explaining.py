@@ -113,9 +113,9 @@ class Explainer:
 
     @cached_property
     def _inside(self) -> Any:
-        from tellapart.explanation.of_image import Inside
+        from tellapart.explanation.inside import look_inside
 
-        return Inside(self._network)
+        return look_inside(self._network)
 
     def _neighbours(self, pixels: NDArray[np.uint8]) -> tuple[list[dict[str, Any]], str]:
         """The training images nearest to a prepared picture, or why there are none."""

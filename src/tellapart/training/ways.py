@@ -9,6 +9,7 @@ from types import MappingProxyType
 from tellapart.errors import RecipeError
 from tellapart.recipe import JoinedModel, Recipe
 from tellapart.training.outcome import Task, Trained
+from tellapart.training.without_pytorch import require_what_it_needs
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,11 @@ def check_trainable(
 
     Raises:
         RecipeError: settings do not go together, or nothing would begin from those weights.
+        MissingPackageError: it needs PyTorch, which is not installed.
     """
     way = way_of(recipe)
     way.check(recipe)
+    require_what_it_needs(recipe)
     if num_processes > 1 and not way.trains_in_epochs:
         raise RecipeError(
             f"Several processes divide an epoch's work, and method '{way.name}' has no epochs; "

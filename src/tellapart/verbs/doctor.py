@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tellapart import cache
+from tellapart.extras import TRAIN, missing_of, pytorch_is_here
 from tellapart.machine import Machine, describe_machine, resolve_device
 from tellapart.notebook import card
 from tellapart.report.numbers import format_value
@@ -29,7 +29,7 @@ class Extra:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        return tuple(name for name in self.modules if importlib.util.find_spec(name) is None)
+        return missing_of(self.modules)
 
     @property
     def command(self) -> str:
@@ -38,8 +38,9 @@ class Extra:
 
 #: One a row of ``[project.optional-dependencies]``, those for developers left out.
 EXTRAS: tuple[Extra, ...] = (
-    Extra("demo", ("elpv_dataset",), "the photographs of 'tellapart demo'"),
-    Extra("export", ("onnxruntime", "onnxscript", "nncf"), "exporting models"),
+    Extra("train", TRAIN, "training networks, networks of timm, GPUs"),
+    Extra("demo", ("elpv_dataset", *TRAIN), "the photographs of 'tellapart demo'"),
+    Extra("export", ("onnxscript", "nncf"), "exporting networks of timm, and int8"),
     Extra("serve", ("fastapi", "uvicorn", "prometheus_client"), "answering over HTTP"),
     Extra("logs", ("tensorboard",), "TensorBoard logs ('train --tensorboard')"),
     Extra("phone", ("pi_heif",), "HEIC pictures of telephones"),
@@ -109,7 +110,8 @@ class Diagnosis(ShortRepr):
         for problem in self.problems:
             yield f"problem     {problem}"
         if not self.problems:
-            yield "Nothing is missing that training needs."
+            features = "" if pytorch_is_here() else " by features"
+            yield f"Nothing is missing that training{features} needs."
 
     def to_json(self) -> dict[str, Any]:
         machine = self.machine

@@ -16,13 +16,10 @@ from tellapart.data.pixels import PixelCache
 from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.explanation.embedding import embed
-from tellapart.explanation.feature_maps import feature_maps
-from tellapart.explanation.kernels import first_kernels
-from tellapart.explanation.layers import layer_named, layer_to_show
+from tellapart.explanation.inside import Inside, layer_named, layer_to_show, look_inside
 from tellapart.explanation.neighbours import nearest
 from tellapart.explanation.of_image import (
     ImageExplanation,
-    Inside,
     Neighbour,
     Subject,
     explain_images,
@@ -185,7 +182,7 @@ def explain(
             f"One page explains at most {MAXIMUM_EXPLANATIONS} images, not "
             f"{len(files) or count}; give fewer."
         )
-    inside = Inside(classifier)
+    inside = look_inside(classifier)
     chosen = layer_named(layer, inside.layers) if layer else layer_to_show(
         inside.layers, inside.height
     )
@@ -209,7 +206,7 @@ def explain(
         figures = _network_figures(inside, folder)
         if chosen is not None and found:
             first = found[0].subject
-            maps = feature_maps(inside.network, first.pixels, chosen)
+            maps = inside.maps(first.pixels, chosen.name)
             figures.append(feature_map_figure(maps, first.pixels, chosen.name, first.path, folder))
         if data is not None:
             figures.extend(_map(opened, classifier, data, folder, progress))
@@ -413,7 +410,7 @@ def _with_neighbours(
 
 def _network_figures(inside: Inside, folder: Path) -> list[Figure]:
     try:
-        return [kernel_figure(first_kernels(inside.network), folder)]
+        return [kernel_figure(inside.kernels(), folder)]
     except RunError:  # its first layer is no convolution over colours: nothing to draw
         return []
 

@@ -35,6 +35,7 @@ from tellapart.exporting.parity import (
 )
 from tellapart.exporting.quantise import CALIBRATION_IMAGES
 from tellapart.exporting.script import RUNTIMES, script
+from tellapart.extras import pytorch_is_here
 from tellapart.files import write_json, write_text
 from tellapart.folders import content_of, reason_of, renamed_into_place
 from tellapart.machine import keep_memory, num_cores, processor_name
@@ -113,8 +114,9 @@ def export(
         DataError: a path of ``images`` does not exist.
     """
     opened = open_run(run)
-    opened.single_classifier("cpu")  # several networks are refused before any work
-    row = format_named(to, int8=int8, float_input=float_input)
+    classifier = opened.single_classifier("cpu")  # several networks are refused before any work
+    plain = not pytorch_is_here() and classifier.plain_network() is not None
+    row = format_named(to, int8=int8, float_input=float_input, plain=plain)
     wanted = Path(out)
     _require_free(wanted)
     if check < 1:

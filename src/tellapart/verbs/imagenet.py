@@ -15,8 +15,8 @@ from tellapart import cache
 from tellapart.data.given import Given, files_of
 from tellapart.engines.choice import build_engine
 from tellapart.engines.engine import Engine
+from tellapart.extras import require_pytorch
 from tellapart.machine import keep_memory
-from tellapart.models.backbone import load_imagenet_network
 from tellapart.models.catalogue import backbone_info, imagenet_labels
 from tellapart.models.weights import (
     canonical_name,
@@ -116,7 +116,9 @@ def imagenet(
         DataError: a path does not exist, or a folder holds no image.
         RecipeError: there is no such network, or it has other classes.
         WeightsError: its weights are not here or damaged.
+        MissingPackageError: PyTorch is not installed.
     """
+    require_pytorch("'tellapart imagenet'")
     files = files_of(images, progress)
     keep_memory()
     predictor = Predictor(_ImageNet(canonical_name(backbone), device, progress))
@@ -177,6 +179,7 @@ def _engine(
     def make_module() -> nn.Module:
         from torch import nn
 
+        from tellapart.models.backbone import load_imagenet_network
         from tellapart.models.network import Normalise
 
         return nn.Sequential(Normalise(whole.mean, whole.std), load_imagenet_network(name)).eval()

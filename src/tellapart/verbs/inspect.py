@@ -21,6 +21,7 @@ from tellapart.data.pixels import PixelCache
 from tellapart.data.source import Source
 from tellapart.data.table import ImageTable
 from tellapart.errors import DataError, RecipeError
+from tellapart.extras import require_pytorch
 from tellapart.files import replacing, write_json, write_text
 from tellapart.folders import write_folder
 from tellapart.machine import keep_memory, resolve_device
@@ -161,6 +162,8 @@ def inspect(
     recipe = load_recipe(augment if augment is not None else "auto")
     if augment is not None and not recipe.augmentation:
         raise RecipeError(f"Recipe {recipe.name} augments nothing; take one that does.")
+    if augment is not None:
+        require_pytorch("--augment")
     preprocessing = preprocessing_of(recipe)
     target = resolve_device(device)
     keep_memory()

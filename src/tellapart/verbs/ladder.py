@@ -13,6 +13,7 @@ from typing import Any
 from tellapart.comparison.paired import ComparedRun, PairedComparison
 from tellapart.data.source import Source
 from tellapart.errors import RecipeError, RunError
+from tellapart.extras import require_pytorch
 from tellapart.files import clear_leftovers, write_json, write_text
 from tellapart.folders import make_folder
 from tellapart.progress import DEFAULT, Progress
@@ -85,6 +86,7 @@ def ladder(
     Raises:
         TellapartError: something in the arguments or in the folder is wrong.
     """
+    require_pytorch("'tellapart ladder', which trains networks,")
     rungs = make_rungs(folder, epochs=epochs, settings=[*texts(settings)], seed=seed)
     reading: dict[str, Any] = {
         "root": str(Path(root).resolve()) if root is not None else None,

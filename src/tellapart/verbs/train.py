@@ -15,6 +15,7 @@ from tellapart.cache import Record, recorded
 from tellapart.data.source import Source
 from tellapart.data.table import PARTS, ImageTable
 from tellapart.errors import RecipeError, RunError, TrainingError
+from tellapart.extras import require_pytorch
 from tellapart.machine import resolve_device
 from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.recipe import Recipe
@@ -149,6 +150,7 @@ def train(
     """
     given = dict(locals())
     if devices > 1:
+        require_pytorch("Training in several processes")
         _refuse_companions(recipe, settings, cross_validate)
         return _with_companions(train, given)
     watch, progress = Stopwatch(), progress if is_main_process() else SILENT
@@ -302,6 +304,7 @@ def resume(
     """
     given = dict(locals())
     if devices > 1:
+        require_pytorch("Training in several processes")
         check_cross_validation(
             open_run(run, complete=False).recipe, from_run=False, num_processes=devices
         )
