@@ -54,7 +54,8 @@ def plan_ensemble(outcomes: Sequence[Outcome], trials: Sequence[Trial]) -> Plann
     first = outcomes[0].candidate.recipe
     recipe = Recipe.model_validate(
         first.model_dump(mode="json") | {
-            "name": "auto-together", "method": "ensemble",
+            "name": "auto-together", "title": f"The best {len(members)} together",
+            "method": "ensemble",
             "ensemble": {
                 "members": [member_of(m.candidate.recipe).model_dump(mode="json") for m in members],
                 "weights": [round(weight, 4) for weight in weights.tolist()],

@@ -81,12 +81,11 @@ class Facts:
 
 def first_candidate(recipe: Recipe, size: int) -> Candidate:
     """The first answer, as a recipe that repeats it."""
-    named = _changed(recipe, "auto-first", data={"image_size": size}, method="probe")
-    model = named.model
+    model = recipe.model
     title = title_of(model.backbone) if isinstance(model, BackboneModel) else "features"
-    return Candidate(
-        "first", f"probe on {title}, {size} pixels", "first", named, size, 1.0, "it is the quickest"
-    )
+    text = f"probe on {title}, {size} pixels"
+    named = _changed(recipe, "auto-first", text, data={"image_size": size}, method="probe")
+    return Candidate("first", text, "first", named, size, 1.0, "it is the quickest")
 
 
 def title_of(backbone: str) -> str:
@@ -177,25 +176,28 @@ def _size_of(facts: Facts, backbone: str) -> int:
 def _side_by_side(facts: Facts, *members: tuple[str, int]) -> Candidate:
     names = " and ".join(f"{title_of(backbone)} at {size}" for backbone, size in members)
     name = "probe-" + "-".join(f"{_short(backbone)}-{size}" for backbone, size in members)
-    recipe = _changed(facts.recipe, f"auto-{name}", method="probe", data={"image_size": facts.size})
+    text = f"probe on {names} pixels, side by side"
+    recipe = _changed(
+        facts.recipe, f"auto-{name}", text, method="probe", data={"image_size": facts.size}
+    )
     joined = {
         "kind": "joined",
         "members": [{"backbone": backbone, "image_size": size} for backbone, size in members],
     }
     recipe = Recipe.model_validate(recipe.model_dump(mode="json") | {"model": joined})
     return Candidate(
-        name, f"probe on {names} pixels, side by side", "probe", recipe, facts.size, 0.2,
+        name, text, "probe", recipe, facts.size, 0.2,
         "two networks see more than one",
     )  # fmt: skip
 
 
 def _probe(facts: Facts, backbone: str, size: int, promise: float, because: str) -> Candidate:
     name = f"probe-{_short(backbone)}-{size}"
+    text = f"probe on {title_of(backbone)}, {size} pixels"
     recipe = _changed(
-        facts.recipe, f"auto-{name}", method="probe", data={"image_size": size},
+        facts.recipe, f"auto-{name}", text, method="probe", data={"image_size": size},
         model={"backbone": backbone},
     )  # fmt: skip
-    text = f"probe on {title_of(backbone)}, {size} pixels"
     return Candidate(name, text, "probe", recipe, size, promise, because)
 
 
@@ -203,9 +205,10 @@ def _variant(
     best: Candidate, word: str, text: str, probe: dict[str, Any], promise: float, because: str
 ) -> Candidate:
     name = f"{best.name}-{word}"
-    recipe = _changed(best.recipe, f"auto-{name}", probe=probe)
+    whole = f"{best.description}, {text}"
+    recipe = _changed(best.recipe, f"auto-{name}", whole, probe=probe)
     return replace(
-        best, name=name, description=f"{best.description}, {text}", family="probe", recipe=recipe,
+        best, name=name, description=whole, family="probe", recipe=recipe,
         promise=promise, because=because,
     )  # fmt: skip
 
@@ -285,11 +288,11 @@ def _full_of(
         moves += [{"transform": "random_crop", "padding": max(1, size // 11)}]
     elif not facts.suits:
         moves += [{"transform": kind, "fraction": 0.1} for kind in ("brightness", "contrast")]
+    text = f"{title_of(backbone)} tuned as a whole, {size} pixels, {epochs} epochs"
     recipe = _changed(
-        facts.recipe, f"auto-{name}", method="fit", data={"image_size": size},
+        facts.recipe, f"auto-{name}", text, method="fit", data={"image_size": size},
         model={"backbone": backbone}, test_time=_views(facts), augmentation=moves, **stages,
     )  # fmt: skip
-    text = f"{title_of(backbone)} tuned as a whole, {size} pixels, {epochs} epochs"
     return Candidate(
         name, text, "full", recipe, size, promise,
         "features of photographs may not be what tells these pictures apart",
@@ -341,12 +344,12 @@ def _partial(facts: Facts, backbone: str, promise: float) -> Candidate:
         "trainable": {"backbone": "modules", "modules": list(_LAST_STAGES), "batch_norm": "frozen"},
     }  # fmt: skip
     moves = _moves(facts) or [{"transform": "random_crop", "padding": max(1, facts.size // 11)}]
+    text = f"{title_of(backbone)}, last two stages tuned, {facts.size} pixels"
     recipe = _changed(
-        facts.recipe, f"auto-{name}", method="fit", data={"image_size": facts.size},
+        facts.recipe, f"auto-{name}", text, method="fit", data={"image_size": facts.size},
         model={"backbone": backbone}, training=training, test_time=_views(facts),
         augmentation=moves,
     )  # fmt: skip
-    text = f"{title_of(backbone)}, last two stages tuned, {facts.size} pixels"
     return Candidate(
         name, text, "partial", recipe, facts.size, promise,
         "tuning the last stages is the cheapest way to learn what these pictures need",
@@ -365,13 +368,13 @@ def _views(facts: Facts) -> str:
     return "flips_and_turns" if facts.turns else "flip" if facts.mirrors else "none"
 
 
-def _changed(base: Recipe, name: str, **sections: Any) -> Recipe:
+def _changed(base: Recipe, name: str, text: str, **sections: Any) -> Recipe:
     """The recipe with keys of sections, or whole values, laid over it."""
     data = base.model_dump(mode="json")
     data |= {
         "name": name, "measured": [], "reported": None, "differs": "", "document": "tellapart",
         "time_limit_seconds": None,
-        "title": "A candidate of the search of 'tellapart train'",
+        "title": f"{text[0].upper()}{text[1:]}",
         "teaches": "What the search tried on its images; 'tellapart train --recipe' repeats it.",
     }  # fmt: skip
     for key, value in sections.items():
