@@ -4,10 +4,10 @@
 
 The classifiers and the foreign images are those of ``foreign.py``, and photographs of cats and dogs
 as another camera would take them. Each trial draws training, validation and new images anew: 500,
-100 and 200 of one kind; for the power a fifth of the new ones is replaced by foreign ones. With
-``--others`` stand other tests on the same draws beside the one in use: the maximum mean
-discrepancy, Kolmogorov and Smirnov's test of each direction with Bonferroni's correction, and a
-classifier that is to tell new from known images.
+100 and 200 of one kind; for the power a fifth of the new ones is replaced by foreign ones, or all
+by changed ones. With ``--others`` stand other tests on the same draws beside the one in use: the
+maximum mean discrepancy, Kolmogorov and Smirnov's test of each direction with Bonferroni's
+correction, and a classifier that is to tell new from known images.
 """
 
 from __future__ import annotations
@@ -223,6 +223,7 @@ def main() -> None:
         if task.name == "cats and dogs":
             for kind, rows in changes.items():
                 tell(task, kind, rows, options.power, FOREIGN, True)
+                tell(task, f"all {kind}", rows, options.power, NEW, True)
         for kind in (task.near, "solar cells"):
             tell(task, f"{kind}, without the training images", task.foreign[kind], options.power,
                  FOREIGN, False)  # fmt: skip

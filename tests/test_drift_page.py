@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import tellapart
 from pages import commands_of, exit_code
 from tellapart.verbs.train import train
 
@@ -35,5 +39,42 @@ def test_the_commands_of_the_page_end_as_it_says(
     assert len(commands) >= 6
     for command in commands:
         assert exit_code(command.words) == command.code, command.text
+    pictures = sorted(Path("this-week").rglob("*.jpg"))
+    names: dict[str, Any] = {"tellapart": tellapart, "pictures": pictures}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
+        exec(block, names)
+    assert names["monitor"].reading().answers == 100 and names["found"].outcome == "alike"
     assert Path("drift.html").is_file() and Path("drift.csv").is_file()
     assert Path("runs/parts/drift/camera-2/report.html").is_file()
+
+
+def shown(share: float) -> str:
+    return f"{round(100 * share)} %"
+
+
+def test_the_figures_of_the_page_are_those_measured() -> None:
+    file = ROOT / "benchmarks" / "results" / "drift.json"
+    found = json.loads(file.read_text("utf-8"))
+    alarms, trials = 0.0, 0
+    for name, kinds in found.items():
+        task = "seven classes of CIFAR-10" if name.startswith("CIFAR") else name
+        for kind, row in kinds.items():
+            noticed, odd = shown(row["in use"]), shown(row["among the oddest"])
+            if kind.startswith("none"):
+                alarms, trials = alarms + row["in use"] * row["trials"], trials + row["trials"]
+                assert f"{noticed} of {row['trials']}" in PAGE, (name, kind)
+            elif kind.endswith("other tests"):
+                cells = [shown(row[test]) for test in ("looks", "unlike", "altogether", "MMD",
+                                                       "KS of each direction", "classifier")]
+                assert f"{kind.partition(',')[0]} | {' | '.join(cells)} |" in PAGE, (name, kind)
+            elif kind.startswith("all "):
+                assert f"| {noticed} |" in PAGE
+            elif kind.endswith("without the training images"):
+                assert f"| {task} | {kind.partition(',')[0]} | {noticed} | {odd} |" in PAGE, kind
+            elif f"| {kind} | {noticed} | {odd} |" not in PAGE:
+                raise AssertionError((name, kind, noticed, odd))
+    assert alarms / trials <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
+    clearly = ("solar cells", "brain scans", "other animals", "without a tumour")
+    assert all(kinds[kind]["in use"] >= 0.9 for kinds in found.values() for kind in clearly
+               if kind in kinds)  # fmt: skip
+    assert f"{round(alarms)} of {trials:,}" in PAGE

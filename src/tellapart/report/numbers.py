@@ -56,8 +56,9 @@ def day(moment: str) -> str:
 
 
 def unbroken(sentence: str) -> str:
-    """A sentence whose percent signs stay on the line of their numbers."""
-    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
+    """A sentence whose percent signs, and p, stay on the line of their numbers."""
+    nailed = sentence.replace(" %", "\N{NO-BREAK SPACE}%")
+    return nailed.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
 
 
 def meaningful_decimals(*numbers: Number) -> int:
