@@ -22,7 +22,9 @@ def new_monitor(world: World, **how: int) -> Monitor:
 
 
 def test_nothing_is_said_of_nothing() -> None:
-    reading = new_monitor(World.of(0)).reading()
+    monitor = new_monitor(World.of(0))
+    monitor.add(np.zeros((0, 24), np.float32), np.zeros((0, 2)))
+    reading = monitor.reading()
     assert reading.numbers() == {"window_answers": 0}
     assert reading.drifted is None and reading.class_shares == {}
 

@@ -135,10 +135,10 @@ def test_images_are_told_apart_only_where_they_differ() -> None:
 
 
 def test_false_alarms_come_as_often_as_the_level_says() -> None:
-    """400 pairs of sets of one kind: about 5 % below 0.05, by each statistic and by all."""
+    """200 pairs of sets of one kind: about 5 % below 0.05, by each statistic and by all."""
     random = np.random.default_rng(11)
     found = []
-    for number in range(400):
+    for number in range(200):
         looks = random.standard_t(3, size=(70, 6)).astype(np.float32)
         kinds = (looks[:, 0] > 0).astype(int)
         draws = draw(30, kinds * 0, permutations=99, seed=number)
@@ -153,5 +153,5 @@ def test_false_alarms_come_as_often_as_the_level_says() -> None:
             p_values(apart(within, directions(within, looks)))[0],
         ])  # fmt: skip
     share = (np.array(found) <= 0.05).mean(axis=0)
-    assert (share < 0.05 + 3 * 0.0109).all(), share  # three standard errors of 400
-    assert (share[[0, 1, 3, 4]] > 0.05 - 3 * 0.0109).all(), share  # shares are coarse: below
+    assert (share < 0.05 + 3 * 0.0154).all(), share  # three standard errors of 200
+    assert (share[[0, 1, 3, 4]] > 0.05 - 3 * 0.0154).all(), share  # shares are coarse: below

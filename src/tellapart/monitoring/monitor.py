@@ -109,6 +109,8 @@ class Monitor:
 
     def add(self, features: NDArray[np.float32], probabilities: NDArray[np.float64]) -> None:
         """Take note of answers: features (N, D) and probabilities (N, C)."""
+        if not len(features):
+            return
         window = len(self._features)
         rows = unit_length(features)[-window:].astype(np.float16)
         with self._lock:
