@@ -74,6 +74,23 @@ def test_one_clearly_foreign_image_is_drift_all_the_same() -> None:
     assert headline(found) == "This one image looks other than those of training."
 
 
+def test_training_images_count_beside_few_validation_images() -> None:
+    """On a frozen backbone: they help to notice foreign images, and give no false alarm."""
+    world = World.of(4)
+    detector, known = world.run(validation=30, frozen=True)
+    alike = [compare(*world.images(100), detector, known, CLASSES, permutations=199, seed=seed)
+             for seed in range(20)]  # fmt: skip
+    assert alike[0].known == 230 and alike[0].validation == 30
+    assert sum(found.outcome == "drifted" for found in alike) <= 4  # 1 is expected
+    apart = np.linalg.norm(detector.reference[:, None] - detector.reference[None], axis=2)
+    np.fill_diagonal(apart, np.inf)  # an image is no neighbour of its own
+    assert alike[0].known_distances[30:] == pytest.approx(np.sort(apart, axis=1)[:, 4], abs=2e-3)
+    without = compare(*world.images(100), *world.run(validation=30), CLASSES)
+    assert alike[0].noticeable is not None and without.noticeable is not None
+    assert alike[0].noticeable < without.noticeable
+    assert compare(*world.images(100, foreign=20), detector, known, CLASSES).outcome == "drifted"
+
+
 def test_few_validation_images_are_too_few() -> None:
     world = World.of(0)
     detector, known = world.run(validation=19)
