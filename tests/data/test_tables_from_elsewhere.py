@@ -336,18 +336,24 @@ def test_an_address_on_the_web_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrapper", ["", "pets/"])
 def test_a_table_in_the_folder_of_each_part(tmp_path: Path, wrapper: str) -> None:
-    """As imagefolders of Hugging Face have them: all parts are read, not the first alone."""
-    for part, number in (("train", 1), ("test", 2)):
-        put(tmp_path, f"{wrapper}{part}/a{number}.jpg", f"{wrapper}{part}/b{number}.jpg")
-        rows = "".join(f"{name}{number}.jpg,{name}\n" for name in "ab")
-        write(tmp_path / wrapper / part, "file_name,label\n" + rows, "metadata.csv")
+    """As imagefolders of Hugging Face have them: all parts are read, not the first alone.
+
+    Each table says the labels of its own files: those of test are the other way round.
+    """
+    said = {"train": {"a1.jpg": "cat", "b1.jpg": "dog"}, "test": {"a2.jpg": "dog", "b2.jpg": "cat"}}
+    for part, rows in said.items():
+        put(tmp_path, *(f"{wrapper}{part}/{name}" for name in rows))
+        lines = "".join(f"{name},{label}\n" for name, label in rows.items())
+        write(tmp_path / wrapper / part, "file_name,label\n" + lines, "metadata.csv")
     put(tmp_path, f"{wrapper}validation/x.jpg")
     table = read_table(tmp_path)
     assert parts(table) == {
-        f"{wrapper}{part}/{name}{number}.jpg": part
-        for part, number in (("train", 1), ("test", 2)) for name in "ab"
+        f"{wrapper}{part}/{name}": part for part, rows in said.items() for name in rows
+    }
+    assert labels(table) == {
+        f"{wrapper}{part}/{name}": label
+        for part, rows in said.items() for name, label in rows.items()
     }  # fmt: skip
-    assert labels(table)[f"{wrapper}test/b2.jpg"] == "b"
     assert "Left out, as no table lies in it: validation." in table.notes
 
 
