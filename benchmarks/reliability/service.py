@@ -55,7 +55,7 @@ MOST_GROWTH = 200 << 20
 #: Until a run that was exchanged answers.
 MOST_SECONDS = 120
 #: For slow bodies; short, so that they need not be waited for.
-SLOW_SECONDS = 2
+SLOW_SECONDS = 6
 
 
 # --- a service, and a client that costs next to nothing -------------------------------------------

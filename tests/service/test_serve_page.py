@@ -17,7 +17,8 @@ from tellapart.run import Run
 from tellapart.service import schema
 from tellapart.service.settings import Limits, ServiceSettings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "serve.md").read_text("utf-8")
 
 
 def test_the_commands_of_the_page_end_as_it_says(
@@ -68,3 +69,17 @@ def test_the_responses_of_the_page_are_of_the_schema() -> None:
 def test_the_limits_of_the_page_are_those_that_hold() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", PAGE, re.MULTILINE)
     assert {key: float(value) for key, value in rows} == asdict(Limits())
+
+
+@pytest.mark.parametrize("name", ["serving", "serving_96"])
+def test_the_figures_of_the_page_are_those_measured(name: str) -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+    for service in {"tellapart", "plain", "litserve"} & set(found):
+        for clients, cell in found[service].items():
+            row = (
+                f"| {clients} | {cell['processor_ms_a_request']:.1f} "
+                f"| {cell['requests_a_second']:.1f} | {cell['p50_ms']:,.0f} "
+                f"| {cell['p95_ms']:,.0f} | {cell['p99_ms']:,.0f} |"
+            )
+            assert row in PAGE
+    assert not found["faults"] and re.search(rf"\b[Aa]ll {found['compared']} answers", PAGE)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON in which names stand as they are; a name that is no Unicode, with escapes."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """The bytes that are sent."""
