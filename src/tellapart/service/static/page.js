@@ -1,6 +1,6 @@
 // The page of the service: its state, and what happens when something comes in.
 
-import { Refusal, askAnswer, askExplanation, askModels, sendCorrection, useToken } from "./asking.js";
+import { Refusal, askAnswer, askExplanation, askModels, hasToken, sendCorrection, useToken } from "./asking.js";
 import { element } from "./elements.js";
 import { listen } from "./intake.js";
 import { refreshRow, showDetail, showList } from "./results.js";
@@ -54,14 +54,22 @@ const chooseModels = () => {
   }
 };
 
+const askToken = (why) => {
+  one("token").hidden = false;
+  one("token-note").textContent = why;
+  one("token-text").focus();
+};
+
 const load = async () => {
+  if (one("token").dataset.asked === "true" && !hasToken()) {
+    askToken("");
+    return;
+  }
   try {
     state.told = await askModels();
   } catch (error) {
-    if (error instanceof Refusal && error.status === 401) {
-      one("token").hidden = false;
-      one("token-note").textContent = one("token-text").value ? "That is not the token." : "";
-      one("token-text").focus();
+    if (error.status === 401) {
+      askToken(one("token-text").value ? "That is not the token of this service." : "");
       return;
     }
     one("subtitle").textContent = error.message;
@@ -77,6 +85,7 @@ const load = async () => {
   showModels();
   one("try").hidden = false;
   one("about").hidden = false;
+  dispatchEvent(new Event("scroll")); // the script of the reports looks again where the reader is
 };
 
 /** A model was exchanged while the page was open: what is told of it is asked for again. */
