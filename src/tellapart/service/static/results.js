@@ -169,7 +169,7 @@ const heading = (title, numeric) => element("th", { scope: "col", className: num
   element("button", { type: "button", className: "sort", "aria-label": `Sort by ${title}` }, title));
 
 const cell = (content, sort, className) => {
-  const made = element("td", { className }, content);
+  const made = element("td", { className }, [content].flat());
   made.dataset.sort = sort;
   return made;
 };
@@ -179,7 +179,7 @@ const answerCells = (answer, model) => {
   if (answer.error) return [cell(element("span", { className: "refused" }, answer.error), "\uffff", "txt"), cell("", "", "num")];
   const share = answer.probabilities[chosen(answer, model.policy)];
   const none = answer.unknown || answer.uncertain;
-  return [cell(none ? element("span", { className: "doubtful" }, answer.prediction) : named(answer.prediction), answer.prediction, "txt"),
+  return [cell(none ? [element("span", { className: "doubtful" }, answer.prediction), ", nearest ", named(chosen(answer, model.policy))] : named(answer.prediction), answer.prediction, "txt"),
     cell(percent(share), String(share), "num")];
 };
 
