@@ -10,8 +10,9 @@ const one = (id) => document.getElementById(id);
 const THUMBNAIL = 96;
 
 /**
- * A picture: { id, file, name, source, thumbnail, answers, explanations, kept }.
- * source and thumbnail are addresses in memory; answers and explanations go by the model's name.
+ * A picture: { id, file, name, source, thumbnail, shape, looked, answers, explanations, kept }.
+ * source and thumbnail are addresses in memory; looked is settled once thumbnail and shape are
+ * known; answers and explanations go by the model's name.
  */
 const state = { told: null, pictures: [], current: null, number: 0 };
 
@@ -88,15 +89,19 @@ const load = async () => {
   dispatchEvent(new Event("scroll")); // the script of the reports looks again where the reader is
 };
 
-/** A model was exchanged while the page was open: what is told of it is asked for again. */
+/** A model was exchanged while the page was open: all is asked again, so that no answers mix. */
 const renew = async () => {
-  const kept = [one("model").value, one("beside").value];
+  const kept = models();
   state.told = await askModels();
-  chooseModels();
-  one("model").value = kept[0];
-  one("model").onchange();
-  one("beside").value = kept[1];
+  for (const old of kept) {
+    if (state.told.models.find(({ name }) => name === old.name)?.version === old.version) continue;
+    for (const picture of state.pictures) {
+      picture.answers.delete(old.name);
+      picture.explanations.delete(old.name);
+    }
+  }
   showModels();
+  await classify();
 };
 
 // --- pictures ------------------------------------------------------------------------------
@@ -116,14 +121,29 @@ const thumbnailOf = async (file) => {
   return { source: URL.createObjectURL(blob), shape };
 };
 
+// One after the other: a large picture takes 50 MB while it is open.
+let looking = Promise.resolve();
+const look = (picture) => {
+  looking = looking.then(async () => {
+    try {
+      const { source, shape } = await thumbnailOf(picture.file);
+      Object.assign(picture, { thumbnail: source, shape });
+    } catch { return; } // a kind that this browser cannot show; the service may know it
+    refreshRow(one("list"), picture, listParts());
+  });
+  return looking;
+};
+
 const take = async (given) => {
   const before = state.pictures.length;
   for (const { file, name } of given) {
     state.number += 1;
-    state.pictures.push({
+    const picture = {
       id: state.number, file, name, source: URL.createObjectURL(file), thumbnail: "", shape: null,
       answers: new Map(), explanations: new Map(), kept: "",
-    });
+    };
+    picture.looked = look(picture);
+    state.pictures.push(picture);
   }
   one("try").classList.add("with-results");
   state.current = state.pictures[before];
@@ -144,14 +164,12 @@ const showTable = () => showList(one("list"), state.pictures, listParts());
 const showCurrent = () => {
   const picture = state.current;
   const place = one("detail");
-  const typing = place.contains(document.activeElement) && document.activeElement.closest(".correct");
-  if (typing) return; // not under somebody's hands
+  if (document.activeElement.closest("#detail .correct")) return; // not under somebody's hands
   const position = state.pictures.indexOf(picture);
   showDetail(place, picture, {
     models: models(), position, total: state.pictures.length, feedback: state.told.feedback,
     step: (by) => {
       choose(state.pictures.at((position + by) % state.pictures.length));
-      one("detail").querySelector(`.steps button:nth-child(${by < 0 ? 1 : 2})`).focus();
     },
     correct, again: (each) => { each.answers.clear(); classify(); },
   });
@@ -177,10 +195,6 @@ const classify = async () => {
   show();
   let changed = false;
   await Promise.all(missing.map(async ([picture, model]) => {
-    picture.thumbnail ||= await thumbnailOf(picture.file).then(({ source, shape }) => {
-      picture.shape = shape;
-      return source;
-    }).catch(() => ""); // a kind that this browser cannot show; the service may know it
     let answer;
     try {
       const limit = state.told.limits.request_bytes;
@@ -241,6 +255,7 @@ const explain = async (picture) => {
     let found;
     try {
       const told = await askExplanation(picture, model.name);
+      await picture.looked;
       const [first] = told.overlays;
       found = { ...told, method: first.method, overlay: await inShape(first.png, picture.shape, model.fit) };
     } catch (error) {
@@ -294,6 +309,10 @@ const clear = () => {
   one("choose").focus();
 };
 
+// What came while a correction was being chosen.
+one("detail").addEventListener("focusout", (event) => {
+  if (event.target.closest(".correct") && !event.relatedTarget?.closest(".correct")) setTimeout(show);
+});
 one("token").addEventListener("submit", (event) => {
   event.preventDefault();
   useToken(one("token-text").value);

@@ -75,10 +75,11 @@ const correction = (picture, model, correct, several) => {
     element("label", { htmlFor: id }, "This is wrong: it is"), select, button, note);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    button.disabled = true;
+    if (form.ariaBusy) return;
+    form.ariaBusy = "true"; // and not a disabled button, which would lose the focus
     note.textContent = "";
     note.textContent = await correct(picture, model, select.value);
-    button.disabled = false;
+    form.ariaBusy = null;
   });
   return form;
 };
@@ -155,12 +156,18 @@ export const showDetail = (place, picture, { models, position, total, feedback, 
   const panels = models.map((model) => panel(picture, model, { several, again }));
   const wrong = feedback && correction(picture, models[0], correct, several);
   if (wrong && !several) panels[0].append(wrong);
+  const focused = place.contains(document.activeElement) && document.activeElement !== place
+    ? document.activeElement.ariaLabel || document.activeElement.id : null;
   place.replaceChildren(...[
     bar,
     element("div", { className: several ? "detail-body pair" : "detail-body" }, looked(picture, models), ...panels),
     several ? wrong : explanation?.neighbours && nearest(explanation),
   ].filter(Boolean));
   place.hidden = false;
+  if (focused === null) return;
+  // Whoever stands on a control keeps standing there.
+  const same = [...place.querySelectorAll("button, select")].find((each) => (each.ariaLabel || each.id) === focused);
+  (same ?? place).focus({ preventScroll: true });
 };
 
 // --- all pictures --------------------------------------------------------------------------
