@@ -10,9 +10,9 @@ const one = (id) => document.getElementById(id);
 const THUMBNAIL = 96;
 
 /**
- * A picture: { id, file, name, source, thumbnail, shape, looked, answers, explanations, kept }.
+ * A picture: { id, file, name, source, thumbnail, shape, looked, answers, asked, explanations, kept }.
  * source and thumbnail are addresses in memory; looked is settled once thumbnail and shape are
- * known; answers and explanations go by the model's name.
+ * known; answers, explanations and what is asked at the moment go by the model's name.
  */
 const state = { told: null, pictures: [], current: null, number: 0 };
 
@@ -41,11 +41,11 @@ const showModels = () => {
 
 const chooseModels = () => {
   const names = state.told.models.map((model) => model.name);
-  one("model").replaceChildren(...names.map((name) => element("option", {}, name)));
+  one("model").replaceChildren(...names.map((name) => element("option", { value: name }, name)));
   const others = () => {
     const kept = one("beside").value;
     one("beside").replaceChildren(element("option", { value: "" }, "no other"),
-      ...names.filter((name) => name !== one("model").value).map((name) => element("option", {}, name)));
+      ...names.filter((name) => name !== one("model").value).map((name) => element("option", { value: name }, name)));
     one("beside").value = names.includes(kept) && kept !== one("model").value ? kept : "";
   };
   others();
@@ -140,7 +140,7 @@ const take = async (given) => {
     state.number += 1;
     const picture = {
       id: state.number, file, name, source: URL.createObjectURL(file), thumbnail: "", shape: null,
-      answers: new Map(), explanations: new Map(), kept: "",
+      answers: new Map(), asked: new Set(), explanations: new Map(), kept: "",
     };
     picture.looked = look(picture);
     state.pictures.push(picture);
@@ -191,7 +191,9 @@ const choose = (picture, move = false) => {
 const classify = async () => {
   const wanted = models();
   const missing = state.pictures.flatMap((picture) =>
-    wanted.filter((model) => !picture.answers.has(model.name)).map((model) => [picture, model]));
+    wanted.filter(({ name }) => !picture.answers.has(name) && !picture.asked.has(name))
+      .map((model) => [picture, model]));
+  for (const [picture, model] of missing) picture.asked.add(model.name);
   show();
   let changed = false;
   await Promise.all(missing.map(async ([picture, model]) => {
@@ -208,6 +210,7 @@ const classify = async () => {
       answer = { error: error.message, again: error.status === 0 || error.status >= 429 };
       if (error.status === 401) load();
     }
+    picture.asked.delete(model.name);
     if (!state.pictures.includes(picture)) return; // cleared meanwhile
     picture.answers.set(model.name, answer);
     arrived(picture, model, answer);

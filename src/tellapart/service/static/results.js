@@ -68,7 +68,7 @@ const correction = (picture, model, correct, several) => {
   // Beside another model there are two answers, and either may be the wrong one.
   const names = model.classes.filter((name) => several || name !== answer.prediction);
   const select = element("select", { id, required: true },
-    names.length > 1 && element("option", { value: "" }, "choose"), names.map((name) => element("option", {}, name)));
+    names.length > 1 && element("option", { value: "" }, "choose"), names.map((name) => element("option", { value: name }, name)));
   const button = element("button", { type: "submit" }, "Keep it for the next training");
   const note = element("p", { className: "reading", role: "status" });
   const form = element("form", { className: "correct" },
