@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "verbs"))
 
 from trained import quick_run
 
+from tellapart.evaluation.decision import Decision
 from tellapart.prediction.answers import RowForm
 from tellapart.run import Run
 from tellapart.service.app import create_app
@@ -33,6 +34,7 @@ from tellapart.service.settings import ServiceSettings, served_runs
 
 #: A class and a file that would be noticed if a page took them for HTML.
 HOSTILE = "<img src=x onerror=alert(1)>&amp; 'it'"
+CLASSES = ("blue", HOSTILE, "red")
 #: The picture in detail is answered, and shown where the network looked.
 EXPLAINED = (
     "return document.querySelector('.panel .answer') && "
@@ -73,7 +75,7 @@ def serving(settings: ServiceSettings) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def photos(image_folder: Callable[..., Path]) -> Path:
-    return image_folder(per_class=20)
+    return image_folder(classes=CLASSES, per_class=12)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +84,16 @@ def run(photos: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def hostile(image_folder: Callable[..., Path]) -> Run:
-    folder = image_folder(classes=("blue", HOSTILE, "red"), per_class=12)
-    return quick_run(folder, folder.parent / "hostile", epochs=1)
+def always(run: Run) -> Run:
+    """The same network, by a rule that calls everything red."""
+    copy = run.path.parent / "always"
+    shutil.copytree(run.path, copy)
+    return Run(copy).update(decision=Decision("red", 0.0).to_dict())
+
+
+def mixed(photos: Path) -> list[Path]:
+    """A picture of each class and another, in the order of their names."""
+    return [sorted((photos / name).iterdir())[row] for row, name in enumerate(2 * CLASSES)]
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +102,8 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(browser: Any, run: Run, hostile: Run, inbox: Path) -> Iterator[str]:
-    with serving(ServiceSettings(served_runs([run.path, hostile.path]), feedback=inbox)) as found:
+def address(browser: Any, run: Run, always: Run, inbox: Path) -> Iterator[str]:
+    with serving(ServiceSettings(served_runs([run.path, always.path]), feedback=inbox)) as found:
         yield found
 
 
@@ -139,11 +148,11 @@ def test_a_picture_that_is_dropped_gets_its_class_and_shows_where_it_looked(
     best = expected.probabilities[expected.prediction]
     assert (said["name"], said["answer"]) == (picture.name, expected.prediction)
     assert float(said["share"].split()[0].strip("<> ")) == pytest.approx(100 * best, abs=0.051)
-    assert said["why"] == "The likeliest of 2 classes."
+    assert said["why"] == "The likeliest of 3 classes."
     assert [name for name, _ in said["bars"]] == sorted(
         expected.probabilities, key=lambda name: -expected.probabilities[name]
     )
-    assert len(said["near"]) == 6 and set(said["near"]) <= {"blue", "red"}
+    assert len(said["near"]) == 6 and set(said["near"]) <= set(CLASSES)
     assert said["looked"].startswith(f"Where it looked for {expected.prediction}")
     assert said["spoken"].startswith(f"{picture.name}: {expected.prediction}, ")
     assert page.console() == []
@@ -152,7 +161,7 @@ def test_a_picture_that_is_dropped_gets_its_class_and_shows_where_it_looked(
 def test_several_pictures_become_a_table_that_is_saved_as_predict_writes_it(
     page: Any, run: Run, photos: Path, tmp_path: Path
 ) -> None:
-    pictures = sorted(photos.rglob("*.jpg"))[17:23]
+    pictures = mixed(photos)
     text = tmp_path / "notes, \"old\".txt"
     text.write_text("no picture")
     saved = tmp_path / "saved"
@@ -234,7 +243,7 @@ def test_everything_by_keyboard(page: Any, photos: Path) -> None:
     assert seen[0] == "skip" and {"theme", "model", "beside"} <= set(seen)
     root = page.devtools("DOM.getDocument")["root"]["nodeId"]
     node = page.devtools("DOM.querySelector", nodeId=root, selector="#files")["nodeId"]
-    pictures = sorted(photos.rglob("*.jpg"))[:3]
+    pictures = mixed(photos)[:3]
     page.devtools("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in pictures])
     page.until(ANSWERED)
     page.until(EXPLAINED)
@@ -258,26 +267,27 @@ def test_everything_by_keyboard(page: Any, photos: Path) -> None:
     assert page.run("return document.querySelector('dialog[open]')") is None
 
 
-def test_two_models_stand_beside_each_other(page: Any, hostile: Run, photos: Path) -> None:
-    pictures = sorted(photos.rglob("*.jpg"))[18:22]
-    choose_model(page, "beside", hostile.path.name)
-    page.drop("#drop", pictures)
+def test_two_models_stand_beside_each_other(page: Any, run: Run, photos: Path) -> None:
+    choose_model(page, "beside", "always")
+    page.drop("#drop", mixed(photos))
     page.until(ANSWERED)
     page.until("return document.querySelectorAll('.looked img').length === 3")
     names = "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)"
-    assert page.run(names, ".panel-name") == ["plain", "hostile"]
-    assert page.run(names, ".trust-name") == ["plain", "hostile"]
-    expected = [answer.prediction for answer in hostile.predict(pictures)]
+    assert page.run(names, ".panel-name") == ["plain", "always"]
+    assert page.run(names, ".trust-name") == ["plain", "always"]
+    expected = [answer.prediction for answer in run.predict(mixed(photos))]
     rows = page.run(ROWS)
-    assert [row[3] for row in rows] == expected
-    assert [row[5] for row in rows] == ["they differ" if a[1] != a[3] else "" for a in rows]
+    assert [row[1] for row in rows] == expected and {row[3] for row in rows} == {"red"}
+    differ = ["they differ" if name != "red" else "" for name in expected]
+    assert [row[5] for row in rows] == differ and any(differ)
+    why = page.run("return [...document.querySelectorAll('.panel .reading')][1].innerText")
+    assert why.startswith("It says 'red' from 0\N{NO-BREAK SPACE}% on")
     assert page.console() == []
 
 
-def test_names_are_data(page: Any, hostile: Run, photos: Path, tmp_path: Path) -> None:
+def test_names_are_data(page: Any, photos: Path, tmp_path: Path) -> None:
     file = tmp_path / f"{HOSTILE}.jpg"
     shutil.copy(min((photos / "red").iterdir()), file)
-    choose_model(page, "model", hostile.path.name)
     page.drop("#drop", [file])
     page.until(EXPLAINED)
     page.run("document.querySelector('#about details').open = true")
@@ -288,14 +298,12 @@ def test_names_are_data(page: Any, hostile: Run, photos: Path, tmp_path: Path) -
     assert page.console() == []
 
 
-def test_a_correction_is_kept_in_the_inbox(
-    page: Any, hostile: Run, photos: Path, inbox: Path
-) -> None:
+def test_a_correction_is_kept_in_the_inbox(page: Any, photos: Path, inbox: Path) -> None:
     picture = max((photos / "blue").iterdir())
     page.drop("#drop", [picture])
     page.until(EXPLAINED)
     answer = page.run("return document.querySelector('.panel .answer strong').innerText")
-    right = {"blue": "red", "red": "blue"}[answer]
+    right = "blue" if answer == "red" else "red"
     correct = "const form = document.querySelector('.correct'); form.querySelector('select').value"
     page.run(f"{correct} = arguments[0]; form.querySelector('button').click();", right)
     kept = page.until("return document.querySelector('.kept')?.innerText")
@@ -303,7 +311,7 @@ def test_a_correction_is_kept_in_the_inbox(
     (file,) = (inbox / right).iterdir()
     assert file.read_bytes() == picture.read_bytes()
     # A class that no folder can be called after is refused, and the page says why.
-    choose_model(page, "model", hostile.path.name)
+    choose_model(page, "beside", "always")  # so that every class can be chosen
     page.drop("#drop", [min((photos / "blue").iterdir())])
     page.until("return document.querySelector('.correct')")
     page.until(EXPLAINED)
@@ -326,8 +334,7 @@ def test_a_service_that_is_gone_is_said_and_asked_again(page: Any, photos: Path)
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_it_fits_stands_out_and_says_what_every_control_does(
-    browser: Any, address: str, hostile: Run, photos: Path, tmp_path: Path,
-    width: int, scheme: str,
+    browser: Any, address: str, photos: Path, tmp_path: Path, width: int, scheme: str
 ) -> None:  # fmt: skip
     text = tmp_path / f"{'long' * 30}.txt"
     text.write_text("milk")
@@ -338,8 +345,8 @@ def test_it_fits_stands_out_and_says_what_every_control_does(
     ])  # fmt: skip
     browser.until("return !document.querySelector('#try').hidden")
     assert browser.run(CONTRAST) == {}
-    choose_model(browser, "beside", hostile.path.name)
-    browser.drop("#drop", [*sorted(photos.rglob("*.jpg"))[18:22], text])
+    choose_model(browser, "beside", "always")
+    browser.drop("#drop", [*mixed(photos), text])
     assert browser.run("return document.getAnimations().length") == 0
     browser.until(ANSWERED)
     browser.until(EXPLAINED)

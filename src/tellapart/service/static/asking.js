@@ -73,7 +73,8 @@ const inTurn = async (work) => {
 
 /** All that the page shows of the models: { models, limits, feedback }. */
 export const askModels = async () => {
-  const [told, pages] = await Promise.all([ask("v1/models"), ask("page/models")]);
+  const told = await ask("v1/models");
+  const pages = await ask("page/models");
   const shown = new Map(pages.map((page) => [page.name, page]));
   return { ...told, models: told.models.map((model) => ({ ...model, ...shown.get(model.name) })) };
 };
