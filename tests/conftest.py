@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import made_images
+from browser import browser  # noqa: F401  a fixture
 from tellapart.openmp import wait_briefly
 
 wait_briefly()  # before anything imports PyTorch: the processes of tests share the cores

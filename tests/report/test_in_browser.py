@@ -17,6 +17,7 @@ from made_reports import (
     stamped,
 )
 
+from browser import CONTRAST, require_names
 from tellapart.files import write_text
 from tellapart.report.content import Confusion, RunReport
 from tellapart.report.render import render_report
@@ -249,56 +250,6 @@ def test_figures_open_larger_with_their_sentence(browser: Any, pages: dict[str, 
     assert browser.console() == []
 
 
-CONTRAST = """
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = 1;
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-      context.clearRect(0, 0, 1, 1);
-      context.fillStyle = colour;
-      context.fillRect(0, 0, 1, 1);
-      const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
-      return [r, g, b, a / 255];
-    };
-    const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
-    const ground = (element) => {
-      const layers = [];
-      for (let at = element; at; at = at.parentElement) {
-        const layer = rgba(getComputedStyle(at).backgroundColor);
-        layers.push(layer);
-        if (layer[3] > 0.99) break;
-      }
-      return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
-    };
-    const luminance = (colour) => {
-      const [r, g, b] = colour.map((c) => c / 255)
-        .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    for (const each of document.querySelectorAll("details")) each.open = true;
-    const faint = {};
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) {
-      const element = walker.currentNode.parentElement;
-      if (!walker.currentNode.data.trim()) continue;
-      if (element.closest("script, style, dialog, option")) continue;
-      if (!element.checkVisibility()) continue;
-      const style = getComputedStyle(element);
-      const behind = ground(element);
-      const ink = rgba(element.closest("svg") ? style.fill : style.color);
-      let opacity = 1;
-      for (let at = element; at; at = at.parentElement) opacity *= getComputedStyle(at).opacity;
-      ink[3] *= opacity;
-      const [a, b] = [luminance(over(ink, behind)), luminance(behind)].sort((x, y) => y - x);
-      const contrast = (a + 0.05) / (b + 0.05);
-      const name = `${element.tagName}.${element.className.baseVal ?? element.className} in ` +
-        `${element.parentElement.className}`;
-      if (contrast < 4.5) faint[name] = Math.min(faint[name] ?? 99, contrast.toFixed(2));
-    }
-    return faint;
-"""
-
-
 @pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "drift", "explanation"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_words_stand_out_from_what_is_behind_them(
@@ -316,18 +267,7 @@ def test_every_control_says_what_it_does(
     """As a screen reader has it: what is named, in words and not only a number or a sign."""
     browser.open(pages[kind])
     browser.run("for (const each of document.querySelectorAll('details')) each.open = true;")
-    nodes = browser.devtools("Accessibility.getFullAXTree")["nodes"]
-    names = [
-        node.get("name", {}).get("value", "").strip()
-        for node in nodes
-        if not node.get("ignored")
-        and node.get("role", {}).get("value")
-        in ("button", "link", "combobox", "slider", "searchbox", "DisclosureTriangle")
-    ]
-    assert names
-    for name in names:
-        assert sum(letter.isalpha() for letter in name) >= 3, name
-        assert name not in ("Copy", "Show", "More", "Dark", "Light", "Close", "Next"), name
+    require_names(browser)
 
 
 def test_the_first_screen_holds_number_light_classes_and_what_next(

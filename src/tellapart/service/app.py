@@ -169,7 +169,8 @@ def create_app(
             pictures = await read_pictures(request, take, one=False)
             served, answers = await work.answers(model, pictures)
         unread = [answer for answer in answers if answer.error]
-        if len(unread) == len(answers):
+        lenient = "handling=lenient" in request.headers.get("prefer", "")  # RFC 7240
+        if len(unread) == len(answers) and not lenient:
             more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
             raise Refused(422, f"{unread[0].path} cannot be read: {unread[0].error}{more}")
         return Json({
@@ -283,7 +284,7 @@ def create_app(
         content = await asyncio.to_thread(metrics.text)
         return Response(content, media_type=CONTENT_TYPE)
 
-    add_page(app, work.models, private)
+    add_page(app, work.models, private, asks_token=bool(settings.token))
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:

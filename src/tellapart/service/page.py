@@ -40,9 +40,13 @@ HEADERS = {
 
 
 @cache
-def page() -> str:
-    """The HTML of the page, without anything of a model."""
-    return render_template("service.html.j2", report=None)
+def page(*, asks_token: bool = False) -> str:
+    """The HTML of the page, without anything of a model.
+
+    Args:
+        asks_token: whether the service wants a token, which the page then asks for.
+    """
+    return render_template("service.html.j2", report=None, asks_token=asks_token)
 
 
 @cache
@@ -60,19 +64,22 @@ def page_file(name: str) -> tuple[bytes, str, str] | None:
     return encoded, _TYPES[Path(name).suffix], f'"{sha256(encoded).hexdigest()[:16]}"'
 
 
-def add_page(app: FastAPI, models: Models, private: Sequence[Any]) -> None:
+def add_page(
+    app: FastAPI, models: Models, private: Sequence[Any], *, asks_token: bool = False
+) -> None:
     """Add the page and its files to the application.
 
     Args:
         models: those that answer.
         private: what must be given before anything is said of a model.
+        asks_token: whether that is a token.
     """
     told: WeakKeyDictionary[ServedModel, dict[str, Any]] = WeakKeyDictionary()
 
     @app.get("/", include_in_schema=False)
     def index() -> Response:
         """The page to try models on."""
-        return Response(page(), media_type="text/html", headers=HEADERS)
+        return Response(page(asks_token=asks_token), media_type="text/html", headers=HEADERS)
 
     @app.get("/page/models", include_in_schema=False, dependencies=list(private))
     def models_of_page() -> Response:

@@ -16,6 +16,8 @@ const pause = (seconds) => new Promise((done) => { setTimeout(done, 1000 * secon
 let token = null;
 try { token = sessionStorage.getItem(TOKEN); } catch { /* storage is refused: asked again */ }
 
+export const hasToken = () => Boolean(token);
+
 /** Use a token for all that is asked from now on, until the tab is closed. */
 export const useToken = (text) => {
   token = text;
@@ -27,6 +29,8 @@ const ask = async (path, { query = {}, body = null } = {}) => {
   const given = Object.entries(query).filter(([, value]) => value);
   const address = given.length ? `${path}?${new URLSearchParams(given)}` : path;
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  // A picture that cannot be read gets an answer that says so, not a refusal (RFC 7240).
+  headers.Prefer = "handling=lenient";
   const until = Date.now() + 1000 * PATIENCE_SECONDS;
   for (;;) {
     let response;
@@ -69,7 +73,8 @@ const inTurn = async (work) => {
 
 /** All that the page shows of the models: { models, limits, feedback }. */
 export const askModels = async () => {
-  const [told, pages] = await Promise.all([ask("v1/models"), ask("page/models")]);
+  const told = await ask("v1/models");
+  const pages = await ask("page/models");
   const shown = new Map(pages.map((page) => [page.name, page]));
   return { ...told, models: told.models.map((model) => ({ ...model, ...shown.get(model.name) })) };
 };

@@ -1,6 +1,6 @@
 // The page of the service: its state, and what happens when something comes in.
 
-import { Refusal, askAnswer, askExplanation, askModels, sendCorrection, useToken } from "./asking.js";
+import { Refusal, askAnswer, askExplanation, askModels, hasToken, sendCorrection, useToken } from "./asking.js";
 import { element } from "./elements.js";
 import { listen } from "./intake.js";
 import { refreshRow, showDetail, showList } from "./results.js";
@@ -10,8 +10,9 @@ const one = (id) => document.getElementById(id);
 const THUMBNAIL = 96;
 
 /**
- * A picture: { id, file, name, source, thumbnail, answers, explanations, kept }.
- * source and thumbnail are addresses in memory; answers and explanations go by the model's name.
+ * A picture: { id, file, name, source, thumbnail, shape, looked, answers, asked, explanations, kept }.
+ * source and thumbnail are addresses in memory; looked is settled once thumbnail and shape are
+ * known; answers, explanations and what is asked at the moment go by the model's name.
  */
 const state = { told: null, pictures: [], current: null, number: 0 };
 
@@ -40,11 +41,11 @@ const showModels = () => {
 
 const chooseModels = () => {
   const names = state.told.models.map((model) => model.name);
-  one("model").replaceChildren(...names.map((name) => element("option", {}, name)));
+  one("model").replaceChildren(...names.map((name) => element("option", { value: name }, name)));
   const others = () => {
     const kept = one("beside").value;
     one("beside").replaceChildren(element("option", { value: "" }, "no other"),
-      ...names.filter((name) => name !== one("model").value).map((name) => element("option", {}, name)));
+      ...names.filter((name) => name !== one("model").value).map((name) => element("option", { value: name }, name)));
     one("beside").value = names.includes(kept) && kept !== one("model").value ? kept : "";
   };
   others();
@@ -54,14 +55,22 @@ const chooseModels = () => {
   }
 };
 
+const askToken = (why) => {
+  one("token").hidden = false;
+  one("token-note").textContent = why;
+  one("token-text").focus();
+};
+
 const load = async () => {
+  if (one("token").dataset.asked === "true" && !hasToken()) {
+    askToken("");
+    return;
+  }
   try {
     state.told = await askModels();
   } catch (error) {
-    if (error instanceof Refusal && error.status === 401) {
-      one("token").hidden = false;
-      one("token-note").textContent = one("token-text").value ? "That is not the token." : "";
-      one("token-text").focus();
+    if (error.status === 401) {
+      askToken(one("token-text").value ? "That is not the token of this service." : "");
       return;
     }
     one("subtitle").textContent = error.message;
@@ -77,17 +86,22 @@ const load = async () => {
   showModels();
   one("try").hidden = false;
   one("about").hidden = false;
+  dispatchEvent(new Event("scroll")); // the script of the reports looks again where the reader is
 };
 
-/** A model was exchanged while the page was open: what is told of it is asked for again. */
+/** A model was exchanged while the page was open: all is asked again, so that no answers mix. */
 const renew = async () => {
-  const kept = [one("model").value, one("beside").value];
+  const kept = models();
   state.told = await askModels();
-  chooseModels();
-  one("model").value = kept[0];
-  one("model").onchange();
-  one("beside").value = kept[1];
+  for (const old of kept) {
+    if (state.told.models.find(({ name }) => name === old.name)?.version === old.version) continue;
+    for (const picture of state.pictures) {
+      picture.answers.delete(old.name);
+      picture.explanations.delete(old.name);
+    }
+  }
   showModels();
+  await classify();
 };
 
 // --- pictures ------------------------------------------------------------------------------
@@ -107,14 +121,29 @@ const thumbnailOf = async (file) => {
   return { source: URL.createObjectURL(blob), shape };
 };
 
+// One after the other: a large picture takes 50 MB while it is open.
+let looking = Promise.resolve();
+const look = (picture) => {
+  looking = looking.then(async () => {
+    try {
+      const { source, shape } = await thumbnailOf(picture.file);
+      Object.assign(picture, { thumbnail: source, shape });
+    } catch { return; } // a kind that this browser cannot show; the service may know it
+    refreshRow(one("list"), picture, listParts());
+  });
+  return looking;
+};
+
 const take = async (given) => {
   const before = state.pictures.length;
   for (const { file, name } of given) {
     state.number += 1;
-    state.pictures.push({
+    const picture = {
       id: state.number, file, name, source: URL.createObjectURL(file), thumbnail: "", shape: null,
-      answers: new Map(), explanations: new Map(), kept: "",
-    });
+      answers: new Map(), asked: new Set(), explanations: new Map(), kept: "",
+    };
+    picture.looked = look(picture);
+    state.pictures.push(picture);
   }
   one("try").classList.add("with-results");
   state.current = state.pictures[before];
@@ -135,14 +164,12 @@ const showTable = () => showList(one("list"), state.pictures, listParts());
 const showCurrent = () => {
   const picture = state.current;
   const place = one("detail");
-  const typing = place.contains(document.activeElement) && document.activeElement.closest(".correct");
-  if (typing) return; // not under somebody's hands
+  if (document.activeElement.closest("#detail .correct")) return; // not under somebody's hands
   const position = state.pictures.indexOf(picture);
   showDetail(place, picture, {
     models: models(), position, total: state.pictures.length, feedback: state.told.feedback,
     step: (by) => {
       choose(state.pictures.at((position + by) % state.pictures.length));
-      one("detail").querySelector(`.steps button:nth-child(${by < 0 ? 1 : 2})`).focus();
     },
     correct, again: (each) => { each.answers.clear(); classify(); },
   });
@@ -164,14 +191,12 @@ const choose = (picture, move = false) => {
 const classify = async () => {
   const wanted = models();
   const missing = state.pictures.flatMap((picture) =>
-    wanted.filter((model) => !picture.answers.has(model.name)).map((model) => [picture, model]));
+    wanted.filter(({ name }) => !picture.answers.has(name) && !picture.asked.has(name))
+      .map((model) => [picture, model]));
+  for (const [picture, model] of missing) picture.asked.add(model.name);
   show();
   let changed = false;
   await Promise.all(missing.map(async ([picture, model]) => {
-    picture.thumbnail ||= await thumbnailOf(picture.file).then(({ source, shape }) => {
-      picture.shape = shape;
-      return source;
-    }).catch(() => ""); // a kind that this browser cannot show; the service may know it
     let answer;
     try {
       const limit = state.told.limits.request_bytes;
@@ -185,6 +210,7 @@ const classify = async () => {
       answer = { error: error.message, again: error.status === 0 || error.status >= 429 };
       if (error.status === 401) load();
     }
+    picture.asked.delete(model.name);
     if (!state.pictures.includes(picture)) return; // cleared meanwhile
     picture.answers.set(model.name, answer);
     arrived(picture, model, answer);
@@ -232,6 +258,7 @@ const explain = async (picture) => {
     let found;
     try {
       const told = await askExplanation(picture, model.name);
+      await picture.looked;
       const [first] = told.overlays;
       found = { ...told, method: first.method, overlay: await inShape(first.png, picture.shape, model.fit) };
     } catch (error) {
@@ -285,6 +312,10 @@ const clear = () => {
   one("choose").focus();
 };
 
+// What came while a correction was being chosen.
+one("detail").addEventListener("focusout", (event) => {
+  if (event.target.closest(".correct") && !event.relatedTarget?.closest(".correct")) setTimeout(show);
+});
 one("token").addEventListener("submit", (event) => {
   event.preventDefault();
   useToken(one("token-text").value);

@@ -58,29 +58,33 @@ const nearest = (explanation) => explanation.neighbours.length > 0 && element("d
     truth: neighbour.label,
   }))));
 
-const correction = (picture, model, answer, correct) => {
+const correction = (picture, model, correct, several) => {
+  const answer = picture.answers.get(model.name);
+  if (!answer || answer.error) return false;
   if (picture.kept) {
     return element("p", { className: "kept", role: "status" }, "Kept as ", named(picture.kept), ". The next training can learn from it.");
   }
   const id = `correct-${picture.id}`;
-  const names = model.classes.filter((name) => name !== answer.prediction);
+  // Beside another model there are two answers, and either may be the wrong one.
+  const names = model.classes.filter((name) => several || name !== answer.prediction);
   const select = element("select", { id, required: true },
-    element("option", { value: "" }, "choose"), names.map((name) => element("option", {}, name)));
+    names.length > 1 && element("option", { value: "" }, "choose"), names.map((name) => element("option", { value: name }, name)));
   const button = element("button", { type: "submit" }, "Keep it for the next training");
   const note = element("p", { className: "reading", role: "status" });
   const form = element("form", { className: "correct" },
     element("label", { htmlFor: id }, "This is wrong: it is"), select, button, note);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    button.disabled = true;
+    if (form.ariaBusy) return;
+    form.ariaBusy = "true"; // and not a disabled button, which would lose the focus
     note.textContent = "";
     note.textContent = await correct(picture, model, select.value);
-    button.disabled = false;
+    form.ariaBusy = null;
   });
   return form;
 };
 
-const panel = (picture, model, { several, feedback, correct, again }) => {
+const panel = (picture, model, { several, again }) => {
   const answer = picture.answers.get(model.name);
   const title = several && element("h4", { className: "panel-name" }, named(model.name));
   if (!answer) return element("div", { className: "panel" }, title, element("p", { className: "reading" }, "Being classified"));
@@ -94,7 +98,6 @@ const panel = (picture, model, { several, feedback, correct, again }) => {
     answerLine(answer, model.policy),
     element("p", { className: "reading" }, reason(answer, model.policy)),
     bars(answer, model.policy),
-    feedback && correction(picture, model, answer, correct),
     several && explanation?.neighbours && nearest(explanation));
 };
 
@@ -111,7 +114,7 @@ const looked = (picture, models) => {
   const notes = [];
   for (const model of models) {
     const answer = picture.answers.get(model.name);
-    if (!answer || answer.error || !model.explains) continue;
+    if (answer?.error || !model.explains) continue;
     const explanation = picture.explanations.get(model.name);
     const who = several ? [named(model.name), " looked for "] : ["it looked for "];
     if (explanation?.overlay) {
@@ -150,11 +153,21 @@ export const showDetail = (place, picture, { models, position, total, feedback, 
     total > 1 && element("span", { className: "steps" },
       element("button", { type: "button", onclick: () => step(-1), "aria-label": "Previous picture" }, "←"),
       element("button", { type: "button", onclick: () => step(1), "aria-label": "Next picture" }, "→")));
-  const panels = models.map((model, index) => panel(picture, model, { several, correct, again, feedback: feedback && index === 0 }));
-  place.replaceChildren(bar,
-    element("div", { className: several ? "detail-body beside" : "detail-body" }, looked(picture, models), ...panels),
-    (!several && explanation?.neighbours && nearest(explanation)) || "");
+  const panels = models.map((model) => panel(picture, model, { several, again }));
+  const wrong = feedback && correction(picture, models[0], correct, several);
+  if (wrong && !several) panels[0].append(wrong);
+  const focused = place.contains(document.activeElement) && document.activeElement !== place
+    ? document.activeElement.ariaLabel || document.activeElement.id : null;
+  place.replaceChildren(...[
+    bar,
+    element("div", { className: several ? "detail-body pair" : "detail-body" }, looked(picture, models), ...panels),
+    several ? wrong : explanation?.neighbours && nearest(explanation),
+  ].filter(Boolean));
   place.hidden = false;
+  if (focused === null) return;
+  // Whoever stands on a control keeps standing there.
+  const same = [...place.querySelectorAll("button, select")].find((each) => (each.ariaLabel || each.id) === focused);
+  (same ?? place).focus({ preventScroll: true });
 };
 
 // --- all pictures --------------------------------------------------------------------------
@@ -163,7 +176,7 @@ const heading = (title, numeric) => element("th", { scope: "col", className: num
   element("button", { type: "button", className: "sort", "aria-label": `Sort by ${title}` }, title));
 
 const cell = (content, sort, className) => {
-  const made = element("td", { className }, content);
+  const made = element("td", { className }, [content].flat());
   made.dataset.sort = sort;
   return made;
 };
@@ -173,7 +186,7 @@ const answerCells = (answer, model) => {
   if (answer.error) return [cell(element("span", { className: "refused" }, answer.error), "\uffff", "txt"), cell("", "", "num")];
   const share = answer.probabilities[chosen(answer, model.policy)];
   const none = answer.unknown || answer.uncertain;
-  return [cell(none ? element("span", { className: "doubtful" }, answer.prediction) : named(answer.prediction), answer.prediction, "txt"),
+  return [cell(none ? [element("span", { className: "doubtful" }, answer.prediction), ", nearest ", named(chosen(answer, model.policy))] : named(answer.prediction), answer.prediction, "txt"),
     cell(percent(share), String(share), "num")];
 };
 
