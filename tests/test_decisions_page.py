@@ -55,6 +55,21 @@ def test_the_promises_of_the_page_are_those_that_were_measured() -> None:
     assert [row[4] for row in rows[:2]] == [
         f"{100 * dogs[f'ours {wrong}']['answered']:.1f} %" for wrong in (0.01, 0.02)
     ]
+    for name, said in (
+        ("solar-cells", "solar cells, a probe"),
+        ("cifar10", "CIFAR-10, 100 images a class to train on, a probe"),
+    ):
+        for wrong in (0.05, 0.1):
+            told = found[name][f"ours {wrong}"]
+            assert (
+                f"| {said} ({found[name]['images']:,} images) | {wrong:.0%} | {told['made']:,} of "
+                f"1,000 | {told['broken']} | {told['answered']:.1%} | {told['above']} of "
+                f"{told['made_by_halves']} |"
+            ).replace("%", " %") in PAGE
+        both = [found[name][f"sets {share}"] for share in (0.9, 0.95)]
+        cells = [f"{told['held']:.1%} | {told['classes']:.2f}" for told in both]
+        assert (f"| {said} | {found[name]['accuracy']:.1%} | {' | '.join(cells)} |"
+                ).replace("%", " %") in PAGE  # fmt: skip
     for run in found.values():
         assert all(run[key]["broken"] <= 0.05 * run[key]["splits"]
                    for key in run if key.startswith("ours"))  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -48,3 +49,16 @@ def test_the_page_says_what_the_code_does() -> None:
     assert f"up to {CHECKED_IMAGES} test images" in text
     assert f"by more than {LARGEST_FLOAT32:g}" in text
     assert f"at least {LEAST_EQUAL_INT8:.0%}".replace("%", " %") in text
+
+
+def test_the_speeds_of_the_page_are_those_measured() -> None:
+    file = Path(__file__).parents[1] / "benchmarks" / "results" / "export_precisions.json"
+    speed = json.loads(file.read_text("utf-8"))["speed"]
+    rows = {"f32": "float32", "bf16": "bf16", "int8": "int8, the rest float32",
+            "int8, rest bf16": "int8, the rest bf16"}  # fmt: skip
+    for name, said in rows.items():
+        assert f"| {said} | {speed[name]['images_a_cpu_second']:.0f} |" in PAGE
+    for name in ("int8", "int8, rest bf16"):
+        told = speed[f"{name} / bf16, by cpu second"]
+        ratio = f"{told['median']:.2f} ({told['5 %']:.2f} to {told['95 %']:.2f})"
+        assert f"| {rows[name]} | {speed[name]['images_a_cpu_second']:.0f} | {ratio} |" in PAGE

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -91,3 +93,28 @@ def test_a_wheel_with_tests_in_it_is_refused(tmp_path: Path) -> None:
             release.content(wheel(*good, bad))
     with pytest.raises(SystemExit, match="lacks tellapart"):
         release.content(wheel(*good[1:]))
+
+
+def test_the_container_copies_what_is_there_and_calls_what_there_is() -> None:
+    from typer.main import get_command
+
+    from tellapart.cli import app
+
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text("utf-8"))
+    lines = [line.split(" ", 1) for line in text.splitlines() if line and line[0] != "#"]
+    copied = [name for word, rest in lines if word == "COPY" for name in rest.split()[:-1]]
+    assert copied and all((ROOT / name).exists() for name in copied)
+    kept = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert {f"!{name}" for name in copied} <= set(kept)
+    told = {word: json.loads(rest) for word, rest in lines if word in ("ENTRYPOINT", "CMD")}
+    command, verb, *given = told["ENTRYPOINT"] + told["CMD"]
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert command in scripts
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    parsed = verbs[verb].make_context(verb, given)
+    assert str(parsed.params["out"]) == "/answers/answers.csv"
+    assert [str(path) for path in parsed.params["images"]] == ["/images"]
+    assert any(word == "USER" for word, _ in lines)
+    page = (ROOT / "docs" / "predicting.md").read_text("utf-8")
+    for place in ("/model:ro", "/images:ro", "/answers"):
+        assert place in page

@@ -520,6 +520,10 @@ def predict(
     move: Annotated[
         bool, typer.Option("--move", help="With --sort-into: move the files.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="With --out or --sort-into: so many processes of Ray share the work."),
+    ] = None,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -533,8 +537,10 @@ def predict(
     if out is not None or sort_into is not None:
         _show(verb.predict(
             run, images, device=device, unknown=unknown, out=out, sort_into=sort_into, link=link,
-            move=move, progress=_progress(),
+            move=move, workers=workers, progress=_progress(),
         ), as_json or format == "json")  # fmt: skip
+    if workers is not None:
+        raise TellapartError("--workers goes with --out or --sort-into; give one of them.")
     if as_json or format != "table":
         stream = verb.AnswerStream(
             run, images, device=device, unknown=unknown, progress=_progress()

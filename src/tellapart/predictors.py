@@ -24,6 +24,7 @@ def open_predictor(path: RunGiven, *, device: str = "auto", unknown: bool = Fals
         BundleError: the bundle cannot be used, or is asked for "unknown".
     """
     folder = path.path if isinstance(path, Run) else Path(path)
+    _refuse_model_of_others(folder)
     if is_bundle(folder):
         if unknown:
             raise BundleError(
@@ -32,3 +33,19 @@ def open_predictor(path: RunGiven, *, device: str = "auto", unknown: bool = Fals
         bundle = open_bundle(folder)
         return Predictor(bundle, bundle.policy)
     return open_run(path).predictor(device, unknown=unknown)
+
+
+#: How files of networks end, whoever wrote them.
+_MODEL_ENDINGS = (".onnx", ".xml", ".pt2", ".pt", ".pth", ".tflite", ".h5", ".keras")
+
+
+def _refuse_model_of_others(path: Path) -> None:
+    """A network alone says neither what its outputs mean nor how pictures come to it."""
+    if path.suffix.lower() not in _MODEL_ENDINGS or not path.is_file():
+        return
+    if is_bundle(path.parent):
+        raise BundleError(f"{shown(path)} is a part of an export; give its folder.")
+    raise BundleError(
+        f"{shown(path)} is a network without its classes, preprocessing and decision, so that no "
+        "answer of it could be trusted; give a run, or the folder that 'tellapart export' made."
+    )

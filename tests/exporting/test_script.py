@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart.exporting.script import MOST_LINES, RUNTIMES, script
+from tellapart.exporting.script import MOST_LINES, RUNTIMES, alike, script
 from tellapart.pixels.decode import decode
 from tellapart.pixels.preprocessing import FITS, INTERPOLATIONS, Preprocessing
 
@@ -72,14 +72,15 @@ FILES: dict[str, Callable[[], bytes]] = {
 
 
 def functions(
-    monkeypatch: pytest.MonkeyPatch, rule: Preprocessing, float_input: bool = False
+    monkeypatch: pytest.MonkeyPatch, *rules: Preprocessing, float_input: bool = False
 ) -> Any:
     """The script's names, its model giving back the pixels that it is given."""
-    model = SimpleNamespace(run=lambda outputs, given: given["pixels"])
+    one = len(rules) == 1
+    model = SimpleNamespace(run=lambda outputs, given: given["pixels"] if one else given)
     runtime = SimpleNamespace(InferenceSession=lambda file: model)
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     names: dict[str, Any] = {"__file__": "classify.py", "__name__": "script"}
-    text = script("onnx", "model.onnx", ["a", "b"], rule, float_input=float_input)
+    text = script("onnx", "model.onnx", ["a", "b"], rules, float_input=float_input)
     exec(compile(text, "classify.py", "exec"), names)
     return SimpleNamespace(**names)
 
@@ -109,6 +110,33 @@ def test_script__same_pixels_at_any_size(
             file.write_bytes(encoded(photo(width, height), "JPEG"))
             found = functions(monkeypatch, rule).classify(file)
             np.testing.assert_array_equal(found, decode(file, rule)[None], f"{fit} {width}")
+        for orientation in (1, 6):
+            file.write_bytes(turned(orientation))
+            found = functions(monkeypatch, rule).classify(file)
+            np.testing.assert_array_equal(found, decode(file, rule)[None], f"{fit} turned")
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_script__the_same_picture_in_several_sizes(
+    fit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = [
+        Preprocessing(48, 48, fit, "bicubic"),
+        Preprocessing(31, 57, fit, "lanczos", mean=(0.1, 0.2, 0.3)),
+        Preprocessing(96, 64, fit, "bilinear"),
+    ]
+    assert alike(rules) and not alike([*rules, Preprocessing(9, 9, fit, "nearest")])
+    names = functions(monkeypatch, *rules)
+    for kind in ("jpeg, reduced in decoding", "jpeg, orientation 6", "jpeg, orientation 3",
+                 "png, RGBA"):  # fmt: skip
+        file = tmp_path / "picture"
+        file.write_bytes(FILES[kind]())
+        found = names.classify(file)
+        assert list(found) == ["pixels", "pixels_2", "pixels_3"]
+        for rule, pixels in zip(rules, found.values(), strict=True):
+            np.testing.assert_array_equal(pixels, decode(file, rule)[None])
+    text = script("torch", "model.pt2", ["a", "b"], rules)
+    assert len([line for line in text.splitlines() if line]) <= MOST_LINES + 5
 
 
 def test_script__float_input_is_normalised(
@@ -144,7 +172,7 @@ def test_script__is_short_and_needs_nothing_else(
     runtime: str, fit: str, float_input: bool
 ) -> None:
     text = script(
-        runtime, "model.x", ["cat", 'a "quoted" \\ name\n'], Preprocessing(224, 224, fit),
+        runtime, "model.x", ["cat", 'a "quoted" \\ name\n'], [Preprocessing(224, 224, fit)],
         float_input=float_input,
     )  # fmt: skip
     lines = [line for line in text.splitlines() if line]

@@ -10,10 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from tellapart.errors import BundleError
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.bundle import is_bundle, open_bundle
+from tellapart.predictors import open_predictor
 from tellapart.run_info import FileDigest
 
 
@@ -81,6 +83,15 @@ def test_bundle__says_what_its_model_says(tmp_path: Path) -> None:
         ({"preprocessing": {}}, "damaged"),
         ({"decision": {"positive": "blue", "threshold": 0.5, "cost_miss": 1.0,
                        "cost_false_alarm": 1.0}}, "damaged"),
+        ({"preprocessing": Preprocessing(2, 2).to_dict() | {"mean": [1.0]}}, "damaged"),
+        ({"preprocessing": Preprocessing(2, 2).to_dict() | {"height": -2}}, "damaged"),
+        ({"more_inputs": [{"height": 4}]}, "damaged"),
+        ({"abstention": {"above": "high"}}, "damaged"),
+        ({"classes": ["red", "red"], "answers": ["red", "red"]}, "damaged: it has the classes"),
+        ({"classes": ["red"], "answers": ["red"]}, "damaged: it has the classes"),
+        ({"answers": ["green", "red"]}, "damaged: it has the answers"),
+        ({"answers": ["red", "green", "uncertain"]}, "damaged: it has the answers"),
+        ({"model": "../model.onnx"}, "does not list its model"),
         ({"files": {}}, "does not list its model"),
         ({"files": {"../../etc/passwd": {"size": 1, "sha256": ""}}}, "names the file"),
         ({"files": {"model.onnx": {"size": 1, "sha256": ""}}}, "was changed"),
@@ -119,6 +130,92 @@ def test_bundle__a_model_that_the_runtime_cannot_open(tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(content)
     with pytest.raises(BundleError, match="cannot be opened by onnxruntime"):
         open_bundle(folder).probabilities(np.zeros((1, 2, 2, 3), np.uint8))
+
+
+def of_content(folder: Path, content: bytes, **changes: Any) -> Path:
+    """A bundle whose model is this file, by its digest too."""
+    digest = FileDigest.of(content)
+    files = {"model.onnx": {"size": digest.size, "sha256": digest.sha256}}
+    written(folder, files=files, **changes)
+    (folder / "model.onnx").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"preprocessing": Preprocessing(3, 5).to_dict()}, r"is not the model .* \(.*"),
+        ({"float_input": True}, r"is not the model .* \(.*"),
+        ({"more_inputs": [Preprocessing(2, 2).to_dict()]}, r"is not the model .* \(.*"),
+        ({"classes": ["red", "green", "blue"], "answers": ["red", "green", "blue"]},
+         r"it gives float32 of \(8, 2\) instead of probabilities of \(8, 3\)"),
+    ],
+)  # fmt: skip
+def test_bundle__a_model_that_is_not_what_is_said_of_it(
+    changes: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    bundle = open_bundle(of_content(tmp_path / "b", model(), **changes))
+    pictures = [np.full((6, 6, 3), 90, np.uint8)]
+    pixels, _ = bundle.decoded([Image.fromarray(picture) for picture in pictures])
+    with pytest.raises(BundleError, match=sentence) as caught:
+        bundle.probabilities(pixels)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["none", "below 0"])
+def test_bundle__numbers_that_are_no_probabilities(said: str, tmp_path: Path) -> None:
+    theirs = onnx.load_from_string(model())
+    by = numpy_helper.from_array(np.array(np.nan if said == "none" else -1.0, np.float32), "by")
+    theirs.graph.initializer.append(by)
+    for node in theirs.graph.node:
+        if node.op_type == "Div":
+            node.output[0] = "shares"
+    theirs.graph.node.append(helper.make_node("Mul", ["shares", "by"], ["probabilities"]))
+    order = [node for node in theirs.graph.node if node.output[0] != "probabilities"]
+    last = theirs.graph.node[-1]
+    del theirs.graph.node[:]
+    theirs.graph.node.extend([*order[:5], last, *order[5:]])
+    bundle = open_bundle(of_content(tmp_path / "b", theirs.SerializeToString()))
+    with pytest.raises(BundleError, match="no probabilities"):
+        bundle.probabilities(np.full((3, 2, 2, 3), 9, np.uint8))
+
+
+def theirs_of(names: tuple[str, str], shape: list[Any]) -> bytes:
+    """A network of somebody else: normalised pictures to logits."""
+    nodes = [
+        helper.make_node("ReduceMean", [names[0], "axes"], [names[1]], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes, "theirs",
+        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.array([2, 3]), "axes")],
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("names", "shape"),
+    [(("input", "output"), ["n", 3, 2, 2]), (("pixels", "probabilities"), ["n", 3, 2, 2])],
+)
+def test_bundle__other_peoples_network_in_a_bundles_place(
+    names: tuple[str, str], shape: list[Any], tmp_path: Path
+) -> None:
+    folder = of_content(tmp_path / "b", theirs_of(names, shape))
+    with pytest.raises(BundleError, match="is not the model") as caught:
+        open_predictor(folder).predict([np.full((6, 6, 3), 90, np.uint8)])
+    assert "\n" not in str(caught.value)
+
+
+def test_predictor__is_given_a_file_of_a_network(tmp_path: Path) -> None:
+    theirs = tmp_path / "resnet50.ONNX"
+    theirs.write_bytes(theirs_of(("input", "output"), ["n", 3, 2, 2]))
+    with pytest.raises(BundleError, match="a network without its classes"):
+        open_predictor(theirs)
+    folder = written(tmp_path / "b")
+    with pytest.raises(BundleError, match="is a part of an export; give its folder"):
+        open_predictor(folder / "model.onnx")
 
 
 def test_bundle__other_peoples_onnx_files(tmp_path: Path) -> None:

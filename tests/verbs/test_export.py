@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import onnx
 import pytest
 import yaml
 
+from tellapart import files
 from tellapart.errors import BundleError, RunError, TellapartError
 from tellapart.evaluation.abstention import Abstention
 from tellapart.evaluation.class_sets import ClassSets
@@ -28,8 +31,10 @@ from tellapart.pixels.decode import decode_many
 from tellapart.prediction.bundle import open_bundle
 from tellapart.predictors import open_predictor
 from tellapart.run import Run, open_run
+from tellapart.verbs.decide import decide
 from tellapart.verbs.export import export
 from tellapart.verbs.predict import predict
+from tellapart.verbs.train import train
 from verbs.trained import quick_run
 
 
@@ -92,9 +97,8 @@ def test_export__card_has_a_header_that_hugging_face_reads(run: Run, bundle: Pat
     assert str(Path(run.info.data.root).parent) not in text  # where the images lay is nobody's
 
 
-@pytest.mark.parametrize("to", ["openvino", "torch"])
-def test_export__other_formats_agree(run: Run, to: str, tmp_path: Path) -> None:
-    made = export(run, tmp_path / "out", to=to)
+def test_export__openvino_agrees(run: Run, tmp_path: Path) -> None:
+    made = export(run, tmp_path / "out", to="openvino")
     check = made.info.measured["float32"]
     assert check["share_of_equal_decisions"] == 1.0 and check["largest_difference"] < 1e-5
     pixels, _ = decode_many(files_of(run), run.classifier().preprocessing)
@@ -114,6 +118,101 @@ def test_export__float_input(run: Run, bundle: Path, tmp_path: Path) -> None:
     inside = onnx.load(made.folder / "model.onnx").graph.input[0].type.tensor_type
     assert inside.elem_type == onnx.TensorProto.FLOAT
     assert [d.dim_value for d in inside.shape.dim][1:] == [3, 32, 32]
+
+
+def by_script(folder: Path, files: list[Path]) -> list[tuple[str, float]]:
+    """What classify.py prints where neither tellapart nor its folder can be imported."""
+    done = subprocess.run(
+        [sys.executable, "-I", folder / "classify.py", *files],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [Path(line[0]) for line in lines] == files
+    return [(line[1], float(line[2])) for line in lines]
+
+
+def test_export__torch_program_answers_by_its_script(run: Run, tmp_path: Path) -> None:
+    import torch
+
+    made = export(run, tmp_path / "out", to="torch")
+    check = made.info.measured["float32"]
+    assert check["share_of_equal_decisions"] == 1.0 and check["largest_difference"] < 1e-5
+    files = files_of(run)
+    stored = run.predictions("test")
+    said = by_script(made.folder, files)
+    assert [name for name, _ in said] == [run.classes[i] for i in stored.predicted]
+    np.testing.assert_allclose(
+        [probability for _, probability in said], stored.probabilities.max(axis=1), atol=0.02
+    )
+    extra = {"classes": ""}
+    program = torch.export.load(made.folder / "model.pt2", extra_files=extra)
+    assert json.loads(extra["classes"]) == ["blue", "red"]
+    pixels, _ = decode_many(files[:3], run.classifier().preprocessing)
+    for some in (pixels, pixels[:1]):  # any number of images
+        probabilities, decision, _ = program.module()(torch.from_numpy(some))
+        assert probabilities.shape == (len(some), 2) and decision.dtype == torch.int64
+    np.testing.assert_allclose(
+        open_bundle(made.folder).probabilities(pixels), stored.probabilities[:3], atol=0.02
+    )
+
+
+@pytest.fixture(scope="module")
+def probe(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A linear layer on timm's network, at a temperature that training chose."""
+    folder = tmp_path_factory.mktemp("probe")
+    return train(photos, recipe="probe", settings=["data.image_size=64"], run=folder / "probe")
+
+
+@pytest.mark.slow
+def test_export__timm_opens_the_folder_as_it_opens_its_own(probe: Run, tmp_path: Path) -> None:
+    import timm
+    import torch
+
+    made = export(probe, tmp_path / "out", to="timm")
+    assert made.info.measured["float32"]["share_of_equal_decisions"] == 1.0
+    assert made.info.measured["float32"]["largest_difference"] < 1e-5
+    files, stored = files_of(probe), probe.predictions("test")
+    said = by_script(made.folder, files)
+    assert [name for name, _ in said] == [probe.classes[i] for i in stored.predicted]
+    np.testing.assert_allclose(
+        [probability for _, probability in said], stored.probabilities.max(axis=1), atol=0.02
+    )
+    # What timm itself makes of pictures is what the run makes of them.
+    network = timm.create_model(f"local-dir:{made.folder}", pretrained=True).eval()
+    assert network.pretrained_cfg["label_names"] == ["blue", "red"]
+    data = timm.data.resolve_model_data_config(network)
+    rule = probe.classifier().preprocessing
+    assert tuple(data["input_size"]) == (3, 64, 64) and data["crop_mode"] == rule.fit
+    assert tuple(data["mean"]) == rule.mean and tuple(data["std"]) == rule.std
+    pixels, _ = decode_many(files, rule)
+    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255).float()
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (rule.mean, rule.std))
+    with torch.inference_mode():
+        found = network((images - mean) / std).softmax(dim=1).numpy()
+    np.testing.assert_allclose(found, stored.probabilities, atol=0.02)
+
+
+@pytest.mark.slow
+def test_export__timm_is_refused_what_it_cannot_hold(
+    probe: Run, photos: Path, tmp_path: Path
+) -> None:
+    out, copy = tmp_path / "out", tmp_path / "copy"
+    shutil.copytree(probe.path, copy)
+    changed = Run(copy).update(decision=Decision("red", 0.2).to_dict())
+    assert "a decision rule is in force" in refused(out, changed, out, to="timm")
+    flipped = train(
+        photos, recipe="probe", settings=["data.image_size=64", "probe.views=[original, flip]"],
+        run=tmp_path / "flipped",
+    )  # fmt: skip
+    assert "it averages views (test_time: flip)" in refused(out, flipped, out, to="timm")
+    near = train(
+        photos, recipe="probe", settings=["data.image_size=64", "probe.head=neighbours"],
+        run=tmp_path / "near",
+    )  # fmt: skip
+    assert "layers of its own" in refused(out, near, out, to="timm")
+    for to in ("onnx", "torch"):  # which can hold neighbours
+        made = export(near, tmp_path / to, to=to)
+        assert made.info.measured["float32"]["share_of_equal_decisions"] == 1.0
 
 
 def test_export__is_a_predictor(run: Run, bundle: Path) -> None:
@@ -138,6 +237,22 @@ def test_export__decision_in_force_is_inside(run: Run, tmp_path: Path) -> None:
     assert sum(decisions) == 12  # the likeliest class would be another answer
     assert "from a probability of" in (made.folder / "README.md").read_text()
     assert open_bundle(made.folder).policy.decision == Decision("red", threshold)
+
+
+@pytest.mark.slow
+def test_export__says_what_decide_chose(run: Run, photos: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    decide(copy, cost=("red", 1000))
+    changed = open_run(copy)
+    assert changed.decision is not None and changed.decision.threshold < 0.1
+    expected = changed.predictions("test").predicted
+    assert not np.array_equal(expected, run.predictions("test").predicted)
+    made = export(changed, tmp_path / "out")
+    _, decisions = script_answers(made.folder / "classify.py", files_of(run))
+    np.testing.assert_array_equal(decisions, expected)
+    answers = [a.prediction for a in predict(made.folder, files_of(run))]
+    assert answers == [a.prediction for a in predict(changed, files_of(run))]
 
 
 def test_export__abstention_in_force_is_inside(run: Run, tmp_path: Path) -> None:
@@ -270,13 +385,43 @@ def test_refuses__a_decision_rule_that_is_not_the_runs() -> None:
     require_parity(compared(reference, right, ["a", "b"]), right, ("x", "y"), Policy(), int8=False)
 
 
-def test_refuses__a_full_disk(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+#: What an export writes, in this order.
+WRITTEN = ("model.onnx", "classify.py", "README.md", "model.json")
 
-    monkeypatch.setattr("tellapart.exporting.formats.write_bytes", full)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n[-3:] in (".py", ".md") else ())
+             for n in WRITTEN],
+)  # fmt: skip
+def test_refuses__a_disk_that_is_full_in_the_middle(
+    name: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = files.replacing
+    begun = []
+
+    @contextmanager
+    def full(path: Path, **options: Any) -> Iterator[Path]:
+        begun.append(Path(path).name)
+        with right(path, **options) as unfinished:
+            yield unfinished
+            if Path(path).name == name:
+                unfinished.write_bytes(unfinished.read_bytes()[:100])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "replacing", full)
     out = tmp_path / "out"
-    assert "No space left" in refused(out, run, out)
+    assert "No space left on device; free some space" in refused(out, run, out, check=2)
+    assert begun == list(WRITTEN[: WRITTEN.index(name) + 1])
+
+
+def test_refuses__a_run_of_a_newer_version(run: Run, tmp_path: Path) -> None:
+    copy, out = tmp_path / "copy", tmp_path / "out"
+    shutil.copytree(run.path, copy)
+    content = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(content | {"format": content["format"] + 1}))
+    assert "made by a newer tellapart; update this one" in refused(
+        out, copy, out, error=RunError
+    )
 
 
 def test_refuses__a_network_that_the_exporter_cannot_take(

@@ -6,8 +6,9 @@ import errno
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import Parameter, signature
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,28 +49,33 @@ def to_onnx(module: nn.Module, height: int, width: int) -> bytes:
     return bytes(onnx.getvalue())
 
 
-def network_to_onnx(module: nn.Module, example: torch.Tensor) -> bytes:
+def network_to_onnx(module: nn.Module, examples: Sequence[torch.Tensor]) -> bytes:
     """An ONNX model of a module, for every number of images, by PyTorch's current exporter.
 
     Args:
-        module: in inference mode, one tensor (N, ...) to one tensor (N, ...).
-        example: what it takes, of two images.
+        module: in inference mode, one tensor (N, ...), or any number of them by ``*``, to one
+            tensor (N, ...).
+        examples: what it takes, of two images.
 
     Raises:
         Exception: whatever the exporter raises for a network that it cannot take.
     """
     import torch
 
+    shapes: tuple[Any, ...] = tuple({0: torch.export.Dim.DYNAMIC} for _ in examples)
+    kinds = [parameter.kind for parameter in signature(module.forward).parameters.values()]
+    if Parameter.VAR_POSITIONAL in kinds:
+        shapes = (shapes,)
     with warnings.catch_warnings(), _quiet_loggers(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
             module,
-            (example,),
+            tuple(examples),
             dynamo=True,
             verbose=False,
-            input_names=["network_input"],
+            input_names=[f"network_input_{number}" for number in range(len(examples))],
             output_names=["network_output"],
-            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamic_shapes=shapes,
         )
     if program is None:
         raise RuntimeError("the exporter gives no model")

@@ -25,7 +25,8 @@ BINS = 15
 #: Temperatures that may come out; a fit at a limit means that the data do not settle it.
 TEMPERATURES = (0.1, 10.0)
 
-_SMALLEST = float(np.finfo(np.float64).eps)
+#: What a probability of 0 is taken as where its logarithm is needed.
+SMALLEST = float(np.finfo(np.float64).eps)
 
 
 # --- are the probabilities right? ----------------------------------------------------------
@@ -143,7 +144,7 @@ def choose_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int
 
 def log_probabilities(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithms of probabilities, float64 (N, C), with 0 taken as 2.2e-16."""
-    logits: NDArray[np.float64] = np.log(np.clip(probabilities, _SMALLEST, 1.0))
+    logits: NDArray[np.float64] = np.log(np.clip(probabilities, SMALLEST, 1.0))
     return logits
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tellapart.exporting.graph import input_name
 from tellapart.number import Number
 from tellapart.run_info import WeightsOrigin
 from tellapart.wording import percent, plural, shown
@@ -43,6 +44,8 @@ class CardFacts:
     #: Sentences on what was measured when it was exported.
     checked: tuple[str, ...]
     package: str
+    #: Preprocessings of the inputs behind the first.
+    more_inputs: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
@@ -134,6 +137,14 @@ def _input_sentence(facts: CardFacts) -> str:
             f"The model takes `pixels`, float32 (N, 3, {rule['height']}, {rule['width']}), RGB "
             f"scaled to 0..1, less {rule['mean']}, divided by {rule['std']}; pictures are "
             f"resized to {size} ({rule['fit']}, {rule['interpolation']}) before.{views}"
+        )
+    if facts.more_inputs:
+        sizes = [f"`{input_name(number)}` {own['height']} x {own['width']}"
+                 for number, own in enumerate((rule, *facts.more_inputs))]  # fmt: skip
+        return (
+            f"Several networks answer together, and the model takes every picture in "
+            f"{len(sizes)} sizes: {', '.join(sizes)}, each uint8 (N, height, width, 3), RGB, for "
+            f"any N ({rule['fit']}); all else is the model's own work.{views}"
         )
     return (
         f"The model takes `pixels`, uint8 (N, {rule['height']}, {rule['width']}, 3), RGB, for any "

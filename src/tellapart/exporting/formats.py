@@ -60,14 +60,15 @@ def _write_openvino(job: Job, folder: Path) -> None:
 def _write_torch(job: Job, folder: Path) -> None:
     import torch
 
-    from tellapart.exporting.module import example_for
+    from tellapart.exporting.module import examples_for
 
+    examples = examples_for(job.around)
     try:
         with torch.no_grad():
             program = torch.export.export(
                 job.module,
-                (example_for(job.around),),
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                examples,
+                dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in examples),),
             )
     except (MemoryError, OSError):
         raise

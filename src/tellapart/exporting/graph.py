@@ -3,7 +3,8 @@
 Whoever runs it gives pictures of the stated size and gets answers; nothing that a run knows
 of its images has to be done outside. The inputs and outputs:
 
-- ``pixels``: uint8 (N, H, W, 3), RGB; or with ``--float`` float32 (N, 3, H, W), normalised.
+- ``pixels``: uint8 (N, H, W, 3), RGB; or with ``--float`` float32 (N, 3, H, W), normalised. Where
+  several networks look at pictures of several sizes, ``pixels_2`` and so on are the others.
 - ``probabilities``: float32 (N, C), rows sum to 1, at the run's temperature.
 - ``decision``: int64 (N,), which of the answers is given, by the run's decision rule: a class, or
   behind the classes "uncertain", where the rule has it.
@@ -48,6 +49,8 @@ class Around:
     uncertain_up_to: float | None = None
     height: int = 0
     width: int = 0
+    #: Height and width of the inputs behind the first; with them there are no views out here.
+    more_sizes: tuple[tuple[int, int], ...] = ()
     #: Normalised float32 (N, 3, H, W) instead of uint8 (N, H, W, 3).
     float_input: bool = False
     #: Texts that the model carries in its metadata.
@@ -57,6 +60,21 @@ class Around:
     def outputs(self) -> int:
         """Columns of the network's logits."""
         return 1 if self.sigmoid else len(self.classes)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of a picture in each input."""
+        sizes = ((self.height, self.width), *self.more_sizes)
+        return tuple((3, *size) if self.float_input else (*size, 3) for size in sizes)
+
+
+def input_name(number: int) -> str:
+    """What an input is called, counted from 0.
+
+    >>> input_name(0), input_name(1)
+    ('pixels', 'pixels_2')
+    """
+    return PIXELS if number == 0 else f"{PIXELS}_{number + 1}"
 
 
 def answers_of(around: Around) -> tuple[str, ...]:
@@ -109,8 +127,8 @@ def whole_graph(network: bytes, around: Around) -> bytes:
     """The graph around a network.
 
     Args:
-        network: an ONNX model of one input, as ``around`` says it, and of logits
-            (N, outputs), for every N.
+        network: an ONNX model of the inputs that ``around`` says, and of logits (N, outputs), for
+            every N.
         around: what comes before and behind it.
 
     Returns:
@@ -122,23 +140,25 @@ def whole_graph(network: bytes, around: Around) -> bytes:
     model = onnx.load_from_string(network)
     graph = model.graph
     build = _Builder()
-    source, result = graph.input[0].name, graph.output[0].name
+    sources, result = [value.name for value in graph.input], graph.output[0].name
+    inputs = [input_name(number) for number in range(len(sources))]
     first, last = _before(build, around), _behind(build, around)
     # The names of this graph are this module's; the network's own make way for them.
-    taken = {PIXELS, *OUTPUTS, _SHOWN, _LOGITS, *build.names}
+    taken = {*inputs, *OUTPUTS, _SHOWN, _LOGITS, *build.names}
     renamed = {name: f"network/{name}" for name in _names(graph) & taken}
-    renamed |= {source: _SHOWN if first else PIXELS, result: _LOGITS}
+    renamed |= dict(zip(sources, inputs, strict=True)) | {result: _LOGITS}
+    if first:
+        renamed[sources[0]] = _SHOWN
     _rename(graph, renamed)
     nodes = [*first, *graph.node, *last]
     kind = TensorProto.FLOAT if around.float_input else TensorProto.UINT8
-    size = [around.height, around.width]
-    shape: list[str | int | None] = (
-        ["number", 3, *size] if around.float_input else ["number", *size, 3]
-    )
     whole = helper.make_graph(
         nodes,
         "tellapart",
-        [helper.make_tensor_value_info(PIXELS, kind, shape)],
+        [
+            helper.make_tensor_value_info(name, kind, ["number", *shape])
+            for name, shape in zip(inputs, around.shapes, strict=True)
+        ],
         [
             helper.make_tensor_value_info(
                 PROBABILITIES, TensorProto.FLOAT, ["number", len(around.classes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,44 +44,38 @@ def network_of(classifier: Classifier, *, float_input: bool) -> nn.Module:
     return FromPixels().eval()
 
 
-def example_for(around: Around) -> torch.Tensor:
-    """Two pictures as the exported model takes them."""
+def examples_for(around: Around) -> tuple[torch.Tensor, ...]:
+    """Two pictures as the exported model takes them, one tensor an input."""
     import torch
 
-    if around.float_input:
-        return torch.zeros(2, 3, around.height, around.width)
-    return torch.zeros(2, around.height, around.width, 3, dtype=torch.uint8)
+    kind = torch.float32 if around.float_input else torch.uint8
+    return tuple(torch.zeros(2, *shape, dtype=kind) for shape in around.shapes)
 
 
 def whole_module(network: nn.Module, around: Around) -> nn.Module:
     """What :func:`tellapart.exporting.graph.whole_graph` makes in ONNX, as a PyTorch module.
 
-    Takes the pictures and gives (probabilities, decision, probability).
+    Takes the pictures, a tensor an input, and gives (probabilities, decision, probability).
     """
     import torch
+
+    mean_logits = network
+    if not around.more_sizes:
+        mean_logits = mean_over_views(
+            network, around.views, around.height, around.width, float_input=around.float_input
+        )
 
     class Whole(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = network
-            self.views = [
-                None if view == View() else Shown.of(view, around.height, around.width)
-                for view in around.views
-            ]
-            for number, view in enumerate(self.views):
-                if view is not None:
-                    self.register_buffer(f"rows{number}", torch.from_numpy(np.array(view.rows)))
-                    self.register_buffer(
-                        f"columns{number}", torch.from_numpy(np.array(view.columns))
-                    )
+            self.network = mean_logits
 
         def forward(
-            self, pixels: torch.Tensor
+            self, *pixels: torch.Tensor
         ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            logits = self._mean_logits(pixels) / around.temperature
-            if around.sigmoid:
-                logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-            probabilities = torch.softmax(logits, dim=1)
+            probabilities = probabilities_of(
+                self.network(*pixels), around.temperature, around.sigmoid
+            )
             decision = self._decided(probabilities)
             probability = probabilities.gather(1, decision[:, None])[:, 0]
             if around.uncertain_up_to is not None:
@@ -88,23 +83,6 @@ def whole_module(network: nn.Module, around: Around) -> nn.Module:
                 uncertain = torch.full_like(decision, len(around.classes))
                 decision = torch.where(is_answered, decision, uncertain)
             return probabilities, decision, probability
-
-        def _mean_logits(self, pixels: torch.Tensor) -> torch.Tensor:
-            if len(self.views) == 1 and self.views[0] is None:
-                alone: torch.Tensor = self.network(pixels)
-                return alone
-            shown = [self._shown(pixels, number) for number in range(len(self.views))]
-            logits: torch.Tensor = self.network(torch.cat(shown))
-            return logits.reshape(len(shown), -1, around.outputs).mean(dim=0)
-
-        def _shown(self, pixels: torch.Tensor, number: int) -> torch.Tensor:
-            view = self.views[number]
-            if view is None:
-                return pixels
-            high = 2 if around.float_input else 1
-            taken = pixels.index_select(high, getattr(self, f"rows{number}"))
-            taken = taken.index_select(high + 1, getattr(self, f"columns{number}"))
-            return taken.transpose(high, high + 1) if view.transposed else taken
 
         def _decided(self, probabilities: torch.Tensor) -> torch.Tensor:
             decision = around.decision
@@ -118,3 +96,68 @@ def whole_module(network: nn.Module, around: Around) -> nn.Module:
             return torch.where(called, torch.full_like(others, column), others)
 
     return Whole().eval()
+
+
+def probabilities_of(logits: torch.Tensor, temperature: float, sigmoid: bool) -> torch.Tensor:
+    """Logits (N, C), or (N, 1) of a sigmoid, to probabilities (N, C)."""
+    import torch
+
+    logits = logits / temperature
+    if sigmoid:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    return torch.softmax(logits, dim=1)
+
+
+def mean_over_views(
+    network: nn.Module,
+    views: Sequence[View],
+    height: int,
+    width: int,
+    *,
+    float_input: bool = False,
+) -> nn.Module:
+    """A network around which pictures are shown in several views and the outputs are averaged."""
+    import torch
+
+    if tuple(views) == (View(),):
+        return network
+
+    class MeanOverViews(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            self.views = torch.nn.ModuleList(
+                in_view(view, height, width, float_input=float_input) for view in views
+            )
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = self.network(torch.cat([view(pixels) for view in self.views]))
+            by_view = outputs.reshape(len(self.views), -1, *outputs.shape[1:])
+            return by_view.mean(dim=0)
+
+    return MeanOverViews()
+
+
+def in_view(view: View, height: int, width: int, *, float_input: bool = False) -> nn.Module:
+    """Shows pictures, (N, H, W, 3) or with ``float_input`` (N, 3, H, W), in one view."""
+    import torch
+
+    if view == View():
+        return torch.nn.Identity()
+    shown = Shown.of(view, height, width)
+    high = 2 if float_input else 1
+
+    class InView(torch.nn.Module):
+        rows: torch.Tensor
+        columns: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("rows", torch.from_numpy(np.array(shown.rows)))
+            self.register_buffer("columns", torch.from_numpy(np.array(shown.columns)))
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            taken = pixels.index_select(high, self.rows).index_select(high + 1, self.columns)
+            return taken.transpose(high, high + 1) if shown.transposed else taken
+
+    return InView()

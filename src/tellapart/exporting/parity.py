@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,12 +24,12 @@ from tellapart.errors import BundleError
 from tellapart.evaluation.decision import decided
 from tellapart.evaluation.policy import Policy
 from tellapart.extras import pytorch_is_here
-from tellapart.pixels.decode import decode_many
-from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.pixels.sets import PixelSets
 from tellapart.pixels.views import TEST_TIME_VIEWS, view_images
 from tellapart.prediction.answering import to_probabilities
-from tellapart.prediction.bundle import Runner
-from tellapart.prediction.classifier import Classifier
+from tellapart.prediction.bundle import Inputs, Runner
+from tellapart.prediction.joint import JointClassifier, joined_logits
+from tellapart.prediction.stored import AnyClassifier
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import listed, percent, plural
 
@@ -106,7 +107,7 @@ class Parity:
 
 
 def reference_of(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     policy: Policy,
     files: Sequence[Path],
     progress: Progress = SILENT,
@@ -122,7 +123,7 @@ def reference_of(
     with progress.stage("Answers of the run", len(files), "images") as stage:
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
-            pixels, reasons = decode_many(block, classifier.preprocessing)
+            pixels, reasons = classifier.decoded(block)
             kept += [file for file, reason in zip(block, reasons, strict=True) if not reason]
             if len(pixels):
                 rows.append(to_probabilities(logits(pixels), classifier.description))
@@ -136,9 +137,10 @@ def reference_of(
     return Reference(tuple(kept), probabilities, said(probabilities, classifier.classes, policy))
 
 
-def _float32_logits(
-    classifier: Classifier,
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def _float32_logits(classifier: AnyClassifier) -> Callable[[Any], NDArray[np.float32]]:
+    """Logits of prepared images in float32; of several networks each by itself."""
+    if isinstance(classifier, JointClassifier):
+        return _joint_float32_logits(classifier)
     rule = classifier.preprocessing
     engine: Engine
     if pytorch_is_here():
@@ -152,6 +154,23 @@ def _float32_logits(
     def logits(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         each = [engine(view) for view in view_images(pixels, views)]
         return np.asarray(np.mean(each, axis=0, dtype=np.float32))
+
+    return logits
+
+
+def _joint_float32_logits(classifier: JointClassifier) -> Callable[[Any], NDArray[np.float32]]:
+    description = classifier.description
+    members = [
+        (_float32_logits(member), isinstance(member, JointClassifier), ways)
+        for member, ways in zip(classifier.members, description.ways_of_members, strict=True)
+    ]
+
+    def logits(pixels: PixelSets) -> NDArray[np.float32]:
+        each = []
+        for member, several, ways in members:
+            arrays = tuple(pixels.arrays[way] for way in ways)
+            each.append(member(PixelSets(arrays) if several else arrays[0]))
+        return joined_logits(each, description)
 
     return logits
 
@@ -193,16 +212,19 @@ def script_answers(
 def runner_answers(
     runner: Runner,
     files: Sequence[Path],
-    preprocessing: Preprocessing,
-    prepare: Callable[[NDArray[np.uint8]], NDArray[Any]],
+    decode: Callable[[Sequence[Path]], Inputs],
     progress: Progress = SILENT,
 ) -> Answered:
-    """What a model says of files, several at a time."""
+    """What a model says of files, several at a time.
+
+    Args:
+        decode: makes of files what the model takes.
+    """
     rows, decisions = [], []
     with progress.stage("Answers of the export", len(files), "images") as stage:
         for start in range(0, len(files), _SPEED_BATCH):
-            pixels, _ = decode_many(files[start : start + _SPEED_BATCH], preprocessing)
-            probabilities, decision, _ = runner(prepare(pixels))
+            pixels = decode(files[start : start + _SPEED_BATCH])
+            probabilities, decision, _ = runner(pixels)
             rows.append(np.asarray(probabilities, np.float64))
             decisions.append(np.asarray(decision, np.int64))
             stage.advance(len(pixels))
@@ -264,22 +286,22 @@ def require_parity(
 
 
 def speeds(
-    runners: dict[str, Runner], images: NDArray[Any], *, seconds: float = 1.0
+    runners: Mapping[str, Runner], images: Inputs, *, seconds: float = 1.0
 ) -> dict[str, float]:
     """Images a second of models on the same images, in turn, the median of at least 3 rounds."""
-    rounds: dict[str, list[float]] = {name: [] for name in runners}
+    rates: dict[str, list[float]] = {name: [] for name in runners}
     for runner in runners.values():
         runner(images[:_SPEED_BATCH])
     started = perf_counter()
-    while min(map(len, rounds.values())) < 3 or (
-        perf_counter() - started < seconds * len(runners) and max(map(len, rounds.values())) < 50
-    ):
+    for done in count():
+        if done >= 3 and (done >= 50 or perf_counter() - started >= seconds * len(runners)):
+            break
         for name, runner in runners.items():
             begun = perf_counter()
             for start in range(0, len(images), _SPEED_BATCH):
                 runner(images[start : start + _SPEED_BATCH])
-            rounds[name].append(len(images) / (perf_counter() - begun))
-    return {name: float(np.median(found)) for name, found in rounds.items()}
+            rates[name].append(len(images) / (perf_counter() - begun))
+    return {name: float(np.median(found)) for name, found in rates.items()}
 
 
 def _functions_of(file: Path) -> Any:

@@ -15,6 +15,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import BundleError
+from tellapart.prediction.bundle import named_inputs
 
 if TYPE_CHECKING:
     from tellapart.exporting.job import Job
@@ -31,8 +32,7 @@ def quantised_onnx(job: Job) -> bytes:
     """
     import onnx
 
-    images = [{"pixels": image} for image in job.calibration()]
-    made = _quantised(onnx.load_from_string(job.onnx), images)
+    made = _quantised(onnx.load_from_string(job.onnx), job)
     return bytes(made.SerializeToString())
 
 
@@ -42,10 +42,11 @@ def quantised_openvino(model: Any, job: Job) -> Any:
     Raises:
         BundleError: NNCF cannot quantise this network.
     """
-    return _quantised(model, job.calibration())
+    return _quantised(model, job)
 
 
-def _quantised(model: Any, images: list[Any]) -> Any:
+def _quantised(model: Any, job: Job) -> Any:
+    images = [named_inputs(image) for image in job.calibration()]
     with _quiet_nncf() as nncf:
         try:
             return nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))

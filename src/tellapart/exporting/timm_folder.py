@@ -18,6 +18,7 @@ from tellapart.exporting.job import Job
 from tellapart.files import write_bytes, write_text
 from tellapart.models.weights import create_network
 from tellapart.pixels.views import View
+from tellapart.prediction.joint import JointClassifier
 from tellapart.recipe import BackboneModel
 
 #: What timm calls the ways in which a picture comes to its size.
@@ -32,18 +33,21 @@ def write_timm(job: Job, folder: Path) -> None:
     """
     from safetensors.numpy import save
 
-    description = job.classifier.description
+    classifier = job.classifier
+    if isinstance(classifier, JointClassifier):
+        raise _refused("several networks answer together")
+    description = classifier.description
     model = description.model
     if not isinstance(model, BackboneModel):
         raise _refused("its network is not one of timm's")
-    linear = "head.output.weight" in job.classifier.state()
+    linear = "head.output.weight" in classifier.state()
     if model.features != "pooled" or model.head or not linear:
         raise _refused("layers of its own lie between backbone and output")
     if job.around.views != (View(),):
         raise _refused(f"it averages views (test_time: {description.test_time})")
     if job.around.decision is not None or job.around.uncertain_up_to is not None:
         raise _refused("a decision rule is in force")
-    rule = job.classifier.preprocessing
+    rule = classifier.preprocessing
     network: Any = create_network(model.backbone, num_classes=len(job.around.classes))
     state = _state(job, network)
     config = {

@@ -7,7 +7,7 @@ but the model, in the runtime that it was made for; ``classify.py`` is for other
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -19,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from tellapart.data.pixels import PixelCache, prepared_otherwise
 from tellapart.engines.onnxruntime import open_session
 from tellapart.engines.openvino import import_openvino
 from tellapart.errors import BundleError
 from tellapart.evaluation.abstention import Abstention
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.policy import Policy
+from tellapart.pixels.decode import PictureGiven, decode_many
 from tellapart.pixels.preprocessing import Preprocessing
+from tellapart.pixels.sets import PixelSets, decode_sets
 from tellapart.progress import SILENT, Progress
 from tellapart.run_info import FileDigest
 from tellapart.wording import quoted, shown
@@ -38,8 +41,10 @@ FORMAT = 1
 #: whatever comes with it.
 _BATCH = 8
 
-#: Pixels as the model takes them to probabilities (N, C), decision (N,), probability (N,).
-Runner = Callable[[NDArray[Any]], tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
+#: Pictures as a model takes them: one array, or one for each of its inputs.
+Inputs = NDArray[Any] | PixelSets
+#: Pictures to probabilities (N, C), decision (N,), probability (N,).
+Runner = Callable[[Inputs], tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class BundleInfo:
     preprocessing: Mapping[str, Any]
     #: Whether the model takes float32 (N, 3, H, W), normalised, or uint8 (N, H, W, 3).
     float_input: bool
-    #: The views that the model averages, a name of ``TEST_TIME_VIEWS``.
+    #: The views that the model averages, a name of ``TEST_TIME_VIEWS``; of several networks with
+    #: views of their own the names, with " + " between them.
     test_time: str
     temperature: float
     #: As ``Decision.from_dict`` reads it; None: the likeliest class.
@@ -77,6 +83,9 @@ class BundleInfo:
     model_digest: str
     #: As ``Abstention.from_dict`` reads it; None: every image is answered.
     abstention: Mapping[str, Any] | None = None
+    #: Preprocessings of the inputs ``pixels_2`` and so on, of several networks that look at
+    #: pictures of several sizes.
+    more_inputs: tuple[Mapping[str, Any], ...] = ()
     #: Size and digest of the other files of the bundle.
     files: Mapping[str, FileDigest] = field(default_factory=dict)
     #: What was measured when it was made; see ``docs/export.md``.
@@ -94,8 +103,8 @@ class Runtime:
 def _open_onnx(file: Path) -> Runner:
     session = open_session(file)
 
-    def run(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        probabilities, decision, probability = session.run(_OUTPUTS, {"pixels": pixels})
+    def run(pixels: Inputs) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        probabilities, decision, probability = session.run(_OUTPUTS, named_inputs(pixels))
         return probabilities, decision, probability
 
     return run
@@ -108,9 +117,9 @@ def open_openvino(file: Path, precision: str = "f32") -> Runner:
     compiled = ov.Core().compile_model(file, "CPU", hints)
     lock = Lock()  # one request; and it belongs to one thread at a time
 
-    def run(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def run(pixels: Inputs) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         with lock:
-            outputs = compiled({"pixels": pixels})
+            outputs = compiled(named_inputs(pixels))
             probabilities, decision, probability = (outputs[name].copy() for name in _OUTPUTS)
         return probabilities, decision, probability
 
@@ -122,9 +131,10 @@ def _open_torch(file: Path) -> Runner:
 
     model = torch.export.load(file).module()
 
-    def run(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def run(pixels: Inputs) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         with torch.inference_mode():
-            outputs = model(torch.from_numpy(np.ascontiguousarray(pixels)))
+            given = [np.ascontiguousarray(array) for array in named_inputs(pixels).values()]
+            outputs = model(*map(torch.from_numpy, given))
         probabilities, decision, probability = (output.numpy() for output in outputs)
         return probabilities, decision, probability
 
@@ -132,6 +142,13 @@ def _open_torch(file: Path) -> Runner:
 
 
 _OUTPUTS = ["probabilities", "decision", "probability"]
+
+
+def named_inputs(pixels: Inputs) -> dict[str, NDArray[Any]]:
+    """Pictures by the names of a model's inputs: ``pixels``, ``pixels_2`` and so on."""
+    arrays = pixels.arrays if isinstance(pixels, PixelSets) else (pixels,)
+    return {"pixels" if n == 1 else f"pixels_{n}": array for n, array in enumerate(arrays, 1)}
+
 
 #: By the name that ``model.json`` gives.
 RUNNERS: Mapping[str, Runtime] = {
@@ -155,8 +172,14 @@ class Bundle:
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """What pictures are brought to before the model sees them."""
-        return Preprocessing.from_dict(self.info.preprocessing)
+        """What pictures are brought to before the model sees them; that of its first input."""
+        return self.preprocessings[0]
+
+    @cached_property
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """One for each input."""
+        each = (self.info.preprocessing, *self.info.more_inputs)
+        return tuple(Preprocessing.from_dict(content) for content in each)
 
     @cached_property
     def policy(self) -> Policy:
@@ -198,13 +221,32 @@ class Bundle:
                 "the run again, or update the package."
             ) from error
 
+    def decoded(self, pictures: Sequence[PictureGiven]) -> tuple[Inputs, list[str]]:
+        """Those pictures that can be read, in their order, and for each "" or why it cannot."""
+        if len(self.preprocessings) == 1:
+            return decode_many(pictures, self.preprocessing)
+        return decode_sets(pictures, self.preprocessings)
+
+    def prepared(self, images: PixelCache, *, progress: Progress = SILENT) -> Inputs:
+        """The images of a pixel cache, row by row.
+
+        Raises:
+            DataError: a file has changed, or cannot be read at one of the sizes.
+        """
+        arrays = tuple(
+            prepared_otherwise(images, rule, progress=progress).pixels
+            for rule in self.preprocessings
+        )
+        return arrays[0] if len(arrays) == 1 else PixelSets(arrays)
+
     def probabilities(
-        self, pixels: NDArray[np.uint8], *, progress: Progress = SILENT
+        self, pixels: Inputs, *, progress: Progress = SILENT
     ) -> NDArray[np.float64]:
         """Class probabilities of prepared images.
 
         Args:
-            pixels: uint8 (N, H, W, 3), decoded and resized by this bundle's preprocessing.
+            pixels: uint8 (N, H, W, 3), decoded and resized by this bundle's preprocessing, or one
+                such array for each of :attr:`preprocessings`.
 
         Returns:
             float64 (N, C), rows sum to 1.
@@ -212,23 +254,58 @@ class Bundle:
         rows = [np.zeros((0, len(self.classes)))]
         with progress.stage("Predicting", len(pixels), "images") as stage:
             for start in range(0, len(pixels), _BATCH):
-                block = as_input(
-                    np.asarray(pixels[start : start + _BATCH]),
-                    self.preprocessing,
-                    float_input=self.info.float_input,
+                block = pixels[start : start + _BATCH]
+                given = as_input(
+                    _filled(block), self.preprocessing, float_input=self.info.float_input
                 )
-                full = np.concatenate([block, np.repeat(block[-1:], _BATCH - len(block), axis=0)])
-                values = self.runner(full)[0][: len(block)].astype(np.float64)
+                values = self._answered(given)[: len(block)]
                 rows.append(values / values.sum(axis=1, keepdims=True))
                 stage.advance(len(block))
         return np.concatenate(rows)
 
 
-def as_input(
-    pixels: NDArray[np.uint8], preprocessing: Preprocessing, *, float_input: bool
-) -> NDArray[Any]:
-    """Prepared images, uint8 (N, H, W, 3), as a model takes them: as they are, or normalised."""
-    if not float_input:
+    def _answered(self, given: Inputs) -> NDArray[np.float64]:
+        """What the model says of so many images as go through it at a time, held to its form.
+
+        Raises:
+            BundleError: it fails, or gives no probabilities of the classes.
+        """
+        file = self.folder / self.info.model
+        try:
+            found = np.asarray(self.runner(given)[0])
+        except (BundleError, MemoryError):
+            raise
+        except Exception as error:  # a runtime's own kinds: no such input, another size or type
+            raise BundleError(
+                f"{shown(file)} is not the model that {ABOUT} describes ({_first_line(error)}); "
+                "export the run again."
+            ) from error
+        wanted = (len(given), len(self.classes))
+        if found.shape != wanted or found.dtype.kind != "f":
+            raise BundleError(
+                f"{shown(file)} is not the model that {ABOUT} describes: it gives {found.dtype} of "
+                f"{found.shape} instead of probabilities of {wanted}; export the run again."
+            )
+        values = found.astype(np.float64)
+        if not (np.isfinite(values).all() and (values >= 0).all() and values.any(axis=1).all()):
+            raise BundleError(
+                f"{shown(file)} gives numbers that are no probabilities; export the run again."
+            )
+        return values
+
+
+def _filled(block: Inputs) -> Inputs:
+    """A block of images with its last one repeated, so that there are always as many."""
+    rows = np.minimum(np.arange(_BATCH), len(block) - 1)
+    return block[rows] if isinstance(block, PixelSets) else np.asarray(block)[rows]
+
+
+def as_input(pixels: Inputs, preprocessing: Preprocessing, *, float_input: bool) -> Inputs:
+    """Prepared images, uint8 (N, H, W, 3), as a model takes them: as they are, or normalised.
+
+    Models of several inputs take no others than uint8.
+    """
+    if not float_input or isinstance(pixels, PixelSets):
         return pixels
     mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
     scaled = (pixels.astype(np.float32) / 255 - mean) / std
@@ -279,9 +356,16 @@ def open_bundle(folder: Path) -> Bundle:
     bundle = Bundle(folder, info)
     try:
         decision = bundle.policy.decision
-        _ = bundle.preprocessing
+        _ = bundle.preprocessings
         if decision is not None and decision.positive not in info.classes:
             raise ValueError(f"a decision about '{decision.positive}'")
+        if len(info.classes) < 2 or len(set(info.classes)) != len(info.classes):
+            raise ValueError(f"the classes {', '.join(info.classes)}")
+        more = 0 if info.abstention is None else 1
+        if info.answers[: len(info.classes)] != info.classes or (
+            len(info.answers) != len(info.classes) + more
+        ):
+            raise ValueError(f"the answers {', '.join(info.answers)}")
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{shown(file)} is damaged: it has {shown(str(error))}.") from error
     return bundle

@@ -22,6 +22,7 @@ from tellapart.exporting.card import CardFacts, card
 from tellapart.exporting.formats import Format, format_named
 from tellapart.exporting.graph import Around, answers_of
 from tellapart.exporting.job import Job
+from tellapart.exporting.joint_module import networks_in
 from tellapart.exporting.parity import (
     Answered,
     Parity,
@@ -34,21 +35,25 @@ from tellapart.exporting.parity import (
     speeds,
 )
 from tellapart.exporting.quantise import CALIBRATION_IMAGES
-from tellapart.exporting.script import RUNTIMES, script
+from tellapart.exporting.script import RUNTIMES, alike, script
 from tellapart.extras import pytorch_is_here
 from tellapart.files import write_json, write_text
 from tellapart.folders import content_of, reason_of, renamed_into_place
 from tellapart.machine import keep_memory, num_cores, processor_name
-from tellapart.pixels.decode import decode_many
+from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.pixels.views import TEST_TIME_VIEWS
 from tellapart.prediction.bundle import (
     ABOUT,
     FORMAT,
     RUNNERS,
     BundleInfo,
+    Inputs,
     as_input,
     open_openvino,
 )
+from tellapart.prediction.classifier import Description
+from tellapart.prediction.joint import JointClassifier
+from tellapart.prediction.stored import AnyClassifier
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr, card_of
 from tellapart.run import Run, RunGiven, open_run
@@ -114,9 +119,14 @@ def export(
         DataError: a path of ``images`` does not exist.
     """
     opened = open_run(run)
-    classifier = opened.single_classifier("cpu")  # several networks are refused before any work
-    plain = not pytorch_is_here() and classifier.plain_network() is not None
+    classifier = opened.classifier("cpu")
+    plain = (
+        not isinstance(classifier, JointClassifier)
+        and not pytorch_is_here()
+        and classifier.plain_network() is not None
+    )
     row = format_named(to, int8=int8, float_input=float_input, plain=plain)
+    _require_one_way_of_fitting(opened, float_input=float_input)
     wanted = Path(out)
     _require_free(wanted)
     if check < 1:
@@ -143,6 +153,26 @@ def _require_rules_that_fit(run: Run) -> None:
         raise BundleError(
             f"{shown(run.path)} answers with {listed(beyond, last='and')}, which an exported model "
             "cannot; decide again without it (tellapart decide --help), then export."
+        )
+
+
+def _require_one_way_of_fitting(run: Run, *, float_input: bool) -> None:
+    """Before any work: what several networks look at must be within what a bundle can say."""
+    classifier = run.classifier("cpu")
+    if not isinstance(classifier, JointClassifier):
+        return
+    if float_input:
+        raise BundleError(
+            f"In {shown(run.path)} several networks answer together, each with a normalisation of "
+            "its own, so that --float does not go with it; leave it out."
+        )
+    rules = classifier.description.preprocessings
+    if not alike(rules):
+        ways = [f"{rule.fit}, {rule.interpolation}" for rule in rules]
+        raise BundleError(
+            f"In {shown(run.path)} several networks answer together, whose pictures are fitted to "
+            f"their sizes in different ways ({'; '.join(dict.fromkeys(ways))}), which an export "
+            "cannot; train it with one data.fit and no 'nearest' among others."
         )
 
 
@@ -236,7 +266,6 @@ class _Export:
 
     def _fill(self, folder: Path) -> tuple[BundleInfo, tuple[str, ...]]:
         job = self._job()
-        rule = job.classifier.preprocessing
         reference = reference_of(
             job.classifier, self.run.policy, self.sample.files, self.progress
         )
@@ -244,7 +273,8 @@ class _Export:
             self.row.write(job, folder)
         write_text(
             folder / "classify.py",
-            script(self.row.name, self.row.file, answers_of(job.around), rule,
+            script(self.row.name, self.row.file, answers_of(job.around),
+                   _inputs_of(job.classifier),
                    float_input=self.float_input or self.row.normalised),
         )  # fmt: skip
         answered = script_answers(folder / "classify.py", reference.files, self.progress)
@@ -263,24 +293,27 @@ class _Export:
         return info, sentences
 
     def _job(self) -> Job:
-        classifier = self.run.single_classifier("cpu")
-        description, rule = classifier.description, classifier.preprocessing
+        classifier = self.run.classifier("cpu")
+        description, (rule, *more) = classifier.description, _inputs_of(classifier)
         policy = self.run.policy
+        # Those of several networks are inside, around each of them.
+        views = description.test_time if isinstance(description, Description) else "none"
         around = Around(
-            views=TEST_TIME_VIEWS[description.test_time],
+            views=TEST_TIME_VIEWS[views],
             temperature=description.temperature,
             classes=classifier.classes,
-            sigmoid=description.model.output == "sigmoid",
+            sigmoid=description.single_output,
             decision=policy.decision,
             uncertain_up_to=policy.abstention.above if policy.abstention is not None else None,
             height=rule.height,
             width=rule.width,
+            more_sizes=tuple((other.height, other.width) for other in more),
             float_input=self.float_input,
         )
-        around = replace(around, metadata=_metadata(self.run, around, rule.to_dict()))
+        around = replace(around, metadata=_metadata(self.run, around, (rule, *more)))
         return Job(self.run.name, classifier, around, self.int8, self._calibration)
 
-    def _calibration(self) -> list[NDArray[Any]]:
+    def _calibration(self) -> list[Inputs]:
         """Training images as the model takes them, drawn with the run's seed."""
         files = list(self.sample.calibration)
         if not files:
@@ -291,10 +324,14 @@ class _Export:
         chosen = random.Random(self.run.info.seed).sample(
             files, min(CALIBRATION_IMAGES, len(files))
         )
-        rule = self.run.single_classifier("cpu").preprocessing
-        pixels, _ = decode_many(chosen, rule)
-        prepared = as_input(pixels, rule, float_input=self.float_input)
+        prepared = self._decode(chosen)
         return [prepared[i : i + 1] for i in range(len(prepared))]
+
+    def _decode(self, files: Sequence[Path]) -> Inputs:
+        """Files as the model takes them."""
+        classifier = self.run.classifier("cpu")
+        pixels, _ = classifier.decoded(files)
+        return as_input(pixels, classifier.preprocessing, float_input=self.float_input)
 
     def _names(self, reference: Reference) -> tuple[str, ...]:
         named = dict(zip(self.sample.files, self.sample.names, strict=True))
@@ -302,6 +339,7 @@ class _Export:
 
     def _info(self, job: Job) -> BundleInfo:
         policy = self.run.policy
+        first, *more = _inputs_of(job.classifier)
         return BundleInfo(
             format=FORMAT,
             tellapart=tellapart.__version__,
@@ -312,13 +350,14 @@ class _Export:
             precision="int8" if self.int8 else "f32",
             classes=job.around.classes,
             answers=answers_of(job.around),
-            preprocessing=job.classifier.preprocessing.to_dict(),
+            preprocessing=first.to_dict(),
             float_input=self.float_input,
-            test_time=job.classifier.description.test_time,
+            test_time=_views_of(job.classifier),
             temperature=job.around.temperature,
             decision=policy.decision.to_dict() if policy.decision is not None else None,
             abstention=policy.abstention.to_dict() if policy.abstention is not None else None,
             model_digest=job.classifier.digest,
+            more_inputs=tuple(rule.to_dict() for rule in more),
         )
 
     # --- measuring --------------------------------------------------------------------------
@@ -343,24 +382,15 @@ class _Export:
             runners[precision] = RUNNERS[self.row.name].open(folder / self.row.file)
         if self.row.name == "openvino" and not self.int8 and _has_bf16():
             runners["bf16"] = open_openvino(folder / self.row.file, "bf16")
-            rule = job.classifier.preprocessing
             in_bf16 = runner_answers(
-                runners["bf16"], reference.files, rule,
-                lambda pixels: as_input(pixels, rule, float_input=self.float_input),
-                self.progress,
-            )  # fmt: skip
+                runners["bf16"], reference.files, self._decode, self.progress
+            )
             found = compared(reference, in_bf16, self._names(reference))
             measured["bf16"] = found.to_json(answers) | self._accuracy_cost(reference, in_bf16)
             sentences.append(self._parity_sentence("bf16", found))
             sentences += self._cost_sentence("bf16", measured["bf16"])
         if runners:
-            pixels, _ = decode_many(
-                reference.files[:_SPEED_IMAGES], job.classifier.preprocessing
-            )
-            quick = speeds(
-                runners,
-                as_input(pixels, job.classifier.preprocessing, float_input=self.float_input),
-            )
+            quick = speeds(runners, self._decode(reference.files[:_SPEED_IMAGES]))
             measured["images_per_second"] = quick
             told = " and ".join(f"{value:,.0f} in {name}" for name, value in quick.items())
             sentences.append(f"images a second here, without decoding: {told}")
@@ -429,6 +459,7 @@ class _Export:
             version=stored.tellapart,
             created=stored.created,
             preprocessing=info.preprocessing,
+            more_inputs=info.more_inputs,
             float_input=info.float_input,
             test_time=info.test_time,
             weights=stored.weights,
@@ -437,7 +468,20 @@ class _Export:
         )
 
 
-def _metadata(run: Run, around: Around, preprocessing: Mapping[str, Any]) -> dict[str, str]:
+def _inputs_of(classifier: AnyClassifier) -> tuple[Preprocessing, ...]:
+    """How pictures come to each of the model's inputs."""
+    return classifier.description.preprocessings
+
+
+def _views_of(classifier: AnyClassifier) -> str:
+    """The views that the model averages; of several networks, of each where they differ."""
+    names = [network.description.test_time for network in networks_in(classifier)]
+    return names[0] if len(set(names)) == 1 else " + ".join(names)
+
+
+def _metadata(
+    run: Run, around: Around, inputs: Sequence[Preprocessing]
+) -> dict[str, str]:
     """What the model's file itself says, each value as JSON."""
     import json
 
@@ -445,12 +489,14 @@ def _metadata(run: Run, around: Around, preprocessing: Mapping[str, Any]) -> dic
     facts = {
         "classes": list(around.classes),
         "answers": list(answers_of(around)),
-        "preprocessing": preprocessing,
+        "preprocessing": inputs[0].to_dict(),
         "float_input": around.float_input,
         "decision": policy.decision.to_dict() if policy.decision is not None else None,
         "abstention": policy.abstention.to_dict() if policy.abstention is not None else None,
         "tellapart": tellapart.__version__,
     }
+    if len(inputs) > 1:
+        facts["more_inputs"] = [rule.to_dict() for rule in inputs[1:]]
     return {key: json.dumps(value) for key, value in facts.items()}
 
 

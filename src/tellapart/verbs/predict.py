@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,12 +23,13 @@ from tellapart.prediction.answers import (
     csv_line,
 )
 from tellapart.prediction.answers_file import AnswersFile, require_format
+from tellapart.prediction.on_ray import answers_on_ray, require_ray
 from tellapart.prediction.predictor import ImageGiven, Predictor
 from tellapart.prediction.sorting import Sorter, Way
 from tellapart.predictors import open_predictor
 from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, SOME_FAILED, ShortRepr, card_of
-from tellapart.run import RunGiven
+from tellapart.run import Run, RunGiven
 from tellapart.wording import plural, shown
 
 #: Hexadecimal digits of a model's digest that stand beside each of its answers.
@@ -88,13 +90,13 @@ class Predicted(ShortRepr):
 def predict(
     run: RunGiven, images: Iterable[ImageGiven] | ImageGiven, *, device: str = ...,
     unknown: bool = ..., out: None = ..., sort_into: None = ..., link: bool = ...,
-    move: bool = ..., progress: Progress = ...,
+    move: bool = ..., workers: None = ..., progress: Progress = ...,
 ) -> Answers: ...  # fmt: skip
 @overload
 def predict(
     run: RunGiven, images: Iterable[ImageGiven] | ImageGiven, *, device: str = ...,
     unknown: bool = ..., out: str | Path | None = ..., sort_into: str | Path | None = ...,
-    link: bool = ..., move: bool = ..., progress: Progress = ...,
+    link: bool = ..., move: bool = ..., workers: int | None = ..., progress: Progress = ...,
 ) -> Answers | Predicted: ...  # fmt: skip
 def predict(
     run: RunGiven,
@@ -106,6 +108,7 @@ def predict(
     sort_into: str | Path | None = None,
     link: bool = False,
     move: bool = False,
+    workers: int | None = None,
     progress: Progress = DEFAULT,
 ) -> Answers | Predicted:
     """Classify images: files, all pictures in and below folders, and pictures in memory.
@@ -125,6 +128,8 @@ def predict(
             .parquet. Paths that it holds already are not done again.
         sort_into: put each image that can be read into the folder of its answer below this one.
         link, move: sort links to the files, or the files themselves, instead of copies.
+        workers: with ``out`` or ``sort_into``, so many processes of Ray, on this machine or on the
+            cluster of ``RAY_ADDRESS``; None: this process alone.
 
     Returns:
         One answer a file, in the order given, folders sorted by path; an answer whose ``error``
@@ -138,11 +143,21 @@ def predict(
             another model.
         FileError: the disk is full, or a place cannot be written to. What is in ``out`` by then
             stays, and the same call goes on with it.
+        TellapartError: Ray is not installed, its cluster cannot be reached, or its workers fail.
     """
     if ((link or move) and sort_into is None) or (link and move):
         raise DataError(
             "--link and --move say what --sort-into does with the files; give it and one of them."
         )
+    if workers is not None:
+        if out is None and sort_into is None:
+            raise DataError(
+                "--workers share work whose answers go into a file or folders; give --out or "
+                "--sort-into with it."
+            )
+        if workers < 1:
+            raise DataError(f"--workers {workers}: give at least one.")
+        require_ray()
     predictor = open_predictor(run, device=device, unknown=unknown)
     if out is None and sort_into is None:
         return predictor.predict(_from_list(images), progress=progress)
@@ -150,11 +165,37 @@ def predict(
     way: Way = "link" if link else "move" if move else "copy"
     if out is not None:
         require_format(Path(out))
+    opening = None if workers is None else partial(
+        open_predictor, Path(run.path if isinstance(run, Run) else run).resolve(),
+        device=device, unknown=unknown,
+    )  # fmt: skip
     return _predict_into(
-        predictor, paths,
+        _Answerer(predictor, opening, workers or 0), paths,
         Path(out) if out is not None else None,
         Path(sort_into) if sort_into is not None else None, way, progress,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Answerer:
+    """What gives answers: a predictor in this process, or workers that open one each."""
+
+    predictor: Predictor
+    #: Opens the same predictor in another process; None: this one does all.
+    opening: Callable[[], Predictor] | None = None
+    workers: int = 0
+
+    def answers(
+        self, files: Iterator[Path], total: int | None, progress: Progress
+    ) -> Iterator[list[Answer]]:
+        """Answers for files of any number, a batch at a time, in their order."""
+        if self.opening is not None:
+            yield from answers_on_ray(
+                self.opening, files, self.workers, total=total, progress=progress
+            )
+            return
+        for batch in self.predictor.batches(files, total=total, progress=progress):
+            yield list(self.predictor.answers(batch))
 
 
 class AnswerStream:
@@ -216,7 +257,7 @@ def _from_list(images: Any) -> Any:
 
 
 def _predict_into(
-    predictor: Predictor,
+    answerer: _Answerer,
     images: Sequence[str | Path],
     out: Path | None,
     sort_into: Path | None,
@@ -224,7 +265,7 @@ def _predict_into(
     progress: Progress,
 ) -> Predicted:
     keep_memory()
-    sorter = None
+    predictor, sorter = answerer.predictor, None
     if sort_into is not None:
         others = [word_for(word, predictor.classes) for word in (UNKNOWN, UNCERTAIN)]
         words = [*predictor.classes, *others]
@@ -246,8 +287,7 @@ def _predict_into(
                 progress.note(f"{shown(file.path)} holds {plural(before, 'answer')} already.")
         new = _not_done(each_file(images), file, sorter)
         left = None if total is None else max(0, total - before)
-        for batch in predictor.batches(new, total=left, progress=progress):
-            answers = list(predictor.answers(batch))
+        for answers in answerer.answers(new, left, progress):
             # A copy is there before its row says so, a file goes after: a kill loses neither.
             if sorter is not None and sorter.way != "move":
                 _sort(sorter, answers)

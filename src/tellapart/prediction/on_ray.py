@@ -1,0 +1,189 @@
+"""Predicting with several worker processes, on one machine or on many, by Ray Data.
+
+The files are handed out in batches; each worker holds a predictor of its own and sends answers
+back, and the batches come back in the order in which they were given, so that what is written is
+what one process writes. A batch whose worker died is given to another one, and the dead one is
+replaced. Ray reports its use to its makers unless it is told not to: it is told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any
+
+from tellapart.errors import TellapartError
+from tellapart.prediction.answers import Answer
+from tellapart.prediction.predictor import Predictor
+from tellapart.progress import SILENT, Progress
+from tellapart.wording import shown
+
+#: Files that a worker is given at a time, and files that are handed out before new workers are
+#: asked for: what Ray keeps of a file is little, but not nothing.
+BATCH_FILES, ROUND_FILES = 256, 200_000
+#: Shared memory of a cluster that is started here: answers of some batches are all that is in it.
+_STORE_BYTES = 100_000_000
+#: Characters of the folder for temporary files under which the names of Ray's sockets fit.
+_LONGEST_FOLDER = 20
+#: The address at which Ray starts a cluster on this machine.
+LOCAL = "local"
+
+
+class Worker:
+    """What runs in each process: a predictor, opened once."""
+
+    def __init__(self, open_predictor: Callable[[], Predictor], folder: str) -> None:
+        self._predictor, self._folder = open_predictor(), folder
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        """Names of files to their answers, each as JSON; both in bytes, which hold every name."""
+        names = [os.fsdecode(name) for name in batch["file"]]
+        # Relative paths are those of the process that asked.
+        paths = [Path(self._folder, name) for name in names]
+        answers = [
+            answer
+            for some in self._predictor.batches(paths)
+            for answer in self._predictor.answers(some)
+        ]
+        told = [asdict(answer) | {"path": name}
+                for name, answer in zip(names, answers, strict=True)]  # fmt: skip
+        return {"answer": [json.dumps(content).encode() for content in told]}
+
+
+def require_ray() -> None:
+    """Before any work.
+
+    Raises:
+        TellapartError: Ray is not installed.
+    """
+    if find_spec("ray") is None:
+        raise TellapartError("--workers needs the package ray: pip install 'tellapart[ray]'.")
+
+
+def answers_on_ray(
+    open_predictor: Callable[[], Predictor],
+    files: Iterator[Path],
+    workers: int,
+    *,
+    total: int | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[list[Answer]]:
+    """Answers for files of any number, a batch at a time, in their order.
+
+    Args:
+        open_predictor: called in each worker; what it opens must be there on every machine.
+        files: must be there on every machine, too.
+        workers: processes; each takes one of a cluster's cores.
+        total: how many files there are, for the time left; None: nobody knows.
+
+    Raises:
+        TellapartError: the cluster cannot be reached, or a worker cannot do its work.
+    """
+    with _cluster(workers) as ray, progress.stage("Predicting", total, "images") as stage:
+        while some := list(islice(files, ROUND_FILES)):
+            for answers in _round(ray, open_predictor, some, workers):
+                yield answers
+                stage.advance(len(answers))
+
+
+def _round(
+    ray: Any, open_predictor: Callable[[], Predictor], files: Sequence[Path], workers: int
+) -> Iterator[list[Answer]]:
+    """Answers for so many files as Ray is told of at a time."""
+    blocks = max(1, -(-len(files) // BATCH_FILES))
+    data = ray.data.from_items(
+        [{"file": os.fsencode(file)} for file in files], override_num_blocks=blocks
+    ).map_batches(
+        Worker, fn_constructor_args=(open_predictor, str(Path.cwd())), batch_size=BATCH_FILES,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, blocks)), num_cpus=1,
+    )  # fmt: skip
+    try:
+        for batch in data.iter_batches(batch_size=BATCH_FILES, prefetch_batches=1):
+            yield [_answer(content) for content in batch["answer"]]
+    except ray.exceptions.RayError as error:
+        raise TellapartError(
+            f"The workers could not go on ({_first_line(error.__cause__ or error)}); what they "
+            "answered stays, and the same command goes on with it."
+        ) from error
+
+
+def _answer(content: bytes) -> Answer:
+    told = json.loads(content)
+    if told["set"] is not None:
+        told["set"] = tuple(told["set"])
+    return Answer(**told)
+
+
+@contextmanager
+def _cluster(workers: int) -> Iterator[Any]:
+    """Ray, connected: to what this process is connected to, to ``RAY_ADDRESS``, or to processes
+    that are started here and end with the block."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+    import ray.data
+
+    with ExitStack() as stack:
+        for name in ("ray", "ray.data"):  # which else tell of every step
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        if not ray.is_initialized():
+            _connect(ray, os.environ.get("RAY_ADDRESS") or LOCAL, workers, stack)
+        context = ray.data.DataContext.get_current()
+        stack.callback(setattr, context, "enable_progress_bars", context.enable_progress_bars)
+        options = context.execution_options
+        stack.callback(setattr, options, "preserve_order", options.preserve_order)
+        context.enable_progress_bars, options.preserve_order = False, True
+        yield ray
+
+
+def _connect(ray: Any, address: str, workers: int, stack: ExitStack) -> None:
+    """Join a cluster, or start one here that nobody else can use and of which nothing stays.
+
+    Raises:
+        TellapartError: it cannot be done.
+    """
+    given: dict[str, Any] = {}
+    if address == LOCAL:
+        # Ray would keep a token in the home folder, and logs in the folder for temporary files. It
+        # reads the token once for a process, so that it stays.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        place = TemporaryDirectory(
+            prefix="ray-", dir=_short_folder(), ignore_cleanup_errors=True
+        )
+        given = {
+            "num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES,
+            "_temp_dir": stack.enter_context(place),
+        }  # fmt: skip
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR,
+            configure_logging=False, **given,
+        )  # fmt: skip
+    except Exception as error:  # Ray raises many kinds, bare ones among them
+        raise TellapartError(
+            f"Ray cannot be {'started here' if given else f'reached at {address}'} "
+            f"({_first_line(error)})."
+        ) from error
+    stack.callback(ray.shutdown)
+
+
+def _short_folder() -> str:
+    """Where Ray may put its sockets, whose whole names have 107 characters at most."""
+    usual = gettempdir()
+    return "/tmp" if len(usual) > _LONGEST_FOLDER and Path("/tmp").is_dir() else usual
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown(lines[0][:200]) if lines else type(error).__name__
