@@ -24,7 +24,7 @@ MADE = Path("pictures")
 CIFAR = ("000_airplane", "001_automobile", "002_bird", "003_cat", "004_deer", "005_dog",
          "006_frog", "007_horse", "008_ship", "009_truck")  # fmt: skip
 #: Per part: images a class of the examples that take a part of CIFAR-10.
-CARS = {"train": 400, "validation": 288}
+CARS = {"train": 400, "validation": 144}
 ANIMALS = {"train": 200, "validation": 60, "test": 200}
 #: Clean images a class that are spoilt, copies from test to train, and share of wrong labels.
 SPOILT = {"train": 200, "validation": 80, "test": 150}

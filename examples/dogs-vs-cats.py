@@ -11,7 +11,7 @@ from IPython.display import Image
 import at_hand
 import tellapart as ta
 
-photos = at_hand.dogs_vs_cats(per_class=300)  # of 1,000; without it all are taken
+photos = at_hand.dogs_vs_cats(per_class=150)  # of 1,000; without it all are taken
 network = at_hand.backbone("vgg16")
 small = ["data.image_size=96"]  # 180 in the original; a quarter of the time
 
@@ -30,7 +30,7 @@ print("\n".join(looked.lines()[:14]))
 # %%
 vanilla = ta.train(
     photos, recipe="dogs-cats-vanilla", run="runs/pets-vanilla",
-    settings=[*small, "training.epochs=10", "training.precision=auto"],
+    settings=[*small, "training.epochs=8", "training.precision=auto"],
 )  # fmt: skip
 Image(vanilla.path / "figures" / "learning_curves.png", width=560)
 
@@ -41,7 +41,7 @@ Image(vanilla.path / "figures" / "learning_curves.png", width=560)
 # %%
 augmented = ta.train(
     photos, recipe="dogs-cats-augmented", run="runs/pets-augmented",
-    settings=[*small, "training.epochs=10"],
+    settings=[*small, "training.epochs=8"],
 )  # fmt: skip
 augmented
 

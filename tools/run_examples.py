@@ -15,13 +15,17 @@ import os
 import shutil
 import sys
 import tempfile
+from base64 import b64decode, b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 #: A notebook whose outputs are larger is not written.
-LARGEST_BYTES = 500_000
+LARGEST_BYTES = 250_000
+#: Pictures are made no wider than this.
+WIDEST_PIXELS = 800
 #: An hour is more than any cell needs beside other work.
 SECONDS_A_CELL = 3600
 
@@ -91,8 +95,21 @@ def cleaned(output: Any) -> Any | None:
         return None
     if len(data) > 1:
         data.pop("text/plain", None)
+    if "image/png" in data:
+        data["image/png"] = small_png(data["image/png"])
     output.metadata = {}
     return output
+
+
+def small_png(encoded: str) -> str:
+    """A figure no wider than WIDEST_PIXELS, in 64 colours; both as base64."""
+    from PIL import Image
+
+    picture = Image.open(BytesIO(b64decode(encoded))).convert("RGB")
+    picture.thumbnail((WIDEST_PIXELS, 10 * WIDEST_PIXELS), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    picture.quantize(64).save(buffer, "PNG", optimize=True)
+    return b64encode(buffer.getvalue()).decode()
 
 
 def check(name: str, text: str) -> None:
