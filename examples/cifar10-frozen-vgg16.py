@@ -20,8 +20,13 @@ network = at_hand.backbone("vgg16")
 
 # %%
 frozen = [f"model.backbone={network}", "training.epochs=15"]
-print("\n".join(line for line in ta.recipes("cifar-vgg16-frozen-augmented").lines()
-                if "transform" in line or "layer" in line))  # fmt: skip
+print(
+    "\n".join(
+        line
+        for line in ta.recipes("cifar-vgg16-frozen-augmented").lines()
+        if "transform" in line or "layer" in line
+    )
+)
 
 # %% [markdown]
 # ## What augmentation does to a picture
@@ -29,7 +34,9 @@ print("\n".join(line for line in ta.recipes("cifar-vgg16-frozen-augmented").line
 # `inspect` draws the sheet: the pictures as the network will see them.
 
 # %%
-looked = ta.inspect(photos, augment="cifar-vgg16-frozen-augmented", out="runs/cifar10-views")
+looked = ta.inspect(
+    photos, augment="cifar-vgg16-frozen-augmented", out="runs/cifar10-views"
+)
 print(looked.report)
 
 # %% [markdown]
@@ -40,7 +47,10 @@ print(looked.report)
 
 # %%
 first = ta.train(
-    photos, recipe="cifar-vgg16-frozen-augmented", settings=frozen, run="runs/cifar10-frozen"
+    photos,
+    recipe="cifar-vgg16-frozen-augmented",
+    settings=frozen,
+    run="runs/cifar10-frozen",
 )
 first
 
@@ -62,9 +72,11 @@ Image(first.path / "figures" / "learning_curves.png", width=560)
 
 # %%
 second = ta.train(
-    photos, recipe="cifar-vgg16-finetune-block5",
-    settings=[*frozen, "fine_tuning.epochs=5"], run="runs/cifar10-finetuned",
-)  # fmt: skip
+    photos,
+    recipe="cifar-vgg16-finetune-block5",
+    settings=[*frozen, "fine_tuning.epochs=5"],
+    run="runs/cifar10-finetuned",
+)
 second
 
 # %%

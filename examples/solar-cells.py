@@ -33,9 +33,13 @@ print("\n".join(probe.lines()))
 
 # %%
 run = ta.train(
-    table, root=root, recipe="solar-cells", run="runs/cells",
-    settings=["data.image_size=160", "training.epochs=5"],  # 240 and 8 in the recipe
-)  # fmt: skip
+    table,
+    root=root,
+    recipe="solar-cells",
+    run="runs/cells",
+    # 240 and 8 in the recipe
+    settings=["data.image_size=160", "training.epochs=5"],
+)
 run
 
 # %%

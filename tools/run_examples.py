@@ -78,7 +78,7 @@ def run(name: str) -> Any:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.clear()
-            cell["outputs"] = [kept for out in cell.outputs if (kept := cleaned(out)) is not None]
+            cell["outputs"] = joined([kept for out in cell.outputs if (kept := cleaned(out))])
     return notebook
 
 
@@ -99,6 +99,17 @@ def cleaned(output: Any) -> Any | None:
         data["image/png"] = small_png(data["image/png"])
     output.metadata = {}
     return output
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """What was printed, in one piece where nothing else lies between."""
+    together: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream" and together and together[-1].output_type == "stream":
+            together[-1].text += output.text
+        else:
+            together.append(output)
+    return together
 
 
 def small_png(encoded: str) -> str:

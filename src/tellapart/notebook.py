@@ -49,7 +49,8 @@ def card(
         # In an <img> an SVG runs nothing and keeps its ids to itself.
         data = b64encode(figure.encode()).decode()
         parts.append(
-            f"<img alt='{escape(title, quote=True)}' style='max-width:640px;background:#fff' "
+            f"<img alt='{escape(title, quote=True)}' "
+            "style='max-width:min(640px,100%);background:#fff' "
             f"src='data:image/svg+xml;base64,{data}'>"
         )
     if link is not None:
