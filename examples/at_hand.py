@@ -234,9 +234,7 @@ def backbone(wanted: str, instead: str = "tf_efficientnet_lite0") -> str:
     (row,) = (row for row in ta.backbones(wanted) if row["name"] == wanted)
     if row["where"] != "hub":
         return wanted
-    print(
-        f"The weights of {wanted} are not on this machine ({row['source']}); {instead} it is."
-    )
+    print(f"The weights of {wanted} are not on this machine; {instead} it is.")
     return instead
 
 

@@ -38,8 +38,10 @@ vanilla = ta.train(
 Image(vanilla.path / "figures" / "learning_curves.png", width=560)
 
 # %% [markdown]
-# Training accuracy climbs, validation loss turns round: it learns its pictures by heart.
-# Augmentation is the cheapest answer.
+# On all 2,000 pictures and in 30 epochs, training accuracy climbs to 98 % while validation loss
+# turns round after twelve: it learns its pictures by heart. Augmentation is the cheapest answer,
+# and it needs epochs: 50 in the original. After eight, on a few hundred pictures, it may not have
+# begun to learn.
 
 # %%
 augmented = ta.train(
