@@ -168,6 +168,12 @@ def solar_cells() -> tuple[Path, Path]:
     return table, images_folder()
 
 
+def copied(files: Sequence[Path], name: str) -> list[Path]:
+    """Copies of pictures in ``MADE/name``, as if they had just come in."""
+    _copy(files, MADE / name)
+    return [MADE / name / file.name for file in files]
+
+
 def spoilt() -> tuple[Path, set[str], set[str]]:
     """A folder with two faults planted in it, and where they are.
 

@@ -63,7 +63,8 @@ Image(run.path / "figures" / "precision_recall.png", width=520)
 # For a few cells here, for a million by `ta.predict(run, folder, out="answers.csv")`.
 
 # %%
-cells = [root / path for path in run.predictions("test").paths[:6]]
+tested = [root / path for path in run.predictions("test").paths[:6]]
+cells = at_hand.copied(tested, "new")
 run.predict(cells)
 
 # %%
