@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,8 @@ EXAMPLES = ROOT / "examples"
 LARGEST_BYTES = 250_000
 #: Pictures are made no wider than this.
 WIDEST_PIXELS = 800
+#: A PNG within HTML.
+_EMBEDDED = re.compile(r"(data:image/png;base64,)([\w+/=]+)")
 #: An hour is more than any cell needs beside other work.
 SECONDS_A_CELL = 3600
 
@@ -97,6 +100,10 @@ def cleaned(output: Any) -> Any | None:
         data.pop("text/plain", None)
     if "image/png" in data:
         data["image/png"] = small_png(data["image/png"])
+    if "text/html" in data:
+        data["text/html"] = _EMBEDDED.sub(
+            lambda found: found[1] + small_png(found[2]), data["text/html"]
+        )
     output.metadata = {}
     return output
 
