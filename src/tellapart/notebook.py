@@ -44,7 +44,8 @@ def card(
         )
         parts.append(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
     if text:
-        parts.append(f"<pre style='margin:.3em 0;white-space:pre-wrap'>{escape(text)}</pre>")
+        look = "margin:.3em 0;white-space:pre-wrap;max-height:24em;overflow:auto"
+        parts.append(f"<pre style='{look}'>{escape(text)}</pre>")
     if figure:
         # In an <img> an SVG runs nothing and keeps its ids to itself.
         data = b64encode(figure.encode()).decode()
