@@ -21,7 +21,9 @@ names = ["animals-simple", "animals-mid", "animals-resnet", "animals-inception",
          "animals-resnet-augmented"]  # fmt: skip
 runs = {}
 for name in names:
-    runs[name] = ta.train(photos, recipe=name, settings=quick, run=f"runs/{name}")
+    runs[name] = ta.train(
+        photos, recipe=name, settings=quick, run=f"runs/{name}"
+    )
     print(f"{name:<26}", runs[name].accuracy("test").with_limits(1))
 
 # %% [markdown]
@@ -42,17 +44,29 @@ print({key: round(gap[key], 3) for key in ("accuracy", "validation_accuracy")})
 
 # %%
 pretrained = {
-    "animals-mobilenetv2-transfer": at_hand.backbone("mobilenetv2_100", "tf_efficientnet_lite0"),
-    "animals-resnet50v2-transfer": at_hand.backbone("resnetv2_50", "tf_efficientnet_lite1"),
-    "animals-xception-transfer": at_hand.backbone("legacy_xception", "tf_efficientnet_lite2"),
+    "animals-mobilenetv2-transfer": at_hand.backbone(
+        "mobilenetv2_100", "tf_efficientnet_lite0"
+    ),
+    "animals-resnet50v2-transfer": at_hand.backbone(
+        "resnetv2_50", "tf_efficientnet_lite1"
+    ),
+    "animals-xception-transfer": at_hand.backbone(
+        "legacy_xception", "tf_efficientnet_lite2"
+    ),
 }
 
 # %%
 for name, network in pretrained.items():
     runs[name] = ta.train(
-        photos, recipe=name, run=f"runs/{name}",
-        settings=[f"model.backbone={network}", "data.image_size=96", "training.epochs=10"],
-    )  # fmt: skip
+        photos,
+        recipe=name,
+        run=f"runs/{name}",
+        settings=[
+            f"model.backbone={network}",
+            "data.image_size=96",
+            "training.epochs=10",
+        ],
+    )
     print(f"{name:<30}", runs[name].accuracy("test").with_limits(1))
 
 # %% [markdown]
@@ -66,9 +80,15 @@ for name, network in pretrained.items():
 # %%
 for name in ("finetune", "partial"):
     runs[name] = ta.train(
-        photos, recipe=name, run=f"runs/animals-{name}",
-        settings=["data.image_size=96", "training.epochs=6", "fine_tuning.epochs=1"],
-    )  # fmt: skip
+        photos,
+        recipe=name,
+        run=f"runs/animals-{name}",
+        settings=[
+            "data.image_size=96",
+            "training.epochs=6",
+            "fine_tuning.epochs=1",
+        ],
+    )
     print(f"{name:<12}", runs[name].accuracy("test").with_limits(1))
 
 # %% [markdown]
@@ -91,7 +111,9 @@ from tellapart.evaluation.plots import accuracy_against_parameters, to_png
 
 rows = compared.result.rows
 figure = accuracy_against_parameters(
-    compared.result.names, [row.facts["trainable_parameters"] for row in rows],
-    [row.metrics.accuracy for row in rows], "test",
-)  # fmt: skip
+    compared.result.names,
+    [row.facts["trainable_parameters"] for row in rows],
+    [row.metrics.accuracy for row in rows],
+    "test",
+)
 Image(to_png(figure), width=560)

@@ -21,10 +21,20 @@ import tellapart as ta
 
 #: Where made folders go.
 MADE = Path("pictures")
-CIFAR = ("000_airplane", "001_automobile", "002_bird", "003_cat", "004_deer", "005_dog",
-         "006_frog", "007_horse", "008_ship", "009_truck")  # fmt: skip
+CIFAR = (
+    "000_airplane",
+    "001_automobile",
+    "002_bird",
+    "003_cat",
+    "004_deer",
+    "005_dog",
+    "006_frog",
+    "007_horse",
+    "008_ship",
+    "009_truck",
+)
 #: Per part: images a class of the examples that take a part of CIFAR-10.
-CARS = {"train": 400, "validation": 288}
+CARS = {"train": 400, "validation": 144}
 ANIMALS = {"train": 200, "validation": 60, "test": 200}
 #: Clean images a class that are spoilt, copies from test to train, and share of wrong labels.
 SPOILT = {"train": 200, "validation": 80, "test": 150}
@@ -42,14 +52,19 @@ def cifar10(per_class: int | None = None) -> Path:
     """
     found = _own("cifar10")
     if found is None:
-        parts = dict.fromkeys(("train1", "train2", "train3", "train4", "train5"), 6)
+        parts = dict.fromkeys(
+            ("train1", "train2", "train3", "train4", "train5"), 6
+        )
         return _drawn("cifar10", CIFAR, {**parts, "test": 12}, size=32)
     if per_class is None:
         return found
     folder = MADE / f"cifar10-{per_class}"
     for part in sorted(path.name for path in found.iterdir()):
         for name in CIFAR:
-            _copy(sorted((found / part / name).iterdir())[:per_class], folder / part / name)
+            _copy(
+                sorted((found / part / name).iterdir())[:per_class],
+                folder / part / name,
+            )
     print(f"{per_class} images of each class of each folder, in {folder}")
     return folder
 
@@ -68,9 +83,17 @@ def dogs_vs_cats(per_class: int | None = None) -> Path:
     if per_class is None:
         return found
     folder = MADE / f"dogs-vs-cats-{per_class}"
-    print("\n".join(ta.subset(
-        found, folder, train=per_class, validation=per_class // 2, test=per_class
-    ).lines()))  # fmt: skip
+    print(
+        "\n".join(
+            ta.subset(
+                found,
+                folder,
+                train=per_class,
+                validation=per_class // 2,
+                test=per_class,
+            ).lines()
+        )
+    )
     return folder
 
 
@@ -80,15 +103,26 @@ def cars() -> Path:
         return found
     cifar, folder = _own("cifar10"), MADE / "cars"
     if cifar is None:
-        return _drawn("cars", ("car", "other"), {"train": 40, "validation": 20}, size=64)
+        return _drawn(
+            "cars", ("car", "other"), {"train": 40, "validation": 20}, size=64
+        )
     others = [name for name in CIFAR if name != "001_automobile"]
     for part, source in (("train", "train1"), ("validation", "test")):
         count = CARS[part]
-        _copy(sorted((cifar / source / "001_automobile").iterdir())[:count], folder / part / "car")
+        _copy(
+            sorted((cifar / source / "001_automobile").iterdir())[:count],
+            folder / part / "car",
+        )
         each = -(-count // len(others))
-        files = [f for n in others for f in sorted((cifar / source / n).iterdir())[:each]]
+        files = [
+            f
+            for n in others
+            for f in sorted((cifar / source / n).iterdir())[:each]
+        ]
         _copy(files[:count], folder / part / "other", numbered=True)
-    print("car or other: automobiles of CIFAR-10 against its nine other classes")
+    print(
+        "car or other: automobiles of CIFAR-10 against its nine other classes"
+    )
     return folder
 
 
@@ -103,8 +137,14 @@ def animals() -> Path:
         return _drawn("animals", names, parts, size=48)
     for name in names:
         (numbered,) = (each for each in CIFAR if each.endswith(name))
-        for part, source in (("train", "train1"), ("validation", "train2"), ("test", "test")):
-            files = sorted((cifar / source / numbered).iterdir())[: ANIMALS[part]]
+        for part, source in (
+            ("train", "train1"),
+            ("validation", "train2"),
+            ("test", "test"),
+        ):
+            files = sorted((cifar / source / numbered).iterdir())[
+                : ANIMALS[part]
+            ]
             _copy(files, folder / part / name)
     print("animals: five classes of CIFAR-10")
     return folder
@@ -122,8 +162,16 @@ def solar_cells() -> tuple[Path, Path]:
     if os.environ.get("TELLAPART_EXAMPLES_SMALL"):
         head, *rows = table.read_text("utf-8").splitlines(keepends=True)
         table.write_text("".join([head, *rows[::12]]), "utf-8")
-        print("solar cells: every twelfth, to see that it runs; the numbers mean nothing")
+        print(
+            "solar cells: every twelfth, to see that it runs; the numbers mean nothing"
+        )
     return table, images_folder()
+
+
+def copied(files: Sequence[Path], name: str) -> list[Path]:
+    """Copies of pictures in ``MADE/name``, as if they had just come in."""
+    _copy(files, MADE / name)
+    return [MADE / name / file.name for file in files]
 
 
 def spoilt() -> tuple[Path, set[str], set[str]]:
@@ -145,14 +193,19 @@ def spoilt() -> tuple[Path, set[str], set[str]]:
     shutil.rmtree(folder, ignore_errors=True)
     for part, count in parts.items():
         for name in ("cat", "dog"):
-            _copy(sorted((own / part / name).iterdir())[:count], folder / part / name)
+            _copy(
+                sorted((own / part / name).iterdir())[:count],
+                folder / part / name,
+            )
     random = np.random.default_rng(0)
     wrong = set()
     for name, other in (("cat", "dog"), ("dog", "cat")):
         files = sorted((folder / "train" / name).glob(f"{name}*")) or sorted(
             (folder / "train" / name).glob("0*")
         )
-        for file in random.permutation(np.array(files))[: round(WRONG * len(files))]:
+        for file in random.permutation(np.array(files))[
+            : round(WRONG * len(files))
+        ]:
             moved = folder / "train" / other / f"{name}-{Path(file).name}"
             Path(file).rename(moved)
             wrong.add(moved.relative_to(folder).as_posix())
@@ -163,8 +216,13 @@ def spoilt() -> tuple[Path, set[str], set[str]]:
             target = folder / "train" / name / f"again-{file.name}"
             if number % 2:
                 with Image.open(file) as picture:
-                    size = (round(0.9 * picture.width), round(0.9 * picture.height))
-                    picture.resize(size).save(target.with_suffix(".jpg"), quality=60)
+                    size = (
+                        round(0.9 * picture.width),
+                        round(0.9 * picture.height),
+                    )
+                    picture.resize(size).save(
+                        target.with_suffix(".jpg"), quality=60
+                    )
             else:
                 shutil.copy(file, target)
             copied.add(file.relative_to(folder).as_posix())
@@ -182,7 +240,7 @@ def backbone(wanted: str, instead: str = "tf_efficientnet_lite0") -> str:
     (row,) = (row for row in ta.backbones(wanted) if row["name"] == wanted)
     if row["where"] != "hub":
         return wanted
-    print(f"The weights of {wanted} are not on this machine ({row['source']}); {instead} it is.")
+    print(f"The weights of {wanted} are not on this machine; {instead} it is.")
     return instead
 
 
@@ -197,7 +255,9 @@ def _own(name: str) -> Path | None:
     return folder
 
 
-def _copy(files: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:
+def _copy(
+    files: Sequence[Path], folder: Path, *, numbered: bool = False
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, file in enumerate(files):
         name = f"{number:04d}{file.suffix}" if numbered else file.name
@@ -205,28 +265,46 @@ def _copy(files: Sequence[Path], folder: Path, *, numbered: bool = False) -> Non
             shutil.copy(file, folder / name)
 
 
-def _drawn(name: str, classes: Sequence[str], parts: Mapping[str, int], *, size: int) -> Path:
+def _drawn(
+    name: str, classes: Sequence[str], parts: Mapping[str, int], *, size: int
+) -> Path:
     """Draw ``MADE/name/part/class/0000.png``: a shape in the colour of its class, anywhere."""
     folder = MADE / name
-    print(f"{name} is not here: small pictures are drawn; the numbers mean nothing")
+    print(
+        f"{name} is not here: small pictures are drawn; the numbers mean nothing"
+    )
     for part, count in parts.items():
         for index, each in enumerate(classes):
             (folder / part / each).mkdir(parents=True, exist_ok=True)
             for number in range(count):
                 random = np.random.default_rng([index, number, *part.encode()])
                 picture = _picture(index / len(classes), index, random, size)
-                Image.fromarray(picture).save(folder / part / each / f"{number:04d}.png")
+                Image.fromarray(picture).save(
+                    folder / part / each / f"{number:04d}.png"
+                )
     return folder
 
 
-def _picture(hue: float, kind: int, random: np.random.Generator, size: int) -> np.ndarray:
+def _picture(
+    hue: float, kind: int, random: np.random.Generator, size: int
+) -> np.ndarray:
     """One picture, uint8 (size, size, 3): disc, square or diamond before an uneven ground."""
     y, x = np.mgrid[0:size, 0:size] / size
-    ground = random.uniform(60, 190) + 80 * (random.uniform(-1, 1) * x + random.uniform(-1, 1) * y)
+    ground = random.uniform(60, 190) + 80 * (
+        random.uniform(-1, 1) * x + random.uniform(-1, 1) * y
+    )
     picture = np.repeat(ground[..., None], 3, axis=2)
     radius = random.uniform(0.2, 0.35)
-    across, down = (abs(axis - random.uniform(radius, 1 - radius)) for axis in (x, y))
-    distance = (np.hypot(across, down), np.maximum(across, down), across + down)[kind % 3]
+    across, down = (
+        abs(axis - random.uniform(radius, 1 - radius)) for axis in (x, y)
+    )
+    distance = (
+        np.hypot(across, down),
+        np.maximum(across, down),
+        across + down,
+    )[kind % 3]
     colour = colorsys.hsv_to_rgb((hue + random.normal(0, 0.04)) % 1, 0.7, 0.8)
     picture[distance < radius] = 255 * np.array(colour)
-    return np.clip(picture + random.normal(0, 14, picture.shape), 0, 255).astype(np.uint8)
+    return np.clip(
+        picture + random.normal(0, 14, picture.shape), 0, 255
+    ).astype(np.uint8)

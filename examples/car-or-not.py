@@ -56,9 +56,11 @@ print("\n".join(top.lines()))
 
 # %%
 features = ta.train(
-    photos, recipe="cars-vgg16-features", run="runs/cars-features",
+    photos,
+    recipe="cars-vgg16-features",
+    run="runs/cars-features",
     settings=[f"model.backbone={network}"],
-)  # fmt: skip
+)
 features
 
 # %% [markdown]
@@ -66,10 +68,15 @@ features
 
 # %%
 probe = ta.train(
-    photos, recipe="probe", run="runs/cars-probe",
-    settings=["data.classes=[other,car]", "data.train_folders=[train]",
-              "data.test_folders=[validation]"],
-)  # fmt: skip
+    photos,
+    recipe="probe",
+    run="runs/cars-probe",
+    settings=[
+        "data.classes=[other,car]",
+        "data.train_folders=[train]",
+        "data.test_folders=[validation]",
+    ],
+)
 compared = ta.compare([baseline, features, probe], out="runs/cars-compared")
 compared
 

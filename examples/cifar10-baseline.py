@@ -10,7 +10,8 @@ from IPython.display import Image
 import at_hand
 import tellapart as ta
 
-photos = at_hand.cifar10(per_class=250)  # of 1,000; without it all are taken
+# 250 of 1,000 a class and folder; without per_class all are taken.
+photos = at_hand.cifar10(per_class=250)
 
 # %% [markdown]
 # ## What is in the folder
@@ -75,9 +76,11 @@ Image(run.path / "figures" / "roc.png", width=560)
 
 # %%
 second = ta.train(
-    photos, recipe="cifar-batchnorm-rmsprop", settings=["training.epochs=2"],
+    photos,
+    recipe="cifar-batchnorm-rmsprop",
+    settings=["training.epochs=2"],
     run="runs/cifar10-batchnorm",
-)  # fmt: skip
+)
 compared = ta.compare([run, second], out="runs/cifar10-compared")
 compared
 

@@ -11,7 +11,8 @@ from IPython.display import Image
 import at_hand
 import tellapart as ta
 
-photos = at_hand.dogs_vs_cats(per_class=300)  # of 1,000; without it all are taken
+# 150 of 1,000 a class; without per_class all are taken.
+photos = at_hand.dogs_vs_cats(per_class=150)
 network = at_hand.backbone("vgg16")
 small = ["data.image_size=96"]  # 180 in the original; a quarter of the time
 
@@ -29,20 +30,26 @@ print("\n".join(looked.lines()[:14]))
 
 # %%
 vanilla = ta.train(
-    photos, recipe="dogs-cats-vanilla", run="runs/pets-vanilla",
-    settings=[*small, "training.epochs=10", "training.precision=auto"],
-)  # fmt: skip
+    photos,
+    recipe="dogs-cats-vanilla",
+    run="runs/pets-vanilla",
+    settings=[*small, "training.epochs=8", "training.precision=auto"],
+)
 Image(vanilla.path / "figures" / "learning_curves.png", width=560)
 
 # %% [markdown]
-# Training accuracy climbs, validation loss turns round: it learns its pictures by heart.
-# Augmentation is the cheapest answer.
+# On all 2,000 pictures and in 30 epochs, training accuracy climbs to 98 % while validation loss
+# turns round after twelve: it learns its pictures by heart. Augmentation is the cheapest answer,
+# and it needs epochs: 50 in the original. After eight, on a few hundred pictures, it may not have
+# begun to learn.
 
 # %%
 augmented = ta.train(
-    photos, recipe="dogs-cats-augmented", run="runs/pets-augmented",
-    settings=[*small, "training.epochs=10"],
-)  # fmt: skip
+    photos,
+    recipe="dogs-cats-augmented",
+    run="runs/pets-augmented",
+    settings=[*small, "training.epochs=8"],
+)
 augmented
 
 # %% [markdown]
@@ -52,9 +59,11 @@ augmented
 
 # %%
 features = ta.train(
-    photos, recipe="dogs-cats-vgg16-features", run="runs/pets-features",
+    photos,
+    recipe="dogs-cats-vgg16-features",
+    run="runs/pets-features",
     settings=[*small, f"model.backbone={network}"],
-)  # fmt: skip
+)
 features
 
 # %% [markdown]
@@ -67,11 +76,20 @@ features
 
 # %%
 finetuned = ta.train(
-    photos, recipe="dogs-cats-vgg16-finetune", run="runs/pets-finetuned",
-    settings=[*small, f"model.backbone={network}", "training.epochs=8", "training.cached_views=2",
-              "fine_tuning.epochs=4"],
-)  # fmt: skip
-compared = ta.compare([vanilla, augmented, features, finetuned], out="runs/pets-compared")
+    photos,
+    recipe="dogs-cats-vgg16-finetune",
+    run="runs/pets-finetuned",
+    settings=[
+        *small,
+        f"model.backbone={network}",
+        "training.epochs=8",
+        "training.cached_views=2",
+        "fine_tuning.epochs=4",
+    ],
+)
+compared = ta.compare(
+    [vanilla, augmented, features, finetuned], out="runs/pets-compared"
+)
 compared
 
 # %% [markdown]
@@ -85,7 +103,9 @@ compared
 # %%
 said = features.predictions("test")
 print(f"accuracy by the table of predictions: {said.correct.mean():.4f}")
-print("confusion matrix:", ta.evaluate(features).metrics["test"].confusion_matrix)
+print(
+    "confusion matrix:", ta.evaluate(features).metrics["test"].confusion_matrix
+)
 
 # %%
 wrong = [i for i in said.confidence.argsort()[::-1] if not said.correct[i]]

@@ -10,7 +10,9 @@ import at_hand
 import tellapart as ta
 
 photos, copied, wrong = at_hand.spoilt()
-print(f"{len(copied)} test images are in train, too; {len(wrong)} labels of train are wrong")
+print(
+    f"{len(copied)} test images are in train, too; {len(wrong)} labels of train are wrong"
+)
 
 # %% [markdown]
 # ## The number that most notebooks would report
@@ -21,7 +23,11 @@ print(f"{len(copied)} test images are in train, too; {len(wrong)} labels of trai
 # %%
 settings = ["data.image_size=64", "probe.head=neighbours"]
 naive = ta.train(
-    photos, recipe="probe", settings=settings, keep_leaks=True, run="runs/spoilt-naive"
+    photos,
+    recipe="probe",
+    settings=settings,
+    keep_leaks=True,
+    run="runs/spoilt-naive",
 )
 print("\n".join(naive.lines()))
 
@@ -37,7 +43,9 @@ run
 
 # %%
 found = set(run.leaked("test"))
-print(f"found {len(found & copied)} of {len(copied)} copies, and {len(found - copied)} others")
+print(
+    f"found {len(found & copied)} of {len(copied)} copies, and {len(found - copied)} others"
+)
 
 # %% [markdown]
 # ## The audit
@@ -46,16 +54,24 @@ print(f"found {len(found & copied)} of {len(copied)} copies, and {len(found - co
 # no file; `fix` writes a list of what to leave out.
 
 # %%
-audit = ta.inspect(photos, audit=True, fix="runs/leave-out.csv", out="runs/spoilt-audit")
+audit = ta.inspect(
+    photos, audit=True, fix="runs/leave-out.csv", out="runs/spoilt-audit"
+)
 print("\n".join(audit.lines()))
 
 # %% [markdown]
 # How much of what was planted did it find?
 
 # %%
-doubtful = {path for finding in audit.survey.audit.findings
-            if finding.kind == "doubtful_label" for path in finding.paths}  # fmt: skip
-print(f"{len(doubtful & wrong)} of {len(wrong)} wrong labels, {len(doubtful - wrong)} others")
+doubtful = {
+    path
+    for finding in audit.survey.audit.findings
+    if finding.kind == "doubtful_label"
+    for path in finding.paths
+}
+print(
+    f"{len(doubtful & wrong)} of {len(wrong)} wrong labels, {len(doubtful - wrong)} others"
+)
 
 # %% [markdown]
 # The others are pictures that a person should look at: the page shows them, the clearest first.
@@ -65,9 +81,12 @@ print(f"{len(doubtful & wrong)} of {len(wrong)} wrong labels, {len(doubtful - wr
 
 # %%
 clean = ta.train(
-    photos, recipe="probe", settings=settings, exclude="runs/leave-out.csv",
+    photos,
+    recipe="probe",
+    settings=settings,
+    exclude="runs/leave-out.csv",
     run="runs/spoilt-clean",
-)  # fmt: skip
+)
 clean
 
 # %% [markdown]
@@ -76,7 +95,9 @@ clean
 # Only images that none of the runs has seen are compared.
 
 # %%
-compared = ta.compare([naive, run, clean], shared_only=True, out="runs/spoilt-compared")
+compared = ta.compare(
+    [naive, run, clean], shared_only=True, out="runs/spoilt-compared"
+)
 compared
 
 # %% [markdown]
@@ -87,7 +108,11 @@ compared
 
 # %%
 folds = ta.train(
-    photos, recipe="probe", settings=["data.image_size=64"], cross_validate=5,
-    exclude="runs/leave-out.csv", run="runs/spoilt-folds",
-)  # fmt: skip
+    photos,
+    recipe="probe",
+    settings=["data.image_size=64"],
+    cross_validate=5,
+    exclude="runs/leave-out.csv",
+    run="runs/spoilt-folds",
+)
 print("\n".join(folds.lines()))

@@ -33,9 +33,13 @@ print("\n".join(probe.lines()))
 
 # %%
 run = ta.train(
-    table, root=root, recipe="solar-cells", run="runs/cells",
-    settings=["data.image_size=160", "training.epochs=5"],  # 240 and 8 in the recipe
-)  # fmt: skip
+    table,
+    root=root,
+    recipe="solar-cells",
+    run="runs/cells",
+    # 240 and 8 in the recipe
+    settings=["data.image_size=160", "training.epochs=5"],
+)
 run
 
 # %%
@@ -59,7 +63,8 @@ Image(run.path / "figures" / "precision_recall.png", width=520)
 # For a few cells here, for a million by `ta.predict(run, folder, out="answers.csv")`.
 
 # %%
-cells = [root / path for path in run.predictions("test").paths[:6]]
+tested = [root / path for path in run.predictions("test").paths[:6]]
+cells = at_hand.copied(tested, "new")
 run.predict(cells)
 
 # %%

@@ -55,7 +55,7 @@ def test_side_by_side_has_all_four() -> None:
 def test_a_guide_can_be_followed(
     name: str, image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = image_folder(classes=("cat", "dog"), per_class=24)
+    source = image_folder(classes=("cat", "dog"), per_class=72)
     for image in sorted(source.rglob("*.jpg")):  # in folders by day, with names as of bursts
         number = int(image.stem)
         folder = tmp_path / "photos" / image.parent.name / f"day-{number // 4}"

@@ -81,6 +81,18 @@ def test_the_reference_of_python_has_every_public_name(site: Path) -> None:
         assert f"ta.{name}" in page, name
 
 
+def test_the_notebooks_are_pages_with_their_outputs(site: Path) -> None:
+    names = hooks.example_names()
+    assert len(names) == 7
+    for name in names:
+        page = (site / "examples" / f"{name}.html").read_text("utf-8")
+        assert f"examples/{name}.ipynb" in page
+        assert "base64" in page or f"{name}_files/" in page  # a figure
+        for picture in re.findall(rf'src="({name}_files/[^"]+)"', page):
+            assert (site / "examples" / picture).stat().st_size > 1000
+        assert '.ipynb"' not in page  # links lead to pages
+
+
 def test_what_was_measured_of_recipes_is_a_page() -> None:
     page = hooks.measured_page()
     assert "| 98.8% (98.2% to 99.2%) | 24 |" in page.partition("## probe\n")[2].partition("## ")[0]

@@ -12,16 +12,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
+from base64 import b64decode, b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 #: A notebook whose outputs are larger is not written.
-LARGEST_BYTES = 500_000
+LARGEST_BYTES = 250_000
+#: Pictures are made no wider than this.
+WIDEST_PIXELS = 800
+#: A PNG within HTML.
+_EMBEDDED = re.compile(r"(data:image/png;base64,)([\w+/=]+)")
 #: An hour is more than any cell needs beside other work.
 SECONDS_A_CELL = 3600
 
@@ -74,7 +81,7 @@ def run(name: str) -> Any:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.clear()
-            cell["outputs"] = [kept for out in cell.outputs if (kept := cleaned(out)) is not None]
+            cell["outputs"] = joined([kept for out in cell.outputs if (kept := cleaned(out))])
     return notebook
 
 
@@ -91,8 +98,36 @@ def cleaned(output: Any) -> Any | None:
         return None
     if len(data) > 1:
         data.pop("text/plain", None)
+    if "image/png" in data:
+        data["image/png"] = small_png(data["image/png"])
+    if "text/html" in data:
+        data["text/html"] = _EMBEDDED.sub(
+            lambda found: found[1] + small_png(found[2]), data["text/html"]
+        )
     output.metadata = {}
     return output
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """What was printed, in one piece where nothing else lies between."""
+    together: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream" and together and together[-1].output_type == "stream":
+            together[-1].text += output.text
+        else:
+            together.append(output)
+    return together
+
+
+def small_png(encoded: str) -> str:
+    """A figure no wider than WIDEST_PIXELS, in 64 colours; both as base64."""
+    from PIL import Image
+
+    picture = Image.open(BytesIO(b64decode(encoded))).convert("RGB")
+    picture.thumbnail((WIDEST_PIXELS, 10 * WIDEST_PIXELS), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    picture.quantize(64).save(buffer, "PNG", optimize=True)
+    return b64encode(buffer.getvalue()).decode()
 
 
 def check(name: str, text: str) -> None:

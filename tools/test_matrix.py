@@ -30,7 +30,7 @@ def lowest() -> list[str]:
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pins = []
-    for text in project["dependencies"]:
+    for text in [*project["dependencies"], *project["optional-dependencies"]["train"]]:
         requirement, _, marker = text.partition(";")
         match = re.match(r"\s*([\w.-]+)\s*(?:[>=]=)\s*([\w.]+)", requirement)
         if match:

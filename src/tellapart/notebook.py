@@ -44,12 +44,14 @@ def card(
         )
         parts.append(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
     if text:
-        parts.append(f"<pre style='margin:.3em 0;white-space:pre-wrap'>{escape(text)}</pre>")
+        look = "margin:.3em 0;white-space:pre-wrap;max-height:24em;overflow:auto"
+        parts.append(f"<pre style='{look}'>{escape(text)}</pre>")
     if figure:
         # In an <img> an SVG runs nothing and keeps its ids to itself.
         data = b64encode(figure.encode()).decode()
         parts.append(
-            f"<img alt='{escape(title, quote=True)}' style='max-width:640px;background:#fff' "
+            f"<img alt='{escape(title, quote=True)}' "
+            "style='max-width:min(640px,100%);background:#fff' "
             f"src='data:image/svg+xml;base64,{data}'>"
         )
     if link is not None:

@@ -117,6 +117,15 @@ class Run:
         detector = load_unknown(self.intact(self.unknown_file)) if unknown else None
         return Predictor(self.classifier(device), self.policy, detector)
 
+    def reread(self) -> None:
+        """Forget what was read of the folder, so that this object is what the folder now says.
+
+        Verbs that change a run do it with the one that they were given; it is needed only after
+        another process has changed the folder.
+        """
+        for name in self.__dict__.keys() - {"path", "place"}:  # what cached_property keeps
+            del self.__dict__[name]
+
     @property
     def exit_code(self) -> int:
         """Of the command that made it."""

@@ -43,6 +43,15 @@ def run(trained: Run, tmp_path: Path) -> Run:
     return ta.open_run(tmp_path / "run")
 
 
+def test_the_object_that_was_given_answers_by_the_new_rule(run: Run, photos: Path) -> None:
+    assert run.policy.decision is None and run.metrics and run.predictions("test").paths
+    decided = ta.decide(run, recall=("green", 0.99))
+    assert run.policy == decided.run.policy and run.policy.decision is not None
+    assert run.predictions("test").decision == run.decision
+    assert run.metrics == decided.run.metrics
+    assert run.predict(photos / "test").policy.decision == run.decision
+
+
 def test_a_wished_recall_is_in_force_everywhere(run: Run, photos: Path) -> None:
     before = run.metrics["test"]["confusion_matrix"]
     decided = ta.decide(run, recall=("green", 0.99))

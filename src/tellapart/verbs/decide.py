@@ -145,7 +145,10 @@ def decide(
             sets=None if sets is None else choose_sets(validation, sets),
         )  # fmt: skip
         notes = tuple(_notes(policy, validation))
-    return _found(*_put_in_force(opened, policy, notes, progress))
+    changed, notes = _put_in_force(opened, policy, notes, progress)
+    if isinstance(run, Run):
+        run.reread()  # the object that was given answers by the new rule, too
+    return _found(changed, notes)
 
 
 def _wish(name: str, wish: ClassWish) -> tuple[str, float]:

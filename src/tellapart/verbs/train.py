@@ -314,7 +314,10 @@ def resume(
     opened = open_run(run, complete=False)
     with training_lock(opened), recorded() as record:
         # Read again: whoever trained it until now may have just come to its end.
-        return _resume(open_run(run, complete=False), extend, time, device, progress, record)
+        done = _resume(open_run(run, complete=False), extend, time, device, progress, record)
+    if isinstance(run, Run):
+        run.reread()
+    return done
 
 
 def _resume(
