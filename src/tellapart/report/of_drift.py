@@ -88,7 +88,7 @@ def write_drift_report(
 _METHOD = (
     "The tests ask how often chance, by exchanging new and validation images at random, makes "
     "differences as large as those that are there. Looks and shares decide, together so that "
-    f"images of the same kind are called drifted in at most {percent(LEVEL, 0)} of all cases.",
+    f"images of the same kind are called drifted in about {percent(LEVEL, 0)} of all cases.",
     "They take each image for one by itself. Images in bursts, frames of a film or many of one "
     "patient are fewer than they seem, and are called drifted more often than that.",
 )
