@@ -156,9 +156,9 @@ def test_what_is_too_large_is_refused_before_it_is_decoded(run: Run, service: Se
         pieces = opened.post("/v1/predict", content=iter([b"x" * 2000] * 2), headers=JPEG)
         refused(pieces, 413, "MiB")
         three = [("images", ("a.png", picture(9)))] * 3
-        refused(opened.post("/v1/predict", files=three), 413, "2 pictures")
+        refused(opened.post("/v1/predict", files=three), 422, "2 pictures")
         texts = {"images": [{"content": b64encode(picture(9)).decode()}] * 3}
-        refused(opened.post("/v1/predict", json=texts), 413, "2 pictures")
+        refused(opened.post("/v1/predict", json=texts), 422, "2 pictures")
         assert said(opened.post("/v1/predict", files=three[:2]))
 
 

@@ -28,7 +28,7 @@ def test_schemathesis_finds_nothing(run: Run, tmp_path: Path) -> None:
         f"http://127.0.0.1:{served.port}/openapi.json",
         "--header", f"Authorization: Bearer {TOKEN}",
         "--checks", "all", "--max-examples", "20", "--seed", "1", "--no-color",
-        "--request-timeout", "60", "--generation-database", "none",
+        "--request-timeout", "120", "--max-response-time", "120", "--generation-database", "none",
         "--suppress-health-check", "all",
     ]  # fmt: skip
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "picture_strategies", "PYTHONPATH": str(HERE)}

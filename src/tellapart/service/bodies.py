@@ -116,7 +116,7 @@ async def _read(request: Request, limits: Limits, take: Callable[[int], None]) -
 
 def _too_many(limits: Limits) -> Refused:
     return Refused(
-        413, f"A request may hold {plural(limits.images, 'picture')}; send them in several."
+        422, f"A request may hold {plural(limits.images, 'picture')}; send them in several."
     )
 
 

@@ -23,7 +23,7 @@ class Limits:
     Attributes:
         request_bytes: the body of a request; beyond it 413.
         pixels: of one picture, as its header says; beyond it 413.
-        images: pictures in one request; beyond it 413.
+        images: pictures in one request; beyond it 422.
         seconds: from the first byte of a body to its answer; a body that is not there by then is
             answered 408, an answer that is not, 503.
         waiting_images: accepted and not yet answered; beyond it 429.
