@@ -62,3 +62,32 @@ def test_the_speeds_of_the_page_are_those_measured() -> None:
         told = speed[f"{name} / bf16, by cpu second"]
         ratio = f"{told['median']:.2f} ({told['5 %']:.2f} to {told['95 %']:.2f})"
         assert f"| {rows[name]} | {speed[name]['images_a_cpu_second']:.0f} | {ratio} |" in PAGE
+
+
+def test_the_decisions_of_the_page_are_those_measured() -> None:
+    file = Path(__file__).parents[1] / "benchmarks" / "results" / "export_precisions.json"
+    found = json.loads(file.read_text("utf-8"))
+    assert found["images"] == 2000
+    for name in ("openvino bf16", "openvino int8", "openvino int8, rest bf16", "tellapart predict"):
+        told = found[name]
+        cost = [f"{100 * told['accuracy_difference'][key]:+.2f}"
+                for key in ("value", "low", "high")]  # fmt: skip
+        assert (
+            f"| {told['equal_decisions']:,} of 2,000 | {told['largest_difference']:.3f} | "
+            f"{cost[0]} points ({cost[1]} to {cost[2]}) |"
+        ) in PAGE
+        assert len(told["differing"]) == 2000 - told["equal_decisions"]
+        for image in told["differing"]:
+            assert f"`{Path(image['path']).name}`" in PAGE
+
+
+def test_the_families_of_the_page_are_those_measured() -> None:
+    file = Path(__file__).parents[1] / "benchmarks" / "results" / "export_families.json"
+    families = json.loads(file.read_text("utf-8"))["families"]
+    for name in ("EfficientNet-Lite", "VGG16", "ResNet-50 v2", "MobileNetV2"):
+        told = families[name]
+        assert (
+            f"| {name} ({told['weights']} weights, {told['pixels']} pixels) | {told['onnx']:.1e} | "
+            f"{told['openvino']:.1e} |"
+        ) in PAGE
+    assert all(max(told["onnx"], told["openvino"]) <= 1e-4 for told in families.values())

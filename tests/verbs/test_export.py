@@ -205,14 +205,6 @@ def test_export__timm_is_refused_what_it_cannot_hold(
         run=tmp_path / "flipped",
     )  # fmt: skip
     assert "it averages views (test_time: flip)" in refused(out, flipped, out, to="timm")
-    near = train(
-        photos, recipe="probe", settings=["data.image_size=64", "probe.head=neighbours"],
-        run=tmp_path / "near",
-    )  # fmt: skip
-    assert "layers of its own" in refused(out, near, out, to="timm")
-    for to in ("onnx", "torch"):  # which can hold neighbours
-        made = export(near, tmp_path / to, to=to)
-        assert made.info.measured["float32"]["share_of_equal_decisions"] == 1.0
 
 
 def test_export__is_a_predictor(run: Run, bundle: Path) -> None:
