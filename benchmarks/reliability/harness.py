@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -125,14 +126,18 @@ def with_source() -> dict[str, str]:
     """Our environment, in which Python finds the product in this checkout."""
     path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
     # As the product sets it before it imports PyTorch, which the server of forks has done.
-    return {"GOMP_SPINCOUNT": "5000", **os.environ, "PYTHONPATH": path}
+    # One thread: such small work takes longer with two, and waits for the other on a busy machine.
+    return {"GOMP_SPINCOUNT": "5000", "OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
 
 
 class Starter:
     """Starts the command line; one at a time. ``cold``: a fresh process each time."""
 
-    def __init__(self, *, cold: bool = False, plant: Path | None = None) -> None:
+    def __init__(
+        self, *, cold: bool = False, plant: Path | None = None, drawn: bool = False
+    ) -> None:
         self.cold = cold
+        self.drawn = drawn
         self.plant = str(plant.resolve()) if plant else None
         self._server: subprocess.Popen[str] | None = None
         self._outputs = Path(tempfile.mkdtemp(prefix="tellapart-reliability-output-"))
@@ -151,7 +156,7 @@ class Starter:
                 file.chmod(0o666)
         request = {
             "argv": words, "cwd": str(cwd), "env": dict(env), "stdout": str(out),
-            "stderr": str(err), "plant": self.plant, **wrong,
+            "stderr": str(err), "plant": self.plant, "drawn": self.drawn, **wrong,
         }  # fmt: skip
         answer = self._once(request) if self.cold else self._ask(request)
         return Outcome(
@@ -209,9 +214,11 @@ class Bench:
     """A case folder at a fixed path, its snapshots, and starts in it."""
 
     def __init__(
-        self, folder: Path, starter: Starter, weights: Path, deadline: float = math.inf
-    ) -> None:
+        self, folder: Path, starter: Starter, weights: Path, deadline: float = math.inf,
+        ledger: Ledger | None = None,
+    ) -> None:  # fmt: skip
         self.deadline = deadline
+        self.ledger = ledger or Ledger()
         self.folder = folder
         self.weights = weights
         self.case = folder / "case"
@@ -247,8 +254,12 @@ class Bench:
 
     def restore(self, name: str) -> None:
         """The case as it was when it was kept."""
+        self.lay(self.snapshots[name])
+
+    def lay(self, state: Path) -> None:
+        """The case as this copy of it."""
         remove(self.case)
-        shutil.copytree(self.snapshots[name], self.case, symlinks=True)
+        shutil.copytree(state, self.case, symlinks=True)
 
     def mend(self, name: str, *changed: Path) -> None:
         """The case as it was kept, by putting back only what differs: quicker than restoring.
@@ -393,6 +404,39 @@ def told_result(text: str) -> dict[str, Any]:
 # --- counting -------------------------------------------------------------------------------
 
 
+class Ledger:
+    """What was tried in earlier starts of a campaign, so that a long one can be done in parts.
+
+    One line of JSON a case: its key, and the counts and faults that it came to.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
+        self._lock = threading.Lock()
+        self._known: dict[str, dict[str, Any]] = {}
+        if file is not None and file.is_file():
+            for line in file.read_text("utf-8").splitlines():
+                row = json.loads(line)
+                self._known[row["key"]] = row
+
+    def once(self, key: str, case: Callable[[], Tally], tally: Tally, is_late: bool) -> bool:
+        """Count a case: as it was found before, else by trying it; False: it is too late to."""
+        row = self._known.get(key)
+        if row is not None:
+            kinds = {kind: Counter(counts) for kind, counts in row["by_kind"].items()}
+            tally.merge(Tally(Counter(row["counts"]), kinds, list(row["faults"])))
+            return True
+        if is_late:
+            return False
+        found = case()
+        tally.merge(found)
+        if self.file is not None:
+            line = json.dumps({"key": key, **found.to_json()})
+            with self._lock, self.file.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        return True
+
+
 @dataclass
 class Tally:
     """Counts of a campaign and, of what must not happen, the cases with their story."""
@@ -436,6 +480,10 @@ def arguments(text: str) -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="begin no case later than this")
     parser.add_argument("--work", type=Path, help="where cases are made; none: a temporary folder")
     parser.add_argument("--json", type=Path, help="write the counts here as well")
+    parser.add_argument(
+        "--ledger", type=Path, help="go on with the cases that this file does not hold yet"
+    )
+    parser.add_argument("--drawn", action="store_true", help="draw the charts, which takes time")
     parser.add_argument("--cold", action="store_true", help="a fresh interpreter for each start")
     parser.add_argument("--plant", type=Path, help="a Python file that plants a fault")
     return parser
@@ -452,6 +500,8 @@ class Campaign:
     seed: int = 0
     #: ``time.monotonic()`` after which no case begins.
     deadline: float = math.inf
+    drawn: bool = False
+    ledger: Ledger = field(default_factory=Ledger)
 
     def each(self, jobs: Iterable[tuple[str, Callable[[Bench], Tally]]]) -> Tally:
         """Do the jobs, ``workers`` at a time, each on a bench of its own."""
@@ -461,12 +511,12 @@ class Campaign:
             name, work = job
             folder = self.work / re.sub(r"\W+", "-", name)
             folder.mkdir(parents=True)
-            starter = Starter(cold=self.cold, plant=self.plant)
+            starter = Starter(cold=self.cold, plant=self.plant, drawn=self.drawn)
             weights = folder / WEIGHTS
             try:
                 starter.make_weights(weights)
                 started = time.monotonic()
-                bench = Bench(folder, starter, weights, self.deadline)
+                bench = Bench(folder, starter, weights, self.deadline, self.ledger)
                 bench.ends = self.deadline
                 try:
                     done = work(bench)
@@ -492,7 +542,10 @@ def campaign_of(given: argparse.Namespace) -> Campaign:
     work = Path(tempfile.mkdtemp(prefix="tellapart-reliability-", dir=given.work))
     work.chmod(0o755)
     deadline = time.monotonic() + 60 * given.minutes if given.minutes else math.inf
-    return Campaign(work, given.workers, given.cold, given.plant, given.seed, deadline)
+    return Campaign(
+        work, given.workers, given.cold, given.plant, given.seed, deadline, given.drawn,
+        Ledger(given.ledger),
+    )  # fmt: skip
 
 
 def finish(
