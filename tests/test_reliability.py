@@ -23,6 +23,7 @@ from PIL import Image
 from tellapart.data.pixels import load_pixels
 from tellapart.data.reading import read_table
 from tellapart.data.source import Source
+from tellapart.data.subset import subset
 from tellapart.pixels.preprocessing import Preprocessing
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "reliability"))
@@ -209,7 +210,7 @@ def test_the_cache_may_be_deleted_at_any_use_of_it(campaign: Campaigns) -> None:
     assert tally.faults == []
 
 
-Reading = Callable[[], np.ndarray]
+Reading = Callable[[], object]
 _deletions: list[child.Deletion] = []
 
 
@@ -221,26 +222,27 @@ def deletions() -> list[child.Deletion]:
 
 
 def check_each_deletion(read: Reading, fresh_cache: Path, current: list[child.Deletion]) -> None:
-    """The cache goes before each of the file operations that reading does in it."""
+    """The cache goes before each of the file operations that ``read`` does in it."""
 
-    def pixels(delete_at: int | None) -> tuple[np.ndarray, int]:
+    def done(delete_at: int | None) -> tuple[object, int]:
         current[:] = [child.Deletion(str(fresh_cache), delete_at, None)]
         try:
             return read(), current[0].count
         finally:
             current.clear()
 
-    right, cold = pixels(None)
-    _, warm = pixels(None)
+    right, cold = done(None)
+    again, warm = done(None)
+    assert right == again
     assert cold > warm > 3
     for uses, filled in ((cold, False), (warm, True)):
         for number in range(1, uses + 1):
             shutil.rmtree(fresh_cache, ignore_errors=True)
             if filled:
-                pixels(None)
+                done(None)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
-                assert np.array_equal(pixels(number)[0], right), (filled, number)
+                assert done(number)[0] == right, (filled, number)
 
 
 def test_images_are_decoded_though_the_cache_is_deleted_before_any_use_of_it(
@@ -248,8 +250,8 @@ def test_images_are_decoded_though_the_cache_is_deleted_before_any_use_of_it(
 ) -> None:
     table = read_table(image_folder(per_class=3))
 
-    def read() -> np.ndarray:
-        return np.array(load_pixels(table, Preprocessing(8, 8)).pixels)
+    def read() -> bytes:
+        return load_pixels(table, Preprocessing(8, 8)).pixels.tobytes()
 
     check_each_deletion(read, fresh_cache, deletions)
 
@@ -260,10 +262,25 @@ def test_an_archive_is_unpacked_again_where_its_files_are_deleted_before_any_use
     folder = image_folder(per_class=2)
     source = Source(Path(shutil.make_archive(str(folder), "zip", folder)))
 
-    def read() -> np.ndarray:
+    def read() -> tuple[bytes, object]:
         images = source.pixels(source.read(), Preprocessing(8, 8))
-        assert (len(images), images.table.problems) == (4, ())
-        return np.array(images.pixels)
+        return images.pixels.tobytes(), images.table.problems
+
+    check_each_deletion(read, fresh_cache, deletions)
+
+
+def test_a_subset_of_an_archive_is_the_same_though_its_files_are_deleted_before_any_use_of_them(
+    image_folder: Callable[..., Path], fresh_cache: Path, deletions: list[child.Deletion],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    folder = image_folder(per_class=3)
+    archive = Path(shutil.make_archive(str(folder), "zip", folder))
+    out = tmp_path / "out"
+
+    def read() -> dict[str, bytes]:
+        shutil.rmtree(out, ignore_errors=True)
+        subset(archive, out, train=1, validation=0, test=1)
+        return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
 
     check_each_deletion(read, fresh_cache, deletions)
 

@@ -25,7 +25,8 @@ A request is JSON: ``argv`` (what follows ``tellapart``), ``cwd``, ``env`` (laid
 - ``start_at``: ``time.monotonic()`` at which it begins, for starts at the same moment;
 - ``plant``: a Python file that is run first, to plant a fault in the product.
 
-``make_weights`` alone makes no start: it writes a file of weights where this names.
+``make_weights`` alone makes no start: it writes a file of weights where this names. ``serve`` alone
+neither: a fork answers the requests that come by the first of the two pipes that it names.
 """
 
 # An audit hook sees bytes, descriptors and names that are no paths; os.path takes them all and
@@ -52,7 +53,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 #: Imported before forking. OpenVINO only where it is installed; none of them starts work.
 HEAVY = (
@@ -398,13 +399,24 @@ def serve() -> None:
         if name != "tellapart.__main__":
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-    for line in sys.stdin:
+    answer(sys.stdin, sys.stdout)
+
+
+def answer(requests: TextIO, answers: TextIO) -> None:
+    """One fork a request, one after the other; ``serve`` alone makes a fork that answers others."""
+    for line in requests:
         request = json.loads(line)
         process = os.fork()
+        if process == 0 and "serve" in request:
+            to, back = request["serve"]
+            with Path(to).open() as own_requests, Path(back).open("w") as own_answers:
+                answer(own_requests, own_answers)
+            os._exit(0)
         if process == 0:
             os.setsid()
             run(request)
-        print(json.dumps(watch(process, request)), flush=True)
+        told = {} if "serve" in request else watch(process, request)
+        print(json.dumps(told), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -329,8 +329,11 @@ class Together:
     def __init__(self, bench: Bench, number: int) -> None:
         self.bench = bench
         more = [
-            Starter(cold=bench.starter.cold, plant=None) for _ in range(number - 1)
-        ]  # fmt: skip
+            Starter(
+                cold=bench.starter.cold, drawn=bench.starter.drawn, root=bench.starter.root
+            )
+            for _ in range(number - 1)
+        ]
         for starter in more:
             starter.plant = bench.starter.plant
         self.starters = [bench.starter, *more]

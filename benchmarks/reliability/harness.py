@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from PIL import Image
@@ -131,15 +131,23 @@ def with_source() -> dict[str, str]:
 
 
 class Starter:
-    """Starts the command line; one at a time. ``cold``: a fresh process each time."""
+    """Starts the command line; one at a time. ``cold``: a fresh process each time.
+
+    With ``root`` the server of forks is a fork of that starter's, which has imported everything:
+    a campaign's workers wait for that once, and share its memory.
+    """
 
     def __init__(
-        self, *, cold: bool = False, plant: Path | None = None, drawn: bool = False
-    ) -> None:
+        self, *, cold: bool = False, plant: Path | None = None, drawn: bool = False,
+        root: Starter | None = None,
+    ) -> None:  # fmt: skip
         self.cold = cold
         self.drawn = drawn
         self.plant = str(plant.resolve()) if plant else None
+        self.root = root
+        self._lock = threading.Lock()
         self._server: subprocess.Popen[str] | None = None
+        self._pipes: tuple[TextIO, TextIO] | None = None
         self._outputs = Path(tempfile.mkdtemp(prefix="tellapart-reliability-output-"))
         self._outputs.chmod(0o777)
 
@@ -174,20 +182,32 @@ class Starter:
             raise RuntimeError("the small network's weights could not be made")
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if self._server is None:
-            self._server = subprocess.Popen(
-                [sys.executable, str(HERE / "child.py"), "serve"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_source(),
-            )  # fmt: skip
-        server = self._server
-        if server.stdin is None or server.stdout is None:
-            raise RuntimeError("the server has no pipes")
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        answer = server.stdout.readline()
+        with self._lock:
+            if self._pipes is None:
+                self._pipes = self._served()
+            to, back = self._pipes
+            to.write(json.dumps(request) + "\n")
+            to.flush()
+            answer = back.readline()
         if not answer:
             raise RuntimeError("the server of child processes ended")
         return dict(json.loads(answer))
+
+    def _served(self) -> tuple[TextIO, TextIO]:
+        """Pipes to a server of forks: a new one, or a fork of the root's."""
+        if self.root is not None:
+            names = [str(self._outputs / name) for name in ("to", "back")]
+            for name in names:
+                os.mkfifo(name)
+            self.root._ask({"serve": names})
+            return Path(names[0]).open("w"), Path(names[1]).open()
+        self._server = subprocess.Popen(
+            [sys.executable, str(HERE / "child.py"), "serve"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_source(),
+        )  # fmt: skip
+        if self._server.stdin is None or self._server.stdout is None:
+            raise RuntimeError("the server has no pipes")
+        return self._server.stdin, self._server.stdout
 
     def _once(self, request: Mapping[str, Any]) -> dict[str, Any]:
         import child
@@ -201,8 +221,10 @@ class Starter:
         return answer
 
     def close(self) -> None:
-        if self._server is not None and self._server.stdin is not None:
-            self._server.stdin.close()
+        if self._pipes is not None:
+            for pipe in self._pipes:
+                pipe.close()
+        if self._server is not None:
             self._server.wait()
         shutil.rmtree(self._outputs, ignore_errors=True)
 
@@ -506,12 +528,13 @@ class Campaign:
     def each(self, jobs: Iterable[tuple[str, Callable[[Bench], Tally]]]) -> Tally:
         """Do the jobs, ``workers`` at a time, each on a bench of its own."""
         tally = Tally()
+        root = Starter(cold=self.cold)
 
         def one(job: tuple[str, Callable[[Bench], Tally]]) -> Tally:
             name, work = job
             folder = self.work / re.sub(r"\W+", "-", name)
             folder.mkdir(parents=True)
-            starter = Starter(cold=self.cold, plant=self.plant, drawn=self.drawn)
+            starter = Starter(cold=self.cold, plant=self.plant, drawn=self.drawn, root=root)
             weights = folder / WEIGHTS
             try:
                 starter.make_weights(weights)
@@ -530,9 +553,12 @@ class Campaign:
                 starter.close()
                 shutil.rmtree(folder, ignore_errors=True)
 
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            for done in pool.map(one, jobs):
-                tally.merge(done)
+        try:
+            with ThreadPoolExecutor(max_workers=self.workers) as pool:
+                for done in pool.map(one, jobs):
+                    tally.merge(done)
+        finally:
+            root.close()
         return tally
 
 
