@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tellapart.cache import is_there
 from tellapart.data.archives import is_archive, with_files_of
@@ -20,6 +20,8 @@ from tellapart.errors import DataError
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import texts
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,13 @@ class Source:
             if complete or not is_archive(self.folder) or is_there(table.root):
                 return cache
         return with_files_of(self.folder, lambda _: decode(), progress)
+
+    def with_files(self, work: Callable[[], T]) -> T:
+        """What ``work()`` makes of files that :meth:`read` listed, where it takes what it finds.
+
+        Done again where somebody deletes the unpacked files of an archive meanwhile.
+        """
+        return with_files_of(self.folder, lambda _: work()) if is_archive(self.folder) else work()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
