@@ -17,7 +17,8 @@ test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
 coverage: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" -n 2 --cov=tellapart --cov-branch --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -m "not slow" -n 2 --cov=tellapart --cov-branch --cov-report=json:coverage.json
+	$(BIN)/python tools/coverage_table.py coverage.json --at-least 92 --write
 
 doctest: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules src/tellapart

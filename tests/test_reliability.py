@@ -9,6 +9,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import warnings
@@ -21,6 +22,8 @@ from PIL import Image
 
 from tellapart.data.pixels import load_pixels
 from tellapart.data.reading import read_table
+from tellapart.data.source import Source
+from tellapart.data.subset import subset
 from tellapart.pixels.preprocessing import Preprocessing
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "reliability"))
@@ -97,6 +100,30 @@ def test_a_subset_killed_at_any_time_is_whole_and_alone(campaign: Campaigns) -> 
 
 
 @pytest.mark.slow
+def test_what_is_kept_before_an_operation_is_what_a_kill_there_leaves(campaign: Campaigns) -> None:
+    def content(folder: Path) -> dict[str, str]:
+        return {
+            kills.steady(path.relative_to(folder).as_posix()): harness.digest(path.read_bytes())
+            if path.is_file() else ""
+            for path in sorted(folder.rglob("*"))
+        }  # fmt: skip
+
+    def job(bench: harness.Bench) -> harness.Tally:
+        attack = kills.Attack(scenario("subset"), bench)
+        states = attack.states()
+        assert len(states) > 20
+        for number in (1, len(states) // 2, len(states)):
+            bench.restore("before")
+            outcome = bench.start(*attack.command, watch=str(bench.case), kill_at=number)
+            assert outcome.stopped == ""
+            assert outcome.code == -signal.SIGKILL
+            assert content(bench.case) == content(states[number]), number
+        return harness.Tally()
+
+    campaign().each([("states", job)])
+
+
+@pytest.mark.slow
 def test_hostile_files_end_in_answers_and_sentences(campaign: Campaigns) -> None:
     def pictures(bench: harness.Bench) -> harness.Tally:
         return hostile.attack_pictures(bench, 60, seed=1)
@@ -165,8 +192,8 @@ def test_users_who_share_a_cache_come_to_the_same_results(campaign: Campaigns) -
 def test_changed_files_are_noticed_or_harmless(campaign: Campaigns) -> None:
     def job(bench: harness.Bench) -> harness.Tally:
         attack = damage.Attack(bench)
-        tally = attack.attack(6, False, seed=3)
-        tally.merge(attack.attack(6, True, seed=3))
+        tally = attack.attack(range(6), False, seed=3)
+        tally.merge(attack.attack(range(6), True, seed=3))
         return tally
 
     tally = campaign().each([("damage", job)])
@@ -183,32 +210,95 @@ def test_the_cache_may_be_deleted_at_any_use_of_it(campaign: Campaigns) -> None:
     assert tally.faults == []
 
 
-def test_images_are_decoded_though_the_cache_is_deleted_before_any_use_of_it(
-    image_folder: Callable[..., Path], fresh_cache: Path
-) -> None:
-    """Each file operation that reading and writing the cache makes, one after the other."""
-    table = read_table(image_folder(per_class=3))
-    current: list[child.Deletion] = []
-    sys.addaudithook(lambda event, given: current[0](event, given) if current else None)
+Reading = Callable[[], object]
+_deletions: list[child.Deletion] = []
 
-    def pixels(delete_at: int | None) -> tuple[np.ndarray, int]:
+
+@pytest.fixture(scope="module")
+def deletions() -> list[child.Deletion]:
+    """What is in this list is told of all that this process does with files."""
+    sys.addaudithook(lambda event, given: _deletions[0](event, given) if _deletions else None)
+    return _deletions
+
+
+def check_each_deletion(read: Reading, fresh_cache: Path, current: list[child.Deletion]) -> None:
+    """The cache goes before each of the file operations that ``read`` does in it."""
+
+    def done(delete_at: int | None) -> tuple[object, int]:
         current[:] = [child.Deletion(str(fresh_cache), delete_at, None)]
         try:
-            return np.array(load_pixels(table, Preprocessing(8, 8)).pixels), current[0].count
+            return read(), current[0].count
         finally:
             current.clear()
 
-    right, cold = pixels(None)
-    _, warm = pixels(None)
+    right, cold = done(None)
+    again, warm = done(None)
+    assert right == again
     assert cold > warm > 3
     for uses, filled in ((cold, False), (warm, True)):
         for number in range(1, uses + 1):
             shutil.rmtree(fresh_cache, ignore_errors=True)
             if filled:
-                pixels(None)
+                done(None)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
-                assert np.array_equal(pixels(number)[0], right), (filled, number)
+                assert done(number)[0] == right, (filled, number)
+
+
+def test_images_are_decoded_though_the_cache_is_deleted_before_any_use_of_it(
+    image_folder: Callable[..., Path], fresh_cache: Path, deletions: list[child.Deletion]
+) -> None:
+    table = read_table(image_folder(per_class=3))
+
+    def read() -> bytes:
+        return load_pixels(table, Preprocessing(8, 8)).pixels.tobytes()
+
+    check_each_deletion(read, fresh_cache, deletions)
+
+
+def test_an_archive_is_unpacked_again_where_its_files_are_deleted_before_any_use_of_them(
+    image_folder: Callable[..., Path], fresh_cache: Path, deletions: list[child.Deletion]
+) -> None:
+    folder = image_folder(per_class=2)
+    source = Source(Path(shutil.make_archive(str(folder), "zip", folder)))
+
+    def read() -> tuple[bytes, object]:
+        images = source.pixels(source.read(), Preprocessing(8, 8))
+        return images.pixels.tobytes(), images.table.problems
+
+    check_each_deletion(read, fresh_cache, deletions)
+
+
+def test_a_subset_of_an_archive_is_the_same_though_its_files_are_deleted_before_any_use_of_them(
+    image_folder: Callable[..., Path], fresh_cache: Path, deletions: list[child.Deletion],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    folder = image_folder(per_class=2)
+    archive = Path(shutil.make_archive(str(folder), "zip", folder))
+    out = tmp_path / "out"
+
+    def read() -> dict[str, bytes]:
+        shutil.rmtree(out, ignore_errors=True)
+        subset(archive, out, train=1, validation=0, test=0)
+        return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+    check_each_deletion(read, fresh_cache, deletions)
+
+
+def test_an_archive_some_of_whose_files_are_deleted_while_it_is_decoded_is_whole_again(
+    image_folder: Callable[..., Path], fresh_cache: Path
+) -> None:
+    """Fewer than a fifth, which a folder of the user may lack."""
+    folder = image_folder(per_class=6)
+    source = Source(Path(shutil.make_archive(str(folder), "zip", folder)))
+    table = source.read()
+    table.file(7).unlink()
+
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        images = source.pixels(table, Preprocessing(8, 8))
+
+    assert len(images) == 12
+    assert images.table.problems == ()
 
 
 # --- planted faults are seen ----------------------------------------------------------------
@@ -336,6 +426,59 @@ def test_a_case_is_mended_where_it_was_changed_and_nowhere_else(tmp_path: Path) 
     assert untouched.stat().st_ino == before[untouched]
     bench.mend("whole", entry / ".checked")
     assert (entry / ".checked").read_text() == ".checked"
+
+
+def test_a_state_is_copied_where_it_changed_and_linked_where_not(tmp_path: Path) -> None:
+    case, states = tmp_path / "case", tmp_path / "states"
+    states.mkdir()
+    (case / "runs").mkdir(parents=True)
+    for name in ("one", "two"):
+        (case / "runs" / name).write_text(name)
+    (case / "link").symlink_to("runs/one")
+
+    first = child.copy_state(str(case), str(states / "1"), {})
+    assert child.copy_state(str(case), str(states / "2"), first) is first
+    (case / "runs" / "two").write_text("changed")
+    (case / "runs" / "three").write_text("")
+    (case / "link").unlink()
+    child.copy_state(str(case), str(states / "3"), first)
+
+    assert sorted(p.name for p in states.iterdir()) == ["1", "3"]
+    kept = {p.name: p.read_text() for p in (states / "1").rglob("*") if p.is_file()}
+    assert kept == {"one": "one", "two": "two", "link": "one"}
+    assert (states / "1" / "link").is_symlink()
+    kept = {p.name: p.read_text() for p in (states / "3").rglob("*") if p.is_file()}
+    assert kept == {"one": "one", "two": "changed", "three": ""}
+    same = [(states / number / "runs" / "one").stat().st_ino for number in ("1", "3")]
+    assert same[0] == same[1]
+
+
+def test_what_was_tried_before_is_counted_and_not_tried_again(tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def case(name: str) -> Callable[[], harness.Tally]:
+        def one() -> harness.Tally:
+            tried.append(name)
+            found = harness.Tally()
+            found.add("kind", "same")
+            if name == "bad":
+                found.add("kind", "different", {"number": 2})
+            return found
+
+        return one
+
+    file = tmp_path / "ledger"
+    for _ in range(2):
+        ledger, tally = harness.Ledger(file), harness.Tally()
+        for name in ("good", "bad"):
+            assert ledger.once(name, case(name), tally, is_late=len(tried) == 2)
+
+    assert tried == ["good", "bad"]
+    assert tally.counts == {"same": 2, "different": 1}
+    assert tally.by_kind == {"kind": {"same": 2, "different": 1}}
+    assert [fault["number"] for fault in tally.faults] == [2]
+    assert not harness.Ledger(file).once("new", case("new"), tally, is_late=True)
+    assert tried == ["good", "bad"]
 
 
 def test_a_job_that_cannot_begin_does_not_lose_the_others(

@@ -20,7 +20,6 @@ import hashlib
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +91,19 @@ USES = (
 )  # fmt: skip
 #: What must still be right after a damaged file was used and put back.
 AFTERWARDS = ("train again", "predict by probe")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One change of one file, and the command that reads it."""
+
+    number: int
+    kind: str
+    file: Path
+    way: str
+    change: Change | None
+    use: Use
+    random: np.random.Generator
 
 
 def prepare(bench: Bench) -> None:
@@ -179,59 +191,69 @@ class Attack:
             for _ in range(use.weight)
         ]
 
-    def plan(self, count: int, well_formed: bool, random: np.random.Generator) -> Iterator[
-        tuple[str, Path, str, Change | None, Use]
-    ]:
+    def plan(self, numbers: range, well_formed: bool, seed: int) -> Iterator[Case]:
         """Which file is changed how, and what reads it: kinds in turn, then changes in turn."""
         kinds = [k for k in sorted(self.by_kind) if self.uses_of(k)]
         if well_formed:
             kinds = [k for k in kinds if well_formed_of(self.by_kind[k][0])]
-        turns: Counter[str] = Counter()
-        for number in range(count):
+        for number in numbers:
+            random = np.random.default_rng([seed, well_formed, number])
             kind = kinds[number % len(kinds)]
             file = self.by_kind[kind][int(random.integers(len(self.by_kind[kind])))]
             ways: Mapping[str, Change | None] = (
                 well_formed_of(file) if well_formed else {**RANDOM, EXCHANGED: None}
             )
-            way = list(ways)[turns[kind] % len(ways)]
-            turns[kind] += 1
+            way = list(ways)[number // len(kinds) % len(ways)]
             uses = self.uses_of(kind)
-            yield kind, file, way, ways[way], uses[int(random.integers(len(uses)))]
+            use = uses[int(random.integers(len(uses)))]
+            yield Case(number, kind, file, way, ways[way], use, random)
 
-    def attack(self, count: int, well_formed: bool, seed: int) -> Tally:
-        random = np.random.default_rng([seed, well_formed])
+    def attack(self, numbers: range, well_formed: bool, seed: int) -> Tally:
+        """The changes of these numbers; each is the same whichever others are tried."""
         tally = Tally()
         way_name = "well-formed" if well_formed else "random"
         last: list[Path] = []
-        for kind, file, way, change, use in self.plan(count, well_formed, random):
-            if self.bench.is_late:
+        for case in self.plan(numbers, well_formed, seed):
+            key = f"{way_name} {seed} {case.number}: {case.kind}, {case.way}, {case.use.name}"
+
+            def one(case: Case = case) -> Tally:
+                self.bench.mend("whole", *last)
+                last[:] = [case.file]
+                return self._one(case, way_name)
+
+            if not self.bench.ledger.once(key, one, tally, not self.bench.in_time()):
                 break
-            self.bench.mend("whole", *last)
-            last = [file]
-            content = file.read_bytes()
-            if change is None:
-                changed: bytes | None = self._exchanged(file, random)
-            else:
-                changed = change(content, random)
-            if changed == content:
-                tally.counts["unchanged"] += 1
-                continue
-            poisons = kind.endswith("model.safetensors") and random.integers(2) == 0
-            if poisons:  # what is made from a damaged model must not be kept for others
-                for folder in (self.bench.case / "cache").iterdir():
-                    shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
-            if changed is None:
-                file.unlink()
-            else:
-                file.write_bytes(changed)
-            tally.counts[f"changes {way_name}"] += 1
-            outcome = self.bench.start(*use.argv, **LIMITS)
-            story = {"change": way, "then": use.name, "said": outcome.told()}
-            self._judge(tally, f"{way_name}: {kind}", use, outcome, story)
-            if poisons or random.integers(3) == 0:
-                if not kind.startswith("cache:"):
-                    file.write_bytes(content)
-                self._afterwards(tally, f"{way_name}: {kind}", story)
+        return tally
+
+    def _one(self, case: Case, way_name: str) -> Tally:
+        """Change a file of the mended case, use it, and judge."""
+        tally = Tally()
+        file, random = case.file, case.random
+        content = file.read_bytes()
+        changed = case.change(content, random) if case.change else self._exchanged(file, random)
+        if changed == content:
+            tally.counts["unchanged"] += 1
+            return tally
+        poisons = case.kind.endswith("model.safetensors") and random.integers(2) == 0
+        if poisons:  # what is made from a damaged model must not be kept for others
+            for folder in (self.bench.case / "cache").iterdir():
+                shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+        if changed is None:
+            file.unlink()
+        else:
+            file.write_bytes(changed)
+        tally.counts[f"changes {way_name}"] += 1
+        outcome = self.bench.start(*case.use.argv, **LIMITS)
+        story = {
+            "number": case.number, "change": case.way, "then": case.use.name,
+            "said": outcome.told(),
+        }  # fmt: skip
+        kind = f"{way_name}: {case.kind}"
+        self._judge(tally, kind, case.use, outcome, story)
+        if poisons or random.integers(3) == 0:
+            if not case.kind.startswith("cache:"):
+                file.write_bytes(content)
+            self._afterwards(tally, kind, story)
         return tally
 
     def _exchanged(self, file: Path, random: np.random.Generator) -> bytes:
@@ -313,8 +335,7 @@ def jobs(
                 costs.append({**cost_of_checking(attack), "not_compared": volatile})
             tally = Tally()
             for count, formed in ((random, False), (well_formed, True)):
-                share = count // workers + (worker < count % workers)
-                tally.merge(attack.attack(share, formed, seed * 100 + worker))
+                tally.merge(attack.attack(range(worker, count, workers), formed, seed))
             return tally
 
         yield f"worker {worker + 1}", job

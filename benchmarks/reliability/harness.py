@@ -19,13 +19,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from PIL import Image
@@ -125,16 +126,28 @@ def with_source() -> dict[str, str]:
     """Our environment, in which Python finds the product in this checkout."""
     path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
     # As the product sets it before it imports PyTorch, which the server of forks has done.
-    return {"GOMP_SPINCOUNT": "5000", **os.environ, "PYTHONPATH": path}
+    # One thread: such small work takes longer with two, and waits for the other on a busy machine.
+    return {"GOMP_SPINCOUNT": "5000", "OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
 
 
 class Starter:
-    """Starts the command line; one at a time. ``cold``: a fresh process each time."""
+    """Starts the command line; one at a time. ``cold``: a fresh process each time.
 
-    def __init__(self, *, cold: bool = False, plant: Path | None = None) -> None:
+    With ``root`` the server of forks is a fork of that starter's, which has imported everything:
+    a campaign's workers wait for that once, and share its memory.
+    """
+
+    def __init__(
+        self, *, cold: bool = False, plant: Path | None = None, drawn: bool = False,
+        root: Starter | None = None,
+    ) -> None:  # fmt: skip
         self.cold = cold
+        self.drawn = drawn
         self.plant = str(plant.resolve()) if plant else None
+        self.root = root
+        self._lock = threading.Lock()
         self._server: subprocess.Popen[str] | None = None
+        self._pipes: tuple[TextIO, TextIO] | None = None
         self._outputs = Path(tempfile.mkdtemp(prefix="tellapart-reliability-output-"))
         self._outputs.chmod(0o777)
 
@@ -151,7 +164,7 @@ class Starter:
                 file.chmod(0o666)
         request = {
             "argv": words, "cwd": str(cwd), "env": dict(env), "stdout": str(out),
-            "stderr": str(err), "plant": self.plant, **wrong,
+            "stderr": str(err), "plant": self.plant, "drawn": self.drawn, **wrong,
         }  # fmt: skip
         answer = self._once(request) if self.cold else self._ask(request)
         return Outcome(
@@ -169,20 +182,32 @@ class Starter:
             raise RuntimeError("the small network's weights could not be made")
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if self._server is None:
-            self._server = subprocess.Popen(
-                [sys.executable, str(HERE / "child.py"), "serve"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_source(),
-            )  # fmt: skip
-        server = self._server
-        if server.stdin is None or server.stdout is None:
-            raise RuntimeError("the server has no pipes")
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        answer = server.stdout.readline()
+        with self._lock:
+            if self._pipes is None:
+                self._pipes = self._served()
+            to, back = self._pipes
+            to.write(json.dumps(request) + "\n")
+            to.flush()
+            answer = back.readline()
         if not answer:
             raise RuntimeError("the server of child processes ended")
         return dict(json.loads(answer))
+
+    def _served(self) -> tuple[TextIO, TextIO]:
+        """Pipes to a server of forks: a new one, or a fork of the root's."""
+        if self.root is not None:
+            names = [str(self._outputs / name) for name in ("to", "back")]
+            for name in names:
+                os.mkfifo(name)
+            self.root._ask({"serve": names})
+            return Path(names[0]).open("w"), Path(names[1]).open()
+        self._server = subprocess.Popen(
+            [sys.executable, str(HERE / "child.py"), "serve"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_source(),
+        )  # fmt: skip
+        if self._server.stdin is None or self._server.stdout is None:
+            raise RuntimeError("the server has no pipes")
+        return self._server.stdin, self._server.stdout
 
     def _once(self, request: Mapping[str, Any]) -> dict[str, Any]:
         import child
@@ -196,8 +221,10 @@ class Starter:
         return answer
 
     def close(self) -> None:
-        if self._server is not None and self._server.stdin is not None:
-            self._server.stdin.close()
+        if self._pipes is not None:
+            for pipe in self._pipes:
+                pipe.close()
+        if self._server is not None:
             self._server.wait()
         shutil.rmtree(self._outputs, ignore_errors=True)
 
@@ -209,9 +236,11 @@ class Bench:
     """A case folder at a fixed path, its snapshots, and starts in it."""
 
     def __init__(
-        self, folder: Path, starter: Starter, weights: Path, deadline: float = math.inf
-    ) -> None:
+        self, folder: Path, starter: Starter, weights: Path, deadline: float = math.inf,
+        ledger: Ledger | None = None,
+    ) -> None:  # fmt: skip
         self.deadline = deadline
+        self.ledger = ledger or Ledger()
         self.folder = folder
         self.weights = weights
         self.case = folder / "case"
@@ -247,8 +276,12 @@ class Bench:
 
     def restore(self, name: str) -> None:
         """The case as it was when it was kept."""
+        self.lay(self.snapshots[name])
+
+    def lay(self, state: Path) -> None:
+        """The case as this copy of it."""
         remove(self.case)
-        shutil.copytree(self.snapshots[name], self.case, symlinks=True)
+        shutil.copytree(state, self.case, symlinks=True)
 
     def mend(self, name: str, *changed: Path) -> None:
         """The case as it was kept, by putting back only what differs: quicker than restoring.
@@ -393,6 +426,39 @@ def told_result(text: str) -> dict[str, Any]:
 # --- counting -------------------------------------------------------------------------------
 
 
+class Ledger:
+    """What was tried in earlier starts of a campaign, so that a long one can be done in parts.
+
+    One line of JSON a case: its key, and the counts and faults that it came to.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
+        self._lock = threading.Lock()
+        self._known: dict[str, dict[str, Any]] = {}
+        if file is not None and file.is_file():
+            for line in file.read_text("utf-8").splitlines():
+                row = json.loads(line)
+                self._known[row["key"]] = row
+
+    def once(self, key: str, case: Callable[[], Tally], tally: Tally, is_late: bool) -> bool:
+        """Count a case: as it was found before, else by trying it; False: it is too late to."""
+        row = self._known.get(key)
+        if row is not None:
+            kinds = {kind: Counter(counts) for kind, counts in row["by_kind"].items()}
+            tally.merge(Tally(Counter(row["counts"]), kinds, list(row["faults"])))
+            return True
+        if is_late:
+            return False
+        found = case()
+        tally.merge(found)
+        if self.file is not None:
+            line = json.dumps({"key": key, **found.to_json()})
+            with self._lock, self.file.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        return True
+
+
 @dataclass
 class Tally:
     """Counts of a campaign and, of what must not happen, the cases with their story."""
@@ -436,6 +502,10 @@ def arguments(text: str) -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="begin no case later than this")
     parser.add_argument("--work", type=Path, help="where cases are made; none: a temporary folder")
     parser.add_argument("--json", type=Path, help="write the counts here as well")
+    parser.add_argument(
+        "--ledger", type=Path, help="go on with the cases that this file does not hold yet"
+    )
+    parser.add_argument("--drawn", action="store_true", help="draw the charts, which takes time")
     parser.add_argument("--cold", action="store_true", help="a fresh interpreter for each start")
     parser.add_argument("--plant", type=Path, help="a Python file that plants a fault")
     return parser
@@ -452,21 +522,24 @@ class Campaign:
     seed: int = 0
     #: ``time.monotonic()`` after which no case begins.
     deadline: float = math.inf
+    drawn: bool = False
+    ledger: Ledger = field(default_factory=Ledger)
 
     def each(self, jobs: Iterable[tuple[str, Callable[[Bench], Tally]]]) -> Tally:
         """Do the jobs, ``workers`` at a time, each on a bench of its own."""
         tally = Tally()
+        root = Starter(cold=self.cold)
 
         def one(job: tuple[str, Callable[[Bench], Tally]]) -> Tally:
             name, work = job
             folder = self.work / re.sub(r"\W+", "-", name)
             folder.mkdir(parents=True)
-            starter = Starter(cold=self.cold, plant=self.plant)
+            starter = Starter(cold=self.cold, plant=self.plant, drawn=self.drawn, root=root)
             weights = folder / WEIGHTS
             try:
                 starter.make_weights(weights)
                 started = time.monotonic()
-                bench = Bench(folder, starter, weights, self.deadline)
+                bench = Bench(folder, starter, weights, self.deadline, self.ledger)
                 bench.ends = self.deadline
                 try:
                     done = work(bench)
@@ -480,9 +553,12 @@ class Campaign:
                 starter.close()
                 shutil.rmtree(folder, ignore_errors=True)
 
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            for done in pool.map(one, jobs):
-                tally.merge(done)
+        try:
+            with ThreadPoolExecutor(max_workers=self.workers) as pool:
+                for done in pool.map(one, jobs):
+                    tally.merge(done)
+        finally:
+            root.close()
         return tally
 
 
@@ -492,7 +568,10 @@ def campaign_of(given: argparse.Namespace) -> Campaign:
     work = Path(tempfile.mkdtemp(prefix="tellapart-reliability-", dir=given.work))
     work.chmod(0o755)
     deadline = time.monotonic() + 60 * given.minutes if given.minutes else math.inf
-    return Campaign(work, given.workers, given.cold, given.plant, given.seed, deadline)
+    return Campaign(
+        work, given.workers, given.cold, given.plant, given.seed, deadline, given.drawn,
+        Ledger(given.ledger),
+    )  # fmt: skip
 
 
 def finish(

@@ -9,6 +9,12 @@ folders, links); and in the middle of writing each file (``--torn``, at half of 
 a file of the scenario has). Nothing is told of what native code writes by itself between these;
 the random and the torn kills fall there too.
 
+For the systematic ones the command runs once: before each operation it is stopped with all its
+threads, and what lies on the disk is copied, which is what SIGKILL at that moment would leave
+(with ``--killed`` it is started again and killed for each of them, which takes twice as long and
+comes to the same, as a test shows). An operation before which the disk is as before the last one
+shares its state, which is gone on from once.
+
 After a kill: where the run folder has a ``run.json`` that does not say "complete",
 ``train --resume``, else the same command again. Then metrics, predictions, model, history but
 for its seconds, images and recipe must be the bytes of an uninterrupted run, the same names must
@@ -21,6 +27,7 @@ Two quiet runs come first: where these differ already, the campaign stops.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -45,6 +52,7 @@ from harness import (
     finish,
     hidden_below,
     names_below,
+    remove,
     run_result,
 )
 
@@ -235,55 +243,114 @@ class Attack:
 
     def random(self, kills: int, seed: int) -> Tally:
         """Kills at random times, until there were so many."""
-        random = np.random.default_rng(seed)
-        tally, done = Tally(), 0
+        tally = Tally()
         for attempt in range(6 * kills):
-            if done >= kills or not self.bench.in_time():
+            if tally.counts["kills"] >= kills:
                 break
-            self.bench.restore("before")
-            times: list[float] = []
-            command: tuple[str, ...] | None = self.command
-            while command is not None:
-                after = float(random.uniform(0, self.quiet.seconds * (1.1 if not times else 0.6)))
-                outcome = self._start(command, kill_after=after)
-                if outcome.stopped != "killed":
-                    break
-                times.append(round(after, 3))
-                done += 1
-                command = self.scenario.after(self.bench, self.command)
-                if random.uniform() > 1 / 3:
-                    break
-            if times:
-                self._judge(tally, "random", {"attempt": attempt, "seconds": times}, len(times))
+            case = partial(self._random, attempt, np.random.default_rng([seed, attempt]))
+            key = f"{self.scenario.name}: random {seed} {attempt}"
+            if not self.bench.ledger.once(key, case, tally, not self.bench.in_time()):
+                break
         return tally
 
-    def systematic(self, every: int, first: int = 1) -> Tally:
+    def _random(self, attempt: int, random: np.random.Generator) -> Tally:
+        """One start that is killed, and perhaps the going on too."""
+        tally = Tally()
+        self.bench.restore("before")
+        times: list[float] = []
+        command: tuple[str, ...] | None = self.command
+        while command is not None:
+            after = float(random.uniform(0, self.quiet.seconds * (1.1 if not times else 0.6)))
+            outcome = self._start(command, kill_after=after)
+            if outcome.stopped != "killed":
+                break
+            times.append(round(after, 3))
+            command = self.scenario.after(self.bench, self.command)
+            if random.uniform() > 1 / 3:
+                break
+        if times:
+            self._judge(tally, "random", {"attempt": attempt, "seconds": times}, len(times))
+        return tally
+
+    def systematic(self, every: int, first: int = 1, *, killed: bool = False) -> Tally:
         """A kill before each file operation."""
         tally = Tally()
+        states = {} if killed else self.states()
+        judged: dict[Path, Tally] = {}
         for number in range(first, len(self.quiet.operations) + 1, every):
-            if not self.bench.in_time():
+
+            def one(number: int = number) -> Tally:
+                found = Tally()
+                story = {"number": number, "before": self.quiet.operations[number - 1]}
+                if not killed:
+                    if states[number] in judged:
+                        again = judged[states[number]]
+                        found.counts["kills that share a state"] = 1
+                        for kind, counts in again.by_kind.items():
+                            found.by_kind[kind] = type(counts)(counts)
+                        found.counts.update(again.counts)
+                        return found
+                    self.bench.lay(states[number])
+                    judged[states[number]] = found
+                else:
+                    self.bench.restore("before")
+                    outcome = self._start(
+                        self.command, watch=str(self.bench.case), kill_at=number
+                    )
+                    if outcome.code == 0:
+                        return found  # fewer operations than in the quiet run
+                self._judge(found, "systematic", story)
+                return found
+
+            operation = steady(self.quiet.operations[number - 1])
+            key = f"{self.scenario.name}: systematic {number} {operation}"
+            if not self.bench.ledger.once(key, one, tally, not self.bench.in_time()):
                 break
-            self.bench.restore("before")
-            outcome = self._start(self.command, watch=str(self.bench.case), kill_at=number)
-            if outcome.code == 0:
-                continue  # fewer operations than in the quiet run
-            operation = self.quiet.operations[number - 1]
-            self._judge(tally, "systematic", {"number": number, "before": operation})
+        if not killed:
+            remove(self.bench.folder / "states")
         return tally
+
+    def states(self) -> dict[int, Path]:
+        """What a kill before each operation leaves: number -> a copy of the case."""
+        bench = self.bench
+        folder = bench.folder / "states"
+        remove(folder)
+        folder.mkdir()
+        bench.restore("before")
+        journal = bench.folder / "journal"
+        journal.unlink(missing_ok=True)
+        outcome = self._start(
+            self.command, watch=str(bench.case), journal=str(journal), keep=str(folder)
+        )
+        if outcome.code != 0:
+            raise RuntimeError(f"undisturbed, this must work: {outcome.told()}")
+        lines = journal.read_text("utf-8", "surrogateescape").splitlines()
+        self.quiet.operations = lines
+        states: dict[int, Path] = {}
+        for number in range(1, len(lines) + 1):
+            made = folder / str(number)
+            states[number] = made if made.is_dir() else states[number - 1]
+        return states
 
     def torn(self, every: int) -> Tally:
         """A kill in the middle of writing a file of each length."""
         tally = Tally()
         for length in self.quiet.lengths[::every]:
-            if not self.bench.in_time():
+            key = f"{self.scenario.name}: torn {length}"
+            case = partial(self._torn, length)
+            if not self.bench.ledger.once(key, case, tally, not self.bench.in_time()):
                 break
-            self.bench.restore("before")
-            outcome = self._start(self.command, torn_at=length)
-            if outcome.code == 0:
-                continue
-            if outcome.code > 0:  # the product was told that it may not write, and said so
-                tally.add(f"{self.scenario.name} torn", "not killed")
-            self._judge(tally, "torn", {"after bytes": length})
+        return tally
+
+    def _torn(self, length: int) -> Tally:
+        tally = Tally()
+        self.bench.restore("before")
+        outcome = self._start(self.command, torn_at=length)
+        if outcome.code == 0:
+            return tally
+        if outcome.code > 0:  # the product was told that it may not write, and said so
+            tally.add(f"{self.scenario.name} torn", "not killed")
+        self._judge(tally, "torn", {"after bytes": length})
         return tally
 
     def _judge(self, tally: Tally, way: str, story: dict[str, Any], kills: int = 1) -> None:
@@ -334,8 +401,14 @@ class Attack:
         return sorted(extra | (cache - self.quiet.cache) | (temporary - self.quiet.temporary))
 
 
+def steady(operation: str) -> str:
+    """An operation without the numbers and digests in its names."""
+    return re.sub(r"[0-9a-z_]{8}(?=\.tmp)|[0-9a-f]{6,}|\d+", "#", operation)
+
+
 def jobs(
-    scenarios: tuple[Scenario, ...], kills: int, systematic: int, torn: int, seed: int
+    scenarios: tuple[Scenario, ...], kills: int, systematic: int, torn: int, seed: int,
+    killed: bool = False,
 ) -> Iterator[tuple[str, Callable[[Bench], Tally]]]:
     """One job a scenario; ``systematic`` and ``torn`` are steps, 0: not at all."""
     for index, scenario in enumerate(scenarios):
@@ -352,7 +425,7 @@ def jobs(
             if share:
                 tally.merge(attack.random(share, seed * 1000 + index))
             if systematic:
-                tally.merge(attack.systematic(systematic))
+                tally.merge(attack.systematic(systematic, killed=killed))
             if torn:
                 tally.merge(attack.torn(torn))
             return tally
@@ -364,6 +437,7 @@ def main() -> int:
     parser = arguments(__doc__ or "")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="random kills")
     parser.add_argument("--systematic", action="store_true", help="before each operation")
+    parser.add_argument("--killed", action="store_true", help="each by a start that is killed")
     parser.add_argument("--torn", action="store_true", help="in the middle of each file")
     parser.add_argument("--every", type=int, default=1, help="only each so-manieth of these")
     parser.add_argument("--scenarios", default="", help="names, separated by commas; none: all")
@@ -377,7 +451,7 @@ def main() -> int:
     tally = campaign.each(
         jobs(
             chosen, given.random, given.every * given.systematic, given.every * given.torn,
-            given.seed,
+            given.seed, given.killed,
         )
     )  # fmt: skip
     path = Path(sys.argv[0]).stem

@@ -258,12 +258,22 @@ def using(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_there(folder):
+        if is_there(folder):
             raise
         raise _deleted(folder) from error
 
 
-def _is_there(folder: Path) -> bool:
+def require_there(folder: Path) -> None:
+    """For readers that take what they find: that nothing of an entry was missing.
+
+    Raises:
+        Deleted: something is.
+    """
+    if not is_there(folder):
+        raise _deleted(folder)
+
+
+def is_there(folder: Path) -> bool:
     """Whether an entry is there with all its files."""
     try:
         return folder.is_dir() and integrity.is_whole(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.recipe_reading import load_recipe
 from tellapart.run import Run, create_run
 from tellapart.run_info import COMPLETE, FORMAT, DataInfo, RunInfo
+from tellapart.training.auto import typical_side
 
 RULE = Preprocessing(64, 64)
 
@@ -128,3 +130,25 @@ def test_a_run_that_does_not_say_where_its_images_are(tmp_path: Path) -> None:
     assert json.loads((run.path / "run.json").read_text())["source"] == {"classes": ["a", "b"]}
     with pytest.raises(RunError, match=r"run.json does not say where its images are.*'folder'"):
         _ = run.source
+
+
+def test_sizes_of_a_zip_are_told_by_all_of_its_files_though_they_are_deleted(
+    image_folder: Callable[..., Path], fresh_cache: Path
+) -> None:
+    """The size of a first answer would be another, without a word."""
+    folder = image_folder(per_class=2)
+    source = Source(Path(shutil.make_archive(str(folder), "zip", folder)))
+    table = source.read()
+    right = typical_side(table)
+    assert right > 0
+    tried: list[int] = []
+
+    def deleted_once() -> int:
+        if not tried:
+            shutil.rmtree(table.root)
+        tried.append(typical_side(table))
+        return tried[-1]
+
+    assert source.with_files(deleted_once) == right
+    assert tried == [0, right]
+    assert Source(folder).with_files(lambda: 3) == 3

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tellapart.data.problems import Problem
 from tellapart.data.reading import read_table
-from tellapart.data.subset import subset
+from tellapart.data.subset import _PASSED_OVER, _Image, _new_pictures, subset
 from tellapart.errors import DataError, FileError
 
 
@@ -92,6 +94,51 @@ def test_links_point_at_the_source(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert link.resolve() == (source / "cat.1.jpg").resolve()
     assert len(read_table(tmp_path / "small")) == 8
+
+
+def test_links_into_a_zip_are_refused_since_its_files_are_unpacked_for_a_while_only(
+    tmp_path: Path, image_folder: Callable[..., Path]
+) -> None:
+    folder = image_folder(per_class=4)
+    archive = Path(shutil.make_archive(str(tmp_path / "photos"), "zip", folder))
+    wanted = {"train": 2, "validation": 1, "test": 1}
+    with pytest.raises(DataError, match=r"photos.zip is a zip.* leave --link out, or extract it"):
+        subset(archive, tmp_path / "out", link=True, **wanted)
+    assert not (tmp_path / "out").exists()
+    assert subset(archive, tmp_path / "out", **wanted).counts["train"] == {"blue": 2, "red": 2}
+
+
+def test_what_cannot_be_read_is_not_called_a_picture_that_was_there_before(
+    tmp_path: Path,
+) -> None:
+    source = numbered(tmp_path / "all", 4)
+    (source / "dog.1.jpg").write_text("dog 0")
+    (source / "cat.0.jpg").unlink()
+    (source / "cat.0.jpg").mkdir()  # as good as a file that may not be read, for root too
+    problems: list[Problem] = []
+
+    images = [_Image(source / f"{n}.jpg", f"{n}.jpg") for n in ("cat.0", "dog.0", "dog.1")]
+    taken = list(_new_pictures(images, {}, problems))
+
+    assert [image.path for image in taken] == ["dog.0.jpg"]
+    assert [problem.kind for problem in problems] == ["unreadable", "duplicate"]
+    assert set(_PASSED_OVER) == {"unreadable", "duplicate"}
+
+
+def test_an_image_that_goes_while_it_is_copied_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = numbered(tmp_path / "all")
+    copy = shutil.copyfile
+
+    def delete_first(file: Path, target: Path) -> object:
+        (source / "cat.1.jpg").unlink(missing_ok=True)
+        return copy(file, target)
+
+    monkeypatch.setattr("tellapart.data.subset.shutil.copyfile", delete_first)
+    with pytest.raises(DataError, match=r"cat\.1\.jpg was there a moment ago"):
+        subset(source, tmp_path / "x", train=2, validation=0, test=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"all"}
 
 
 def test_equal_names_in_deeper_folders_do_not_overwrite(tmp_path: Path) -> None:

@@ -9,11 +9,15 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from tellapart.data.listing import is_system_name, shown
 from tellapart.errors import DataError
-from tellapart.progress import Work
+from tellapart.progress import SILENT, Progress, Work
+
+_T = TypeVar("_T")
 
 #: Limits on what one archive may hold, in bytes and files.
 MAXIMUM_BYTES = 100 * 2**30
@@ -43,6 +47,38 @@ def unpacked(archive: Path, stage: Work) -> Path:
             f"The archive {shown(archive)} cannot be read: {error.strerror}."
         ) from error
     return entry(f"archives-{NAMES_VERSION}", digest, lambda folder: unpack(archive, folder, stage))
+
+
+def with_files_of(archive: Path, use: Callable[[Path], _T], progress: Progress = SILENT) -> _T:
+    """What ``use(folder)`` makes of an archive's files, all of them.
+
+    Unpacked again, and used again, where somebody deletes files of the folder meanwhile.
+
+    Raises:
+        DataError: as :func:`unpacked`.
+        TellapartError: they were deleted each time.
+        Exception: whatever ``use`` raises for files that are all there.
+    """
+    from tellapart import cache
+
+    def once() -> _T:
+        with progress.stage("Opening the archive", None, "files") as stage:
+            folder = unpacked(archive, stage)
+        with cache.using(folder):
+            result = use(folder)
+        cache.require_there(folder)
+        return result
+
+    return cache.undeterred(once)
+
+
+def is_archive(source: Path) -> bool:
+    """Whether images are read from a zip.
+
+    >>> is_archive(Path("no-such.zip"))
+    False
+    """
+    return source.suffix.lower() == ".zip" and source.is_file()
 
 
 def unpack(archive: Path, folder: Path, stage: Work) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tellapart.data.archives import is_archive, with_files_of
 from tellapart.data.class_names import notes_on_names, similar_key
 from tellapart.data.groups import find_groups, frames_note
 from tellapart.data.layouts import (
@@ -93,14 +94,12 @@ def read_table(
     named = PartFolders(texts(train), texts(validation), texts(test))
     if not place.exists():
         raise DataError(f"There is no folder or file {shown(place)}; check the spelling.")
-    folder = place
-    if place.is_file() and place.suffix.lower() == ".zip":
-        from tellapart.data.archives import unpacked
 
-        with progress.stage("Opening the archive", None, "files") as stage:
-            folder = unpacked(place, stage)
-    with progress.stage("Listing files", None, "images") as stage:
-        listing = _list(folder, named, path_column, label_column, root, texts(classes), stage)
+    def listed_in(folder: Path) -> Listing:
+        with progress.stage("Listing files", None, "images") as stage:
+            return _list(folder, named, path_column, label_column, root, texts(classes), stage)
+
+    listing = with_files_of(place, listed_in, progress) if is_archive(place) else listed_in(place)
     if exclude is not None:
         _exclude(listing, Path(exclude))
     _require_images(listing, place)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tellapart.cache import is_there
+from tellapart.data.archives import is_archive, with_files_of
 from tellapart.data.feedback import with_feedback
 from tellapart.data.groups import NEAR_DUPLICATES, with_groups
 from tellapart.data.near_duplicates import near_duplicate_groups
@@ -14,9 +16,12 @@ from tellapart.data.pixels import PixelCache, load_pixels
 from tellapart.data.reading import read_table
 from tellapart.data.table import ImageTable
 from tellapart.data.table_files import is_manifest
+from tellapart.errors import DataError
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.progress import SILENT, Progress
 from tellapart.wording import texts
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -105,13 +110,38 @@ class Source:
         Raises:
             DataError: more of the files than that cannot be read.
         """
-        cache = load_pixels(
-            table, preprocessing, progress=progress, maximum_unreadable=maximum_unreadable
-        )
+        def decoded() -> PixelCache:
+            return load_pixels(
+                table, preprocessing, progress=progress, maximum_unreadable=maximum_unreadable
+            )
+
+        cache = self._undeterred(table, decoded, progress)
         if not (group and self._groups_by_looks):
             return cache
         groups = near_duplicate_groups(cache, progress=progress)
         return replace(cache, table=with_groups(cache.table, groups))
+
+    def _undeterred(
+        self, table: ImageTable, decode: Callable[[], PixelCache], progress: Progress
+    ) -> PixelCache:
+        """The pixels, though somebody deletes the unpacked files of an archive meanwhile."""
+        try:
+            cache = decode()
+        except DataError:
+            if not is_archive(self.folder) or is_there(table.root):
+                raise
+        else:
+            complete = len(cache) == len(table)
+            if complete or not is_archive(self.folder) or is_there(table.root):
+                return cache
+        return with_files_of(self.folder, lambda _: decode(), progress)
+
+    def with_files(self, work: Callable[[], T]) -> T:
+        """What ``work()`` makes of files that :meth:`read` listed, where it takes what it finds.
+
+        Done again where somebody deletes the unpacked files of an archive meanwhile.
+        """
+        return with_files_of(self.folder, lambda _: work()) if is_archive(self.folder) else work()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

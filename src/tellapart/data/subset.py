@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from tellapart import cache
+from tellapart.data.archives import is_archive, with_files_of
 from tellapart.data.listing import (
     Problem,
     is_system_name,
@@ -44,7 +46,7 @@ class Subset(ShortRepr):
     folder: Path
     #: Number of images by part, then class.
     counts: dict[str, dict[str, int]]
-    #: Images passed over because the same picture was taken already.
+    #: Images passed over: the same picture was taken already, or it cannot be read.
     skipped: tuple[Problem, ...] = field(repr=False)
     exit_code: ClassVar[int] = DONE
 
@@ -81,6 +83,10 @@ class _Image:
 
 #: Images by the part they come from ("" where there are no parts), then by class.
 _Pools = dict[str, dict[str, list[_Image]]]
+#: Images by the part they are for, then by class; and those passed over.
+_Choice = tuple[dict[str, dict[str, list[_Image]]], list[Problem]]
+_UNREADABLE, _DUPLICATE = "unreadable", "duplicate"
+_PASSED_OVER = {_DUPLICATE: "the same picture as another", _UNREADABLE: "which cannot be read"}
 
 
 def subset(
@@ -120,33 +126,51 @@ def subset(
         taken already is passed over and listed.
 
     Raises:
-        DataError: a class has too few images, or ``out`` is not free. Nothing is written then.
+        DataError: a class has too few images, ``out`` is not free, or ``link`` is asked for
+            images in a zip. Nothing is written then.
     """
     wanted = dict(zip(PARTS, (train, validation, test), strict=True))
     target, place = Path(out), Path(source)
     _check_request(place, target, wanted, order)
-    pools = _numbered_files(place)
-    if pools is not None:
-        pools = {"": _asked_for(pools[""], classes, min_images, progress)}
-    else:
-        table = read_table(
-            place, root=root, path_column=path_column, label_column=label_column,
-            classes=classes, min_images=min_images, progress=progress,
-        )  # fmt: skip
-        pools = _labelled_files(table)
-    for pool in pools.values():
-        for name, images in pool.items():
-            images.sort(key=lambda image: natural_key(image.path))
-            if order == "random":
-                shuffle = np.random.default_rng([seed, *name.encode("utf-8")]).permutation
-                images[:] = [images[i] for i in shuffle(len(images))]
-    chosen, skipped = _choose(pools, wanted, place, progress)
-    _write(chosen, target, link, progress)
-    if skipped:
-        progress.note(
-            f"{plural(len(skipped), 'image')} passed over, the same picture as another: "
-            f"{listed([p.path for p in skipped], 3)}."
+    if link and is_archive(place):
+        raise DataError(
+            f"{shown(place)} is a zip, whose files are unpacked for a while only, so that links to "
+            "them would break; leave --link out, or extract it and give the folder."
         )
+
+    def choose() -> _Choice:
+        pools = _numbered_files(place)
+        if pools is not None:
+            pools = {"": _asked_for(pools[""], classes, min_images, progress)}
+        else:
+            table = read_table(
+                place, root=root, path_column=path_column, label_column=label_column,
+                classes=classes, min_images=min_images, progress=progress,
+            )  # fmt: skip
+            pools = _labelled_files(table)
+        for pool in pools.values():
+            for name, images in pool.items():
+                images.sort(key=lambda image: natural_key(image.path))
+                if order == "random":
+                    shuffle = np.random.default_rng([seed, *name.encode("utf-8")]).permutation
+                    images[:] = [images[i] for i in shuffle(len(images))]
+        return _choose(pools, wanted, place, progress)
+
+    def of_archive() -> _Choice:
+        folder, choice = with_files_of(place, lambda folder: (folder, choose()), progress)
+        with cache.using(folder):
+            _write(choice[0], target, link, progress)
+        return choice
+
+    if is_archive(place):
+        chosen, skipped = cache.undeterred(of_archive)
+    else:
+        chosen, skipped = choose()
+        _write(chosen, target, link, progress)
+    for kind, words in _PASSED_OVER.items():
+        if paths := [problem.path for problem in skipped if problem.kind == kind]:
+            count = plural(len(paths), "image")
+            progress.note(f"{count} passed over, {words}: {listed(paths, 3)}.")
     counts = {part: {n: len(i) for n, i in pool.items()} for part, pool in chosen.items()}
     return Subset(target, counts, tuple(skipped))
 
@@ -219,7 +243,7 @@ def _labelled_files(table: ImageTable) -> _Pools:
 
 def _choose(
     pools: _Pools, wanted: dict[str, int], source: Path, progress: Progress
-) -> tuple[dict[str, dict[str, list[_Image]]], list[Problem]]:
+) -> _Choice:
     """Take images part by part and class by class, each picture once."""
     names = sorted(pools[""])
     _check_counts(pools, names, wanted, source)
@@ -282,11 +306,11 @@ def _new_pictures(
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError as error:
             reason = f"It cannot be read: {error.strerror}."
-            skipped.append(Problem(image.path, "unreadable", reason))
+            skipped.append(Problem(image.path, _UNREADABLE, reason))
             continue
         if digest in seen:
             reason = f"The same picture as {shown(seen[digest])}."
-            skipped.append(Problem(image.path, "duplicate", reason))
+            skipped.append(Problem(image.path, _DUPLICATE, reason))
             continue
         seen[digest] = image.path
         yield image
@@ -311,7 +335,7 @@ def _write(
                         if link:
                             (folder / file_name).symlink_to(image.file.resolve())
                         else:
-                            shutil.copyfile(image.file, folder / file_name)
+                            _copy(image.file, folder / file_name)
                         stage.advance()
         if out.exists():
             out.rmdir()  # empty, or this stops
@@ -321,6 +345,19 @@ def _write(
     finally:
         if partial is not None:
             remove(partial)
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Copy an image; the errors that are left are those of ``target``."""
+    try:
+        shutil.copyfile(file, target)
+    except OSError as error:
+        if file.is_file():
+            raise
+        raise DataError(
+            f"{shown(file)} was there a moment ago and cannot be read now; run it again when "
+            "nothing else changes the folder."
+        ) from error
 
 
 def _folder_name(name: str) -> str:

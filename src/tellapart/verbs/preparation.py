@@ -76,7 +76,9 @@ def prepare(
         else:
             _require_decidable(_split(table, recipe).table, recipe)
     if recipe.method == "auto":
-        recipe = settle_image_size(recipe, table, on_processor=device == "cpu")
+        recipe = source.with_files(
+            lambda: settle_image_size(recipe, table, on_processor=device == "cpu")
+        )
     preprocessing = preprocessing_of(recipe)
     with watch.stage("Decode images"):
         images = source.pixels(table, preprocessing, progress=progress)

@@ -280,7 +280,7 @@ def _guess(study: Study, first: Outcome) -> Facts:
     """What the space depends on, by the files' headers."""
     size = first.candidate.size
     suits = first.errors <= _SUITS * len(first.losses)
-    side = typical_side(study.table) or size
+    side = study.source.with_files(lambda: typical_side(study.table)) or size
     labels = study.table.labels[study.rows("train")]
     counts = np.bincount(labels, minlength=len(study.table.classes))
     unequal = bool(counts.min() and counts.max() >= _UNEQUAL * counts.min())
