@@ -25,7 +25,7 @@ from tellapart.evaluation.abstention import Abstention
 from tellapart.evaluation.class_sets import ClassSets
 from tellapart.evaluation.decision import Decision
 from tellapart.evaluation.policy import Policy
-from tellapart.exporting import formats, job
+from tellapart.exporting import job
 from tellapart.exporting.parity import Reference, compared, require_parity, script_answers
 from tellapart.pixels.decode import decode_many
 from tellapart.prediction.bundle import open_bundle
@@ -326,7 +326,9 @@ def test_refuses__what_a_graph_cannot_hold(
 def test_refuses__a_missing_package(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "nncf" else object())
+    monkeypatch.setattr(
+        "tellapart.extras.find_spec", lambda name: None if name == "nncf" else object()
+    )
     out = tmp_path / "out"
     assert "needs nncf: pip install" in refused(out, run, out, int8=True)
 

@@ -42,6 +42,7 @@ EXTRAS: tuple[Extra, ...] = (
     Extra("demo", ("elpv_dataset", *TRAIN), "the photographs of 'tellapart demo'"),
     Extra("export", ("onnxscript", "nncf"), "exporting networks of timm, and int8"),
     Extra("serve", ("fastapi", "uvicorn", "prometheus_client"), "answering over HTTP"),
+    Extra("ray", ("ray",), "'tellapart predict --workers'"),
     Extra("logs", ("tensorboard",), "TensorBoard logs ('train --tensorboard')"),
     Extra("phone", ("pi_heif",), "HEIC pictures of telephones"),
     Extra("tune", ("optuna",), "'tellapart tune'"),
