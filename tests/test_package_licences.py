@@ -22,7 +22,7 @@ def test_nothing_that_is_required_forbids_selling() -> None:
     assert len(required) > 30
     assert {row.name for row in required} >= {"openvino", "numpy", "onnx"}
     training = [row for row in rows if row.needed_by in ("required", "train")]
-    assert {row.name for row in training} >= {"torch", "timm", "tqdm"}
+    assert {row.name for row in training} >= {"torch", "timm", "accelerate"}
     assert not [row for row in training if row.forbids_selling]
     assert not [row for row in rows if row.kind == "unknown"]
 

@@ -8,6 +8,7 @@ nothing required forbids selling.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -164,6 +165,9 @@ def _needed(package: str) -> Iterator[tuple[str, str]]:
     for requirement in _requirements(package):
         name, extra = requirement
         (optional if extra else waiting).append((name, extra or "required"))
+    # What two extras ask for is needed by the smaller one: "demo" asks for all of "train".
+    sizes = Counter(extra for _, extra in optional)
+    optional.sort(key=lambda row: sizes[row[1]])
     waiting += [(name, extra) for name, extra in optional if extra not in _DEVELOPERS]
     seen = set()
     while waiting:

@@ -247,3 +247,21 @@ def test_a_run_answers_alike_everywhere(
         (run.path / "model.safetensors").write_bytes(content[:-4] + b"abcd")
         with pytest.raises(RunError, match="not those it was written with"):
             run.classifier().network()
+
+
+def test_the_vote_of_neighbours_becomes_a_graph() -> None:
+    """Exports stand on torch.export, which cannot read a number off a tensor."""
+    import torch
+
+    from tellapart.models.feature_heads import NeighboursHead
+    from tellapart.models.head import Neighbours
+
+    random = np.random.default_rng(0)
+    references = random.normal(size=(20, 8)).astype(np.float32)
+    references /= np.linalg.norm(references, axis=1, keepdims=True)
+    votes = np.eye(3, dtype=np.float32)[random.integers(0, 3, 20)]
+    head = NeighboursHead(references, votes, np.zeros(8, np.float32), 5)
+    features = torch.tensor(random.normal(size=(4, 8)).astype(np.float32))
+    with torch.no_grad():
+        graph = torch.export.export(Neighbours(head).eval(), (features,)).module()
+        assert graph(features).numpy() == pytest.approx(head.logits(features.numpy()), abs=1e-5)

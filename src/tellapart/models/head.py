@@ -53,11 +53,12 @@ class Neighbours(nn.Module):
         prefix = "head.output."
         for name, value in head.state().items():
             self.register_buffer(name.removeprefix(prefix), torch.tensor(value))
+        self._number = int(self.count)  # a number of Python's: a graph cannot read it off a tensor
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, D) to logits (N, C)."""
         near = functional.normalize(features - self.mean) @ self.references.T
-        cosines, order = near.topk(int(self.count), dim=1)
+        cosines, order = near.topk(self._number, dim=1)
         cast = ((cosines - cosines[:, :1]) / SHARPNESS).exp()
         sums = (cast[..., None] * self.votes[order]).sum(1) + SPARE_VOTES / self.votes.shape[1]
         return (sums / sums.sum(1, keepdim=True)).log()
