@@ -251,11 +251,6 @@ def test_a_run_answers_alike_everywhere(
 
 def test_the_vote_of_neighbours_becomes_a_graph() -> None:
     """Exports stand on torch.export, which cannot read a number off a tensor."""
-    import torch
-
-    from tellapart.models.feature_heads import NeighboursHead
-    from tellapart.models.head import Neighbours
-
     random = np.random.default_rng(0)
     references = random.normal(size=(20, 8)).astype(np.float32)
     references /= np.linalg.norm(references, axis=1, keepdims=True)
