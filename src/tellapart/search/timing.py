@@ -13,7 +13,9 @@ _BATCHES, _EPOCHS = 2, 3
 
 
 def seconds_an_image(task: Task) -> float:
-    """Seconds that a training step takes for each of its images, at their full size.
+    """Seconds that a step of the last stage takes for each of its images, at their full size.
+
+    A stage before it trains a head on features, for next to nothing.
 
     Raises:
         TellapartError: the recipe cannot be trained on these images.
@@ -28,8 +30,9 @@ def seconds_an_image(task: Task) -> float:
     if isinstance(recipe.model, JoinedModel):
         raise RecipeError("A joined backbone is not trained in epochs.")
     network = build_network(recipe.model, task.num_classes, task.preprocessing)
-    freeze(network, recipe.training.trainable)
-    rows = task.rows["train"][: _BATCHES * recipe.training.batch_size]
+    stage = recipe.stages[-1]
+    freeze(network, stage.trainable)
+    rows = task.rows["train"][: _BATCHES * stage.batch_size]
     few = task.rows["validation"][:4] if len(task.rows["validation"]) else rows[:4]
     changes: dict[str, Any] = {
         "epochs": _EPOCHS, "progressive_resizing": None, "early_stopping": None,
@@ -39,7 +42,7 @@ def seconds_an_image(task: Task) -> float:
         network,
         Arrays(task.images.pixels, task.labels[rows], rows),
         Arrays(task.images.pixels, task.labels[few], few),
-        recipe.training.model_copy(update=changes),
+        stage.model_copy(update=changes),
         augmentation=build_augmentation(recipe.augmentation) if recipe.augmentation else None,
         num_classes=task.num_classes,
         seed=recipe.seed,

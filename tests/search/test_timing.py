@@ -1,0 +1,39 @@
+"""What a training step costs is measured on the stage that costs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from tellapart.recipe import TrainingStage
+from tellapart.recipe_reading import load_recipe
+from tellapart.search.timing import seconds_an_image
+from tellapart.training.outcome import Task
+
+
+def test_of_two_stages_the_last_one_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first trains a head on features: by its steps a tuning would cost nothing."""
+    timed: list[TrainingStage] = []
+
+    def fit(network: Any, train: Any, few: Any, stage: TrainingStage, **_: Any) -> Any:
+        timed.append(stage)
+        return SimpleNamespace(history=[{"seconds": 3.2}, {"seconds": 1.28}])
+
+    monkeypatch.setattr("tellapart.training.fit.fit", fit)
+    monkeypatch.setattr("tellapart.models.network.build_network", lambda *_: None)
+    monkeypatch.setattr("tellapart.models.freezing.freeze", lambda *_: None)
+    recipe = load_recipe("finetune")
+    rows = {"train": np.arange(500), "validation": np.arange(500, 520)}
+    task = SimpleNamespace(
+        recipe=recipe, num_classes=2, preprocessing=None, rows=rows, device="cpu",
+        images=SimpleNamespace(pixels=np.zeros((520, 8, 8, 3), np.uint8)),
+        labels=np.zeros(520, np.int64),
+    )  # fmt: skip
+    seconds = seconds_an_image(cast(Task, task))
+    assert recipe.fine_tuning is not None
+    assert timed[0].trainable == recipe.fine_tuning.trainable
+    assert timed[0].batch_size == recipe.fine_tuning.batch_size
+    assert seconds == pytest.approx(1.28 / 64)  # the quickest epoch, of two batches of 32
