@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -189,3 +190,15 @@ def test_a_backbone_of_the_hub_cache_is_tried_and_a_folder_that_is_none_is_not(
     state = standing(errors=60, left=200.0)
     names = [c.name for c in probe_candidates(state.facts, state.best.candidate)]
     assert "probe-resnet18-224" in names and not any("no-such" in name for name in names)
+
+
+def test_a_head_or_a_view_is_changed_of_probes_only() -> None:
+    """A network that was tuned, or an ensemble, would be trained whole again, for nothing."""
+    facts = Facts(load_recipe("auto"), 224, 224, few=True, unequal=True)
+    tuned = next(iter(tuning_candidates(facts, standing(60, 900.0).study, costs(), 900.0)))
+    together = replace(
+        tuned, name="together", family="ensemble",
+        recipe=tuned.recipe.model_copy(update={"method": "ensemble"}),
+    )  # fmt: skip
+    for best in (tuned, together):
+        assert all(c.recipe.method == "probe" for c in probe_candidates(facts, best))

@@ -132,8 +132,8 @@ def _promise(candidate: Candidate, state: State) -> float:
             continue
         failure = _AFTER_FAILURE if kind == "tuning" else _AFTER_FAILED_PROBE
         promise *= _AFTER_SUCCESS if trial.became_best else failure
-    if kind == "probe" and _kind(state.best.candidate.family) == "tuning":
-        promise *= 0.1  # a probe would have to be better than what the tuning has become
+    if kind == "probe" and _kind(state.best.candidate.family) != "probe":
+        promise *= 0.1  # a probe would have to be better than what came after the probes
     return promise
 
 
@@ -149,6 +149,8 @@ def _allowed(candidate: Candidate, state: State, room: float, tunable: bool) -> 
 
 
 def _kind(family: str) -> str:
+    if family == "ensemble":
+        return "ensemble"
     return "tuning" if family in ("partial", "full") else "probe"
 
 

@@ -120,7 +120,7 @@ def cached_backbones(first: str) -> list[str]:
 
 
 def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
-    """Probes beside the first, and variants of the best of them."""
+    """Probes beside the first, and variants of the best where that is a probe."""
     first = _backbone(facts.recipe)
     if facts.picture >= 1.15 * facts.size:
         size = _rounded(min(facts.picture, 1.4 * facts.size))
@@ -136,6 +136,12 @@ def probe_candidates(facts: Facts, best: Candidate) -> Iterator[Candidate]:
         yield _side_by_side(facts, (first, facts.size), (name, _size_of(facts, name)))
     for name in cached_backbones(first):
         yield _probe(facts, name, _size_of(facts, name), 0.12, "its weights are in the hub cache")
+    if best.recipe.method == "probe":
+        yield from _variants(facts, best)
+
+
+def _variants(facts: Facts, best: Candidate) -> Iterator[Candidate]:
+    """The same features under another head, or of more views."""
     base = best.recipe
     is_joined = isinstance(base.model, JoinedModel)
     if facts.mirrors and "flip" not in base.probe.views:
@@ -185,10 +191,8 @@ def _side_by_side(facts: Facts, *members: tuple[str, int]) -> Candidate:
         "members": [{"backbone": backbone, "image_size": size} for backbone, size in members],
     }
     recipe = Recipe.model_validate(recipe.model_dump(mode="json") | {"model": joined})
-    return Candidate(
-        name, text, "probe", recipe, facts.size, 0.2,
-        "two networks see more than one",
-    )  # fmt: skip
+    because = "two networks see more than one"
+    return Candidate(name, text, "probe", recipe, facts.size, 0.2, because)
 
 
 def _probe(facts: Facts, backbone: str, size: int, promise: float, because: str) -> Candidate:
