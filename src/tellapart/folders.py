@@ -22,6 +22,7 @@ from tellapart.errors import FileError, RunError
 from tellapart.files import clear_leftovers, write_json
 from tellapart.leftovers import remove, unfinished_name
 from tellapart.lock import LOCK_FILE
+from tellapart.wording import shown
 
 #: The file in a folder of results that says what they are of.
 _OF = "about.json"
@@ -116,6 +117,24 @@ def claim_folder(wanted: Path) -> Path:
             f"The folder {wanted} cannot be made: {error.strerror}; choose another place."
         ) from error
     raise AssertionError("counting ended")
+
+
+def page_in(out: Path) -> Path:
+    """The page that ``--out`` names: a file of HTML, or ``report.html`` in a folder; its folder is
+    made.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    page = out if out.suffix in (".html", ".htm") else out / "report.html"
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The folder {shown(page.parent)} cannot be made: {error.strerror}; choose another "
+            "with --out."
+        ) from error
+    return page
 
 
 def write_folder(

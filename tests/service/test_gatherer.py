@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from time import monotonic, sleep
@@ -20,7 +20,7 @@ def decoders() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def wait_until(happened) -> None:  # type: ignore[no-untyped-def]
+def wait_until(happened: Callable[[], bool]) -> None:
     until = monotonic() + 60
     while not happened():
         assert monotonic() < until

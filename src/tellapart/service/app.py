@@ -28,10 +28,10 @@ from tellapart.service.guard import Guard
 from tellapart.service.json_response import Json
 from tellapart.service.metrics import CONTENT_TYPE, Metrics
 from tellapart.service.models import ServedModel
-from tellapart.service.monitoring import Monitor
+from tellapart.service.monitoring import AnswerMetrics
 from tellapart.service.page import add_page
 from tellapart.service.refusals import Refused
-from tellapart.service.settings import ServiceSettings
+from tellapart.service.settings import Limits, ServiceSettings
 from tellapart.service.stopping import draining
 from tellapart.service.work import Work
 from tellapart.wording import did_you_mean, listed, shown
@@ -107,17 +107,16 @@ def create_app(
         on_failure: told of the exception where a model cannot be opened.
     """
     metrics = Metrics()
-    monitor = Monitor(metrics.registry)
+    of_answers = AnswerMetrics(metrics.registry)
 
     def observe(
         model: ServedModel, answers: Sequence[Answer], features: Features | None
     ) -> None:
         metrics.count_batch(model.name, len(answers))
-        monitor.observe(model, answers, features)
+        of_answers.observe(model, answers, features)
 
     work = Work(settings, observe)
     metrics.watch_waiting(lambda: work.waiting)
-    inbox = Inbox(settings.feedback) if settings.feedback is not None else None
 
     async def open_models() -> None:
         try:
@@ -152,21 +151,37 @@ def create_app(
     app.add_middleware(Guard, count=metrics.count_request, is_stopping=lambda: work.stopping)
     private = [Depends(authorised)] if settings.token else []
 
-    async def read_pictures(request: Request, take: Any, *, one: bool) -> list[GivenPicture]:
-        pictures = await pictures_of(request, settings.limits, take)
-        if one and len(pictures) > 1:
-            raise Refused(422, f"Send one picture at a time here, not {len(pictures)}.")
-        return pictures
+    _add_answers(app, work, private)
+    _add_feedback(app, work, private)
+    _add_models(app, work, private)
+    _add_operation(app, work, metrics, private)
+    add_page(app, work.models, private, asks_token=bool(settings.token))
+    _add_refusals(app)
+    return app
+
+
+async def _pictures(
+    request: Request, limits: Limits, take: Any, *, one: bool = False
+) -> list[GivenPicture]:
+    pictures = await pictures_of(request, limits, take)
+    if one and len(pictures) > 1:
+        raise Refused(422, f"Send one picture at a time here, not {len(pictures)}.")
+    return pictures
+
+
+def _add_answers(app: FastAPI, work: Work, private: Sequence[Any]) -> None:
+    """What is in pictures, and why that is said."""
+    limits = work.settings.limits
 
     @app.post(
         "/v1/predict", operation_id="predict", tags=["answers"], dependencies=private,
         responses={200: {"model": schema.Predicted}, **_PROBLEMS},
-        openapi_extra=_body(settings.limits.images),
+        openapi_extra=_body(limits.images),
     )  # fmt: skip
     async def predict(request: Request, model: Model = None, top: Top = 5) -> Response:
         """Say what is in pictures; those that cannot be read are answered with `error`."""
         with work.memory.holding() as take:
-            pictures = await read_pictures(request, take, one=False)
+            pictures = await _pictures(request, limits, take)
             served, answers = await work.answers(model, pictures)
         unread = [answer for answer in answers if answer.error]
         lenient = "handling=lenient" in request.headers.get("prefer", "")  # RFC 7240
@@ -192,12 +207,18 @@ def create_app(
     ) -> Response:
         """Show where the network looked in one picture, and the training images most like it."""
         with work.memory.holding() as take:
-            (picture,) = await read_pictures(request, take, one=True)
+            (picture,) = await _pictures(request, limits, take, one=True)
             served, answer, found = await work.explanation(model, picture, target)
         return Json({
             "model": served.name, "version": served.version,
             "answer": answer_to_json(answer, top), **found,
         })  # fmt: skip
+
+
+def _add_feedback(app: FastAPI, work: Work, private: Sequence[Any]) -> None:
+    """Corrections, where they are switched on."""
+    folder = work.settings.feedback
+    inbox = Inbox(folder) if folder is not None else None
 
     @app.post(
         "/v1/feedback", operation_id="feedback", tags=["feedback"], dependencies=private,
@@ -222,7 +243,7 @@ def create_app(
         if not is_folder_name(label):
             raise Refused(422, f"No folder can be called '{shown(label)}', so it cannot be kept.")
         with work.memory.holding() as take:
-            (picture,) = await read_pictures(request, take, one=True)
+            (picture,) = await _pictures(request, work.settings.limits, take, one=True)
             _, (answer,) = await work.answers(model, [picture])
             if answer.error:
                 raise Refused(422, f"{picture.name} cannot be read: {answer.error}")
@@ -232,13 +253,17 @@ def create_app(
                 raise Refused(507, str(error)) from error
         return Json({"kept": True, "label": label}, 201)
 
+
+def _add_models(app: FastAPI, work: Work, private: Sequence[Any]) -> None:
+    """What there is to ask."""
+
     @app.get(
         "/v1/models", operation_id="models", tags=["models"], dependencies=private,
         responses={200: {"model": schema.Models}, 401: _PROBLEMS[401]},
     )  # fmt: skip
     async def models() -> Response:
         """Say what models there are, how they answer and how far to trust them."""
-        limits = settings.limits
+        limits = work.settings.limits
         return Json({
             "models": [
                 {**model.about, "loaded": model.loaded.isoformat(),
@@ -249,9 +274,13 @@ def create_app(
                 "request_bytes": limits.request_bytes, "pixels": limits.pixels,
                 "images": limits.images, "seconds": limits.seconds,
             },
-            "feedback": inbox is not None,
+            "feedback": work.settings.feedback is not None,
             "tellapart": __version__,
         })  # fmt: skip
+
+
+def _add_operation(app: FastAPI, work: Work, metrics: Metrics, private: Sequence[Any]) -> None:
+    """What those who run the service ask."""
 
     @app.get(
         "/health", operation_id="health", tags=["operation"],
@@ -284,7 +313,9 @@ def create_app(
         content = await asyncio.to_thread(metrics.text)
         return Response(content, media_type=CONTENT_TYPE)
 
-    add_page(app, work.models, private, asks_token=bool(settings.token))
+
+def _add_refusals(app: FastAPI) -> None:
+    """Every mistake as a sentence."""
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
@@ -303,5 +334,3 @@ def create_app(
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         return Json({"error": "Something went wrong here; the log of the service says what."}, 500)
-
-    return app

@@ -1,5 +1,7 @@
-"""Monitor: counts what is asked and answered, for ``/metrics``, and says whether that is still like
-the training images; remembers no picture."""
+"""Numbers about answers, for ``/metrics``: how many, how confident, and whether they drift.
+
+No picture is remembered.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ import numpy as np
 
 from tellapart.errors import RunError
 from tellapart.evaluation.unknown import load_unknown
+from tellapart.monitoring.compare import LEVEL
 from tellapart.monitoring.known import load_known
-from tellapart.monitoring.monitor import Monitor as WindowMonitor
+from tellapart.monitoring.monitor import Monitor
 from tellapart.prediction.answers import Answer
 from tellapart.service.gatherer import Features
 from tellapart.service.models import ServedModel
@@ -30,11 +33,11 @@ _HELP: Mapping[str, str] = MappingProxyType({
     "window_confidence": "Mean probability of the likeliest class in the window.",
     "drift_p": "How often chance sets a window so far apart from the validation images.",
     "drift_separation": "How well the window is told from the validation images: 0.5 to 1.",
-    "drifted": "1 where drift_p is at most 0.05; absent where answers are too few to tell.",
+    "drifted": f"1 where drift_p is at most {LEVEL}; absent where answers are too few to tell.",
 })
 
 
-class Monitor:
+class AnswerMetrics:
     """Counts answers by class, and how confident they were."""
 
     def __init__(self, registry: Any) -> None:
@@ -49,7 +52,7 @@ class Monitor:
             "tellapart_confidence", "Probability of the likeliest class.", ["model"],
             buckets=_CONFIDENCES, registry=registry,
         )  # fmt: skip
-        self._windows: WeakKeyDictionary[ServedModel, WindowMonitor | None] = WeakKeyDictionary()
+        self._windows: WeakKeyDictionary[ServedModel, Monitor | None] = WeakKeyDictionary()
         self._lock = Lock()
         registry.register(_Windows(self))
 
@@ -69,7 +72,7 @@ class Monitor:
             said = [list(answer.probabilities.values()) for answer in answers]
             window.add(features, np.array(said, np.float64))
 
-    def windows(self) -> list[tuple[str, WindowMonitor]]:
+    def windows(self) -> list[tuple[str, Monitor]]:
         """The window of each model in use, by its name."""
         with self._lock:
             found = {model.name: window for model, window in
@@ -77,7 +80,7 @@ class Monitor:
                      if window is not None}  # fmt: skip
         return list(found.items())
 
-    def _window(self, model: ServedModel) -> WindowMonitor | None:
+    def _window(self, model: ServedModel) -> Monitor | None:
         """That of a model; None where it kept nothing to hold answers against."""
         with self._lock:
             if model not in self._windows:
@@ -88,8 +91,8 @@ class Monitor:
 class _Windows:
     """What the windows say, as prometheus-client asks for it."""
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
+    def __init__(self, metrics: AnswerMetrics) -> None:
+        self._metrics = metrics
 
     def describe(self) -> Iterator[Any]:
         """Nothing is computed before somebody looks."""
@@ -99,7 +102,7 @@ class _Windows:
         """A gauge for each number, a value for each model."""
         from prometheus_client.core import GaugeMetricFamily
 
-        readings = [(name, window.reading()) for name, window in self._monitor.windows()]
+        readings = [(name, window.reading()) for name, window in self._metrics.windows()]
         for number, text in _HELP.items():
             gauge = GaugeMetricFamily(f"tellapart_{number}", text, labels=["model"])
             for name, reading in readings:
@@ -116,14 +119,14 @@ class _Windows:
         yield shares
 
 
-def _new_window(model: ServedModel) -> WindowMonitor | None:
+def _new_window(model: ServedModel) -> Monitor | None:
     run = model.run
     if run is None or not (run.unknown_file.is_file() and run.known_file.is_file()):
         return None
     try:
         detector = load_unknown(run.intact(run.unknown_file))
         known = load_known(run.intact(run.known_file))
-        return WindowMonitor(detector, known, model.predictor.classes)
+        return Monitor(detector, known, model.predictor.classes)
     except (RunError, OSError) as error:  # replaced in this moment: its answers go on
         _LOG.warning("%s: drift is not watched: %s", model.name, error)
         return None

@@ -21,7 +21,7 @@ from tellapart.comparison.times import how_timed, with_like_times
 from tellapart.errors import RunError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.files import write_json, write_text
-from tellapart.folders import claim_folder
+from tellapart.folders import claim_folder, page_in
 from tellapart.number import MISSING, Kind, Number
 from tellapart.progress import DEFAULT, SILENT, Progress
 from tellapart.result import DONE, ShortRepr
@@ -496,15 +496,7 @@ def _page_path(out: str | Path | None, runs_folder: Path) -> Path:
     if out is None:
         wanted = runs_folder / f"comparison-{datetime.now():%Y-%m-%d-%H%M}"
         return claim_folder(wanted) / "report.html"
-    page = Path(out)
-    page = page if page.suffix in (".html", ".htm") else page / "report.html"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The folder {page.parent} cannot be made: {error.strerror}; choose another with --out."
-        ) from error
-    return page
+    return page_in(Path(out))
 
 
 def _as_csv(result: PairedComparison) -> str:

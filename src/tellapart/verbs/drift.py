@@ -15,7 +15,7 @@ from tellapart.data.given import Given, count_files, each_file
 from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.evaluation.unknown import UnknownDetector, load_unknown
 from tellapart.files import write_csv, write_json
-from tellapart.folders import write_folder
+from tellapart.folders import page_in, write_folder
 from tellapart.machine import keep_memory
 from tellapart.monitoring.compare import Compared, compare
 from tellapart.monitoring.known import MOST_KNOWN, KnownImages, load_known
@@ -146,7 +146,7 @@ def drift(
         compared = compare(features, probabilities, detector, known, opened.classes)
     found = Drift(opened.path, compared, tuple(answers), Path(), tuple(problems), tuple(notes))
     if out is not None:
-        page = _page_of(Path(out))
+        page = page_in(Path(out))
         _write(opened, page, page.with_suffix(".json"), page.with_suffix(".csv"), found, given)
         return replace(found, report=page)
     folder = write_folder(
@@ -298,18 +298,6 @@ def _nothing_left(
 def _name(given: Sequence[str | Path]) -> str:
     first = file_part(Path(given[0]).absolute().name)
     return first + (f"-and-{len(given) - 1}-more" if given[1:] else "")
-
-
-def _page_of(out: Path) -> Path:
-    page = out if out.suffix in (".html", ".htm") else out / "report.html"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The folder {shown(page.parent)} cannot be made: {error.strerror}; choose another "
-            "with --out."
-        ) from error
-    return page
 
 
 def _write(
