@@ -1,7 +1,7 @@
 """What ``tellapart train --time`` gives on several sets of images, beside other ways.
 
     python benchmarks/search_table.py 'NAME=TRAIN ARGUMENTS' ... --work FOLDER
-        [--times 1m 5m 20m] [--recipe NAME=RECIPE ...] [--fastai PYTHON] [--seeds 0] [--only-table]
+        [--times 1m 5m 20m] [--recipe NAME=RECIPE ...] [--fastai PYTHON] [--seeds 0]
 
 Each set is what ``tellapart train`` takes, for example 'cells=cells.csv --root photos'. Each is
 searched for each time, with empty caches; beside it stand the first answer (``--time 0``), the
@@ -9,7 +9,8 @@ best single recipe (``--recipe NAME=RECIPE``), and fastai on the same images, pa
 the same times (``peers/fastai_fit.py``, by the Python of an environment that has it). FOLDER keeps
 what was made: a run that stands there is not made again, so that the script can be ended and gone
 on with. The table has accuracy on test with its interval, seconds, validation minus test, and p of
-the exact McNemar test beside the search of the longest time of the same length or less.
+the exact McNemar test beside the search of the same time, or of 5 minutes for ways that were given
+none.
 
 Ends with 1 where a search of 5 minutes and more is below another way by more than chance (p below
 0.05 on the same test images), or has overrun its time by more than a tenth and ten seconds.
