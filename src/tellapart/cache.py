@@ -165,12 +165,16 @@ def writable_cache_folder() -> Path:
 
 def _is_writable(folder: Path) -> bool:
     """Whether files can be made there; ``os.access`` is not enough on network folders."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+    for _ in range(_TRIES):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return True
+        except FileNotFoundError:  # somebody deleted it between the two
+            continue
+        except OSError:
+            return False
+    return False
 
 
 def _folder_of_this_process(wanted: Path) -> Path:
