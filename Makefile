@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all test-matrix doctest coverage check docs examples release bench mutants clean
+.PHONY: demo test test-all test-matrix doctest coverage check format docs examples release bench mutants clean
 
 demo: $(STAMP)
 	$(BIN)/tellapart demo
@@ -35,8 +35,13 @@ test-matrix: $(STAMP)
 release: $(STAMP)
 	$(BIN)/python tools/release.py
 
+format: $(STAMP)
+	$(BIN)/ruff check --fix --quiet src tests benchmarks tools examples
+	$(BIN)/ruff format src tests benchmarks tools examples
+
 check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks tools examples
+	$(BIN)/ruff format --check --quiet src tests benchmarks tools examples
 	$(BIN)/mypy
 	$(BIN)/tellapart recipes > /dev/null
 
