@@ -123,8 +123,10 @@ def decisions(run: Run, images: int, folder: Path, progress: Progress) -> dict[s
         found[name] = parity.to_json(run.classes) | {
             "accuracy_difference": paired(right[name], in_float32)
         }
-        print(f"{name}: {parity.equal:,} of {parity.images:,} decisions as in float32, largest "
-              f"difference {parity.largest_difference:.2g}, {found[name]['accuracy_difference']}")
+        print(
+            f"{name}: {parity.equal:,} of {parity.images:,} decisions as in float32, largest "
+            f"difference {parity.largest_difference:.2g}, {found[name]['accuracy_difference']}"
+        )
         for each in found[name]["differing"]:
             print("   ", each)
     for name in ("int8", "int8, rest bf16"):

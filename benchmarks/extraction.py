@@ -142,7 +142,11 @@ def _export(module: nn.Module, file: Path) -> None:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, (example,), file, dynamo=False, input_names=["pixels"],
+            module,
+            (example,),
+            file,
+            dynamo=False,
+            input_names=["pixels"],
             dynamic_axes={"pixels": {0: "number"}},
         )
 

@@ -400,9 +400,7 @@ def judge(task: Task) -> dict[str, dict[str, Any]]:
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(task.train)
-    fitted = LogisticRegression(C=0.01, max_iter=300).fit(
-        scaler.transform(task.train), task.labels
-    )
+    fitted = LogisticRegression(C=0.01, max_iter=300).fit(scaler.transform(task.train), task.labels)
     weights, bias = fitted.coef_, fitted.intercept_
     if len(weights) == 1:
         weights, bias = np.concatenate([-weights, weights]) / 2, np.array([-1, 1]) * bias / 2

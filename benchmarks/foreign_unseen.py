@@ -165,6 +165,7 @@ def scores(train: Rows, labels: NDArray[np.int64]) -> dict[str, Callable[[Rows],
 
     def margin(weight: float) -> Callable[[Rows], Values]:
         """Further away where the second class is hardly further than the first."""
+
         def score(rows: Rows) -> Values:
             distances = found.by_class(rows)
             return np.asarray(distances[:, 0] - weight * (distances[:, 1] - distances[:, 0]))

@@ -54,8 +54,10 @@ WAYS: dict[str, tuple[str, ...]] = {
     "side by side, logistic": ("joined",),
     "side by side, discriminant": ("joined", "probe.head=discriminant"),
 }
-JOINED = f"model={{kind: joined, members: [{{backbone: tf_efficientnet_lite0}}, " \
+JOINED = (
+    f"model={{kind: joined, members: [{{backbone: tf_efficientnet_lite0}}, "
     f"{{backbone: {SECOND}}}]}}"
+)
 ENSEMBLE = "ensemble of the single ones"
 
 

@@ -149,9 +149,11 @@ def main() -> int:
                 splits = options.splits if way == "ours" else max(1, options.splits // 10)
                 told = abstaining(confidence, right, wrong, splits, way)
                 of_run[f"{way} {wrong}"] = {**told, "splits": splits}
-                print(f"  at most {wrong:.0%} wrong, {way:>5}: made in {told['made']:,} of "
-                      f"{splits:,}, broken in {told['broken']:,}; {told['answered']:.1%} answered; "
-                      f"other half above it in {told['above']:,} of {told['made_by_halves']:,}")
+                print(
+                    f"  at most {wrong:.0%} wrong, {way:>5}: made in {told['made']:,} of "
+                    f"{splits:,}, broken in {told['broken']:,}; {told['answered']:.1%} answered; "
+                    f"other half above it in {told['above']:,} of {told['made_by_halves']:,}"
+                )
                 if way == "ours":
                     chance = 3 * (0.05 * 0.95 * told["made"]) ** 0.5
                     passed &= told["broken"] <= 0.05 * told["made"] + chance

@@ -37,9 +37,7 @@ WAYS = ("float32", "bf16", "tellapart")
 class Training:
     """One network that is trained one way."""
 
-    def __init__(
-        self, backbone: str, size: int, batch_size: int, way: str, still: bool
-    ) -> None:
+    def __init__(self, backbone: str, size: int, batch_size: int, way: str, still: bool) -> None:
         torch.manual_seed(0)
         self.way = way
         self.network = timm.create_model(backbone, num_classes=10)

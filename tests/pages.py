@@ -89,12 +89,16 @@ def pictures_of_page(page: str) -> list[Shown]:
         if path is None:
             continue
         assert unescape(path[1]) == said["path"]
-        found.append(Shown(
-            said["path"], said["true"], said["predicted"],
-            float(said["confidence"]) if "confidence" in said else None,
-            unescape(caption[1]) if caption else "",
-            small_of(Image.open(BytesIO(b64decode(content[1])))),
-        ))
+        found.append(
+            Shown(
+                said["path"],
+                said["true"],
+                said["predicted"],
+                float(said["confidence"]) if "confidence" in said else None,
+                unescape(caption[1]) if caption else "",
+                small_of(Image.open(BytesIO(b64decode(content[1])))),
+            )
+        )
     return found
 
 

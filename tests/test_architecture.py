@@ -16,8 +16,20 @@ SOURCE = Path(tellapart.__file__).parent
 #: Each layer may import itself and those before it.
 LAYERS = (
     (
-        "deadline", "durations", "errors", "extras", "files", "folders", "leftovers", "lock",
-        "notebook", "number", "progress", "result", "stopwatch", "wording",
+        "deadline",
+        "durations",
+        "errors",
+        "extras",
+        "files",
+        "folders",
+        "leftovers",
+        "lock",
+        "notebook",
+        "number",
+        "progress",
+        "result",
+        "stopwatch",
+        "wording",
     ),
     ("arrays", "cache", "integrity", "machine", "openmp", "recipe", "recipe_reading", "run_info"),
     ("pixels",),
@@ -144,7 +156,11 @@ def test_every_verb_is_public_and_a_command() -> None:
 
     commands = {command.callback.__name__ for command in app.registered_commands}
     public = set(tellapart.__all__) - {
-        "ImageClassifier", "open_predictor", "open_run", "resume", "TellapartError",
+        "ImageClassifier",
+        "open_predictor",
+        "open_run",
+        "resume",
+        "TellapartError",
     }
     assert commands == public
     for name in public:
@@ -158,8 +174,11 @@ def module_tables() -> str:
         files = [
             file
             for name in names
-            for file in ([SOURCE / f"{name}.py"] if (SOURCE / f"{name}.py").is_file()
-                         else sorted((SOURCE / name).rglob("*.py")))
+            for file in (
+                [SOURCE / f"{name}.py"]
+                if (SOURCE / f"{name}.py").is_file()
+                else sorted((SOURCE / name).rglob("*.py"))
+            )
             if file.name != "__init__.py" or (file.parent != SOURCE and len(file.read_text()) > 900)
         ]
         if not files:
@@ -169,9 +188,11 @@ def module_tables() -> str:
             f"{(ast.get_docstring(ast.parse(file.read_text('utf-8'))) or '').splitlines()[0]} |"
             for file in files
         ]
-        sections.append("\n".join(
-            [f"### {', '.join(names)}", "", "| module | its one job |", "| --- | --- |", *rows]
-        ))
+        sections.append(
+            "\n".join(
+                [f"### {', '.join(names)}", "", "| module | its one job |", "| --- | --- |", *rows]
+            )
+        )
     return "\n\n".join(sections) + "\n"
 
 

@@ -40,8 +40,11 @@ def test_the_commands_of_both_pages_end_well(
     quick_run(tmp_path / "photos", tmp_path / "runs/pets-small", epochs=2)
     for words in commands("comparing.md"):
         # as a shell would, which also names the inspection and the first comparison
-        given = [word for each in words
-                 for word in (map(str, sorted(Path().glob(each))) if "*" in each else [each])]
+        given = [
+            word
+            for each in words
+            for word in (map(str, sorted(Path().glob(each))) if "*" in each else [each])
+        ]
         assert cli.app(given, standalone_mode=False) in (0, None), words
     assert len(list(Path("runs").glob("comparison-*/report.json"))) == 2
 

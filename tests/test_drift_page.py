@@ -64,8 +64,17 @@ def test_the_figures_of_the_page_are_those_measured() -> None:
                 alarms, trials = alarms + row["in use"] * row["trials"], trials + row["trials"]
                 assert f"{noticed} of {row['trials']}" in PAGE, (name, kind)
             elif kind.endswith("other tests"):
-                cells = [shown(row[test]) for test in ("looks", "unlike", "altogether", "MMD",
-                                                       "KS of each direction", "classifier")]
+                cells = [
+                    shown(row[test])
+                    for test in (
+                        "looks",
+                        "unlike",
+                        "altogether",
+                        "MMD",
+                        "KS of each direction",
+                        "classifier",
+                    )
+                ]
                 assert f"{kind.partition(',')[0]} | {' | '.join(cells)} |" in PAGE, (name, kind)
             elif kind.startswith("all "):
                 assert f"| {noticed} |" in PAGE

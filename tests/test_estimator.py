@@ -92,9 +92,7 @@ def test_labels_of_any_kind_come_back(
     assert (found.predict(paths) == given).all()
 
 
-def test_a_pickle_works_where_the_run_is_gone(
-    files: tuple[list[str], Any], tmp_path: Path
-) -> None:
+def test_a_pickle_works_where_the_run_is_gone(files: tuple[list[str], Any], tmp_path: Path) -> None:
     original = ImageClassifier(settings=QUICK).fit(*files)
     expected = original.predict_proba(files[0])
     content = pickle.dumps(original)
@@ -120,9 +118,7 @@ def test_it_goes_into_scikit_learn_s_tools(files: tuple[list[str], Any]) -> None
     assert grid.predict_proba(files[0][:3]).shape == (3, 2)
 
 
-def test_a_folder_of_one_s_own_holds_the_run(
-    files: tuple[list[str], Any], tmp_path: Path
-) -> None:
+def test_a_folder_of_one_s_own_holds_the_run(files: tuple[list[str], Any], tmp_path: Path) -> None:
     found = ImageClassifier(settings=QUICK, run=tmp_path / "run").fit(*files)
     assert tellapart.open_run(tmp_path / "run").path == found.run_.path
 

@@ -142,9 +142,7 @@ def test_the_kept_epoch_is_the_last_stages_best(tmp_path: Path) -> None:
     assert run.kept_epoch is None
     run = with_stages(run, {"best_epoch": 3, "last_epoch": 5})
     assert run.kept_epoch == 3
-    run = with_stages(
-        run, {"best_epoch": 3, "last_epoch": 5}, {"best_epoch": 2, "last_epoch": 4}
-    )
+    run = with_stages(run, {"best_epoch": 3, "last_epoch": 5}, {"best_epoch": 2, "last_epoch": 4})
     assert run.kept_epoch == 7
 
 

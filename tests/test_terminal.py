@@ -165,7 +165,9 @@ def _options(parameter: inspect.Parameter) -> list[str]:
     kind = eval(str(parameter.annotation), cli.__dict__)  # noqa: S307  our own annotations
     marks = typing.get_args(kind)[1:]
     return [
-        text for mark in marks for text in (getattr(mark, "param_decls", None) or ())
+        text
+        for mark in marks
+        for text in (getattr(mark, "param_decls", None) or ())
         if text.startswith("--")
     ]
 

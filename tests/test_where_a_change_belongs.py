@@ -19,8 +19,16 @@ ROWS = [
     if line.startswith("| ")
 ][2:]
 #: What a cell names that is no name in a Python file.
-ELSEWHERE = {"NAME.yaml", "recipes/", "verbs/", "--version", "docs/command-line.md",
-             "docs/reading-a-report.md", "docs/tuning.md", "fit"}
+ELSEWHERE = {
+    "NAME.yaml",
+    "recipes/",
+    "verbs/",
+    "--version",
+    "docs/command-line.md",
+    "docs/reading-a-report.md",
+    "docs/tuning.md",
+    "fit",
+}
 
 
 def names_in(file: Path) -> set[str]:
@@ -55,7 +63,19 @@ def test_what_a_row_names_is_there(row: list[str]) -> None:
     assert named <= known
 
 
-@pytest.mark.parametrize("table", ["OPTIMIZERS", "SCHEDULES", "WAYS", "NETWORKS", "PACKAGES",
-                                   "ENGINES", "PICTURE_FORMATS", "TABLE_READERS", "METRICS"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "OPTIMIZERS",
+        "SCHEDULES",
+        "WAYS",
+        "NETWORKS",
+        "PACKAGES",
+        "ENGINES",
+        "PICTURE_FORMATS",
+        "TABLE_READERS",
+        "METRICS",
+    ],
+)
 def test_the_tables_are_named(table: str) -> None:
     assert any(f"`{table}`" in row[2] for row in ROWS)

@@ -72,7 +72,8 @@ def cell(python: str, pins: list[str] | None, tests: list[str]) -> str:
             return "these versions cannot be installed together here"
         done = subprocess.run(
             [own, "-m", "pytest", "-q", *(tests or ["-m", "not slow", "-n", "2"])],
-            cwd=ROOT, check=False,
+            cwd=ROOT,
+            check=False,
         )
         return "passed" if done.returncode == 0 else f"failed (exit code {done.returncode})"
 

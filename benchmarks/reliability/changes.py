@@ -282,9 +282,11 @@ WELL_FORMED: dict[str, dict[str, Change]] = {
 
 def well_formed_of(file: Path) -> dict[str, Change]:
     """The well-formed changes that fit a file; empty for pictures."""
-    return WELL_FORMED.get(file.suffix if file.suffix in WELL_FORMED else "", {}) if (
-        file.suffix not in (".png", ".jpg")
-    ) else {}
+    return (
+        WELL_FORMED.get(file.suffix if file.suffix in WELL_FORMED else "", {})
+        if (file.suffix not in (".png", ".jpg"))
+        else {}
+    )
 
 
 def kind_of(file: Path, case: Path) -> str:

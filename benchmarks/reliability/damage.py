@@ -349,9 +349,7 @@ def main() -> int:
     started = time.monotonic()
     campaign = campaign_of(given)
     costs: list[dict[str, Any]] = []
-    tally = campaign.each(
-        jobs(given.random, given.well_formed, given.workers, given.seed, costs)
-    )
+    tally = campaign.each(jobs(given.random, given.well_formed, given.workers, given.seed, costs))
     cost = costs[0] if costs else {}
     not_compared = cost.pop("not_compared", {})
     return finish(

@@ -233,9 +233,7 @@ class Disks:
             self._judge(tally, outcome, "read-only", lambda: remount("rw"))
         return tally
 
-    def _judge(
-        self, tally: Tally, outcome: Outcome, what: str, mend: Callable[[], None]
-    ) -> None:
+    def _judge(self, tally: Tally, outcome: Outcome, what: str, mend: Callable[[], None]) -> None:
         """Mend the disk, go on, and compare."""
         kind = f"{self.writing.name}: {'read-only' if what == 'read-only' else 'full'}"
         story = {"disk": what, "said": outcome.told()}
@@ -329,9 +327,7 @@ class Together:
     def __init__(self, bench: Bench, number: int) -> None:
         self.bench = bench
         more = [
-            Starter(
-                cold=bench.starter.cold, drawn=bench.starter.drawn, root=bench.starter.root
-            )
+            Starter(cold=bench.starter.cold, drawn=bench.starter.drawn, root=bench.starter.root)
             for _ in range(number - 1)
         ]
         for starter in more:

@@ -179,9 +179,7 @@ class Pictures:
         # A folder in which no file is an image ends in a sentence.
         return answered >= {n for n in files if not n.startswith(".")}
 
-    def _keep(
-        self, kind: str, wrong: str, files: dict[str, bytes], outcome: Outcome
-    ) -> None:
+    def _keep(self, kind: str, wrong: str, files: dict[str, bytes], outcome: Outcome) -> None:
         self.tally.counts[kind] += len(files)
         (name, content), *_ = files.items()
         story = {"file": name, "bytes": len(content), "said": outcome.told(), **cost(outcome)}

@@ -480,9 +480,7 @@ def _play(archive: zipfile.ZipFile, random: Random, outside: Path) -> None:
 def _patched(content: bytes, random: Random) -> bytes:
     """A field of a head (sizes, offsets, flags, method) made extreme, in one member."""
     heads = [
-        at
-        for mark in (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06")
-        for at in _found(content, mark)
+        at for mark in (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06") for at in _found(content, mark)
     ]
     at = heads[int(random.integers(len(heads)))] + 4 + int(random.integers(0, 38))
     value = _EXTREMES[int(random.integers(7))]

@@ -294,9 +294,7 @@ class Attack:
                     judged[states[number]] = found
                 else:
                     self.bench.restore("before")
-                    outcome = self._start(
-                        self.command, watch=str(self.bench.case), kill_at=number
-                    )
+                    outcome = self._start(self.command, watch=str(self.bench.case), kill_at=number)
                     if outcome.code == 0:
                         return found  # fewer operations than in the quiet run
                 self._judge(found, "systematic", story)
@@ -407,7 +405,11 @@ def steady(operation: str) -> str:
 
 
 def jobs(
-    scenarios: tuple[Scenario, ...], kills: int, systematic: int, torn: int, seed: int,
+    scenarios: tuple[Scenario, ...],
+    kills: int,
+    systematic: int,
+    torn: int,
+    seed: int,
     killed: bool = False,
 ) -> Iterator[tuple[str, Callable[[Bench], Tally]]]:
     """One job a scenario; ``systematic`` and ``torn`` are steps, 0: not at all."""

@@ -291,9 +291,17 @@ def path_trick(draw: random.Random) -> bytes:
 def wrong_question(draw: random.Random) -> bytes:
     content = _encoded("JPEG", 2)
     addresses = [
-        "/v1/predict?model=no-such-model", "/v1/predict?top=0", "/v1/predict?top=-1",
-        "/v1/predict?top=x", "/v1/predict?top=99999999999999999999", "/v1/explain?target=nobody",
-        "/v1/feedback?label=../../x", "/v1/feedback", "/v2/predict", "/health", "/v1/models",
+        "/v1/predict?model=no-such-model",
+        "/v1/predict?top=0",
+        "/v1/predict?top=-1",
+        "/v1/predict?top=x",
+        "/v1/predict?top=99999999999999999999",
+        "/v1/explain?target=nobody",
+        "/v1/feedback?label=../../x",
+        "/v1/feedback",
+        "/v2/predict",
+        "/health",
+        "/v1/models",
     ]
     return post(content, draw.choice(addresses))
 

@@ -225,9 +225,7 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     return found if found is not None else undeterred(lambda: _built(kind, key, build))
 
 
-def opened(
-    kind: str, key: str, build: Callable[[Path], None], opening: Callable[[Path], _T]
-) -> _T:
+def opened(kind: str, key: str, build: Callable[[Path], None], opening: Callable[[Path], _T]) -> _T:
     """What ``opening(folder)`` makes of an entry, which is made where it is not there.
 
     Made again where somebody deletes it between the two.

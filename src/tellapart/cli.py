@@ -24,37 +24,93 @@ if TYPE_CHECKING:
     from tellapart.progress import Progress
 
 #: Options that have an effect only together with another option or argument.
-NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
-    "train": (("extend", "resume"),),
-    "inspect": (("seed", "augment"),),
-    "evaluate": (("foreign", "folder"), ("ignore_unknown", "folder"),
-                 ("keep_leaks", "folder"), ("root", "folder"),
-                 ("path_column", "folder"), ("label_column", "folder")),
-    "predict": (("link", "sort_into"), ("move", "sort_into")),
-    "decide": (("sure", "at_most_wrong"),),
-})
+NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
+    {
+        "train": (("extend", "resume"),),
+        "inspect": (("seed", "augment"),),
+        "evaluate": (
+            ("foreign", "folder"),
+            ("ignore_unknown", "folder"),
+            ("keep_leaks", "folder"),
+            ("root", "folder"),
+            ("path_column", "folder"),
+            ("label_column", "folder"),
+        ),
+        "predict": (("link", "sort_into"), ("move", "sort_into")),
+        "decide": (("sure", "at_most_wrong"),),
+    }
+)
 #: Options and arguments that have no effect beside the first one.
-EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType({
-    "train": (
-        ("resume", ("folder", "recipe", "settings", "runs", "run", "seed", "validation", "test",
-                    "fit", "positive", "cost_miss", "classes", "group_by", "exclude", "root",
-                    "path_column", "label_column", "min_images", "ignore_unknown", "keep_leaks",
-                    "cross_validate", "from_run", "feedback", "tensorboard")),
-        ("cross_validate", ("test", "tensorboard", "time")),
-        ("extend", ("time",)),
-        ("run", ("runs",)),
-    ),
-    "compare": (("out", ("runs",)),),
-    "ladder": (("run", ("runs",)),),
-    "tune": (
-        ("resume", ("folder", "recipe", "space", "objective", "sampler", "pruner", "settings",
-                    "runs", "run", "seed", "validation", "test", "classes", "group_by", "exclude",
-                    "root", "path_column", "label_column", "min_images", "ignore_unknown")),
-        ("run", ("runs",)),
-    ),
-    "explain": (("images", ("count",)),),
-    "predict": (("move", ("link",)), ("out", ("format",))),
-})
+EXCLUDES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType(
+    {
+        "train": (
+            (
+                "resume",
+                (
+                    "folder",
+                    "recipe",
+                    "settings",
+                    "runs",
+                    "run",
+                    "seed",
+                    "validation",
+                    "test",
+                    "fit",
+                    "positive",
+                    "cost_miss",
+                    "classes",
+                    "group_by",
+                    "exclude",
+                    "root",
+                    "path_column",
+                    "label_column",
+                    "min_images",
+                    "ignore_unknown",
+                    "keep_leaks",
+                    "cross_validate",
+                    "from_run",
+                    "feedback",
+                    "tensorboard",
+                ),
+            ),
+            ("cross_validate", ("test", "tensorboard", "time")),
+            ("extend", ("time",)),
+            ("run", ("runs",)),
+        ),
+        "compare": (("out", ("runs",)),),
+        "ladder": (("run", ("runs",)),),
+        "tune": (
+            (
+                "resume",
+                (
+                    "folder",
+                    "recipe",
+                    "space",
+                    "objective",
+                    "sampler",
+                    "pruner",
+                    "settings",
+                    "runs",
+                    "run",
+                    "seed",
+                    "validation",
+                    "test",
+                    "classes",
+                    "group_by",
+                    "exclude",
+                    "root",
+                    "path_column",
+                    "label_column",
+                    "min_images",
+                    "ignore_unknown",
+                ),
+            ),
+            ("run", ("runs",)),
+        ),
+        "explain": (("images", ("count",)),),
+        "predict": (("move", ("link",)), ("out", ("format",))),
+    }
+)
 
 
 class _Command(TyperCommand):
@@ -235,21 +291,45 @@ def train(
 
     if resume is not None:
         made = verb.resume(
-            resume, extend=extend, time=time, device=device, devices=devices,
+            resume,
+            extend=extend,
+            time=time,
+            device=device,
+            devices=devices,
             progress=_progress(),
         )
     elif folder is None:
         raise TellapartError("Which images? Give their folder: 'tellapart train FOLDER'.")
     else:
         made = verb.train(
-            folder, recipe=recipe, settings=settings, runs=runs, run=run, seed=seed,
-            device=device, devices=devices, time=time, validation=validation, test=test, fit=fit,
-            positive=positive, cost_miss=cost_miss,
-            classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
-            path_column=path_column, label_column=label_column, min_images=min_images,
-            ignore_unknown=ignore_unknown, keep_leaks=keep_leaks,
-            cross_validate=cross_validate, from_run=from_run, feedback=feedback,
-            tensorboard=tensorboard, progress=_progress(),
+            folder,
+            recipe=recipe,
+            settings=settings,
+            runs=runs,
+            run=run,
+            seed=seed,
+            device=device,
+            devices=devices,
+            time=time,
+            validation=validation,
+            test=test,
+            fit=fit,
+            positive=positive,
+            cost_miss=cost_miss,
+            classes=_parts(classes),
+            group_by=group_by,
+            exclude=exclude,
+            root=root,
+            path_column=path_column,
+            label_column=label_column,
+            min_images=min_images,
+            ignore_unknown=ignore_unknown,
+            keep_leaks=keep_leaks,
+            cross_validate=cross_validate,
+            from_run=from_run,
+            feedback=feedback,
+            tensorboard=tensorboard,
+            progress=_progress(),
         )
     if not is_main_process():
         return  # of several, one speaks
@@ -292,10 +372,23 @@ def inspect(
     from tellapart.verbs.inspect import inspect as run_verb
 
     found = run_verb(
-        folder, audit=audit, augment=augment, fix=fix, quarantine=quarantine,
-        classes=_parts(classes), group_by=group_by, exclude=exclude, root=root,
-        path_column=path_column, label_column=label_column, min_images=min_images,
-        ignore_unknown=ignore_unknown, out=out, seed=seed, device=device, progress=_progress(),
+        folder,
+        audit=audit,
+        augment=augment,
+        fix=fix,
+        quarantine=quarantine,
+        classes=_parts(classes),
+        group_by=group_by,
+        exclude=exclude,
+        root=root,
+        path_column=path_column,
+        label_column=label_column,
+        min_images=min_images,
+        ignore_unknown=ignore_unknown,
+        out=out,
+        seed=seed,
+        device=device,
+        progress=_progress(),
     )
     _show(found, as_json)
 
@@ -321,10 +414,19 @@ def subset(
     from tellapart.verbs.subset import subset as run_verb
 
     made = run_verb(
-        source, out, train=train, validation=validation, test=test,
-        order=order, seed=seed, link=link,  # type: ignore[arg-type]
-        classes=_parts(classes), root=root, path_column=path_column,
-        label_column=label_column, min_images=min_images,
+        source,
+        out,
+        train=train,
+        validation=validation,
+        test=test,
+        order=order,
+        seed=seed,
+        link=link,  # type: ignore[arg-type]
+        classes=_parts(classes),
+        root=root,
+        path_column=path_column,
+        label_column=label_column,
+        min_images=min_images,
         progress=_progress(),
     )
     _show(made, as_json)
@@ -373,8 +475,15 @@ def evaluate(
     from tellapart.verbs.evaluate import evaluate as run_verb
 
     evaluation = run_verb(
-        run, folder, device=device, ignore_unknown=ignore_unknown, keep_leaks=keep_leaks,
-        foreign=foreign, root=root, path_column=path_column, label_column=label_column,
+        run,
+        folder,
+        device=device,
+        ignore_unknown=ignore_unknown,
+        keep_leaks=keep_leaks,
+        foreign=foreign,
+        root=root,
+        path_column=path_column,
+        label_column=label_column,
         progress=_progress(),
     )
     _show(evaluation, as_json)
@@ -400,8 +509,13 @@ def compare(
     from tellapart.verbs.compare import compare as run_verb
 
     comparison = run_verb(
-        runs_to_compare, shared_only=shared_only, out=out, runs=runs, seed=seed or 0,
-        device=device, progress=_progress(),
+        runs_to_compare,
+        shared_only=shared_only,
+        out=out,
+        runs=runs,
+        seed=seed or 0,
+        device=device,
+        progress=_progress(),
     )
     _show(comparison, as_json)
 
@@ -427,8 +541,17 @@ def ladder(
     from tellapart.verbs.ladder import ladder as run_verb
 
     comparison = run_verb(
-        folder, epochs=epochs, settings=settings, runs=runs, run=run, seed=seed, device=device,
-        root=root, path_column=path_column, label_column=label_column, min_images=min_images,
+        folder,
+        epochs=epochs,
+        settings=settings,
+        runs=runs,
+        run=run,
+        seed=seed,
+        device=device,
+        root=root,
+        path_column=path_column,
+        label_column=label_column,
+        min_images=min_images,
         progress=_progress(),
     )
     _show(comparison, as_json)
@@ -483,11 +606,30 @@ def tune(
     from tellapart.verbs.tune import tune as run_verb
 
     tuned = run_verb(
-        folder, recipe=recipe, time=time, trials=trials, space=space, objective=objective,
-        sampler=sampler, pruner=pruner, settings=settings, runs=runs, run=run, resume=resume,
-        seed=seed, device=device, validation=validation, test=test, classes=_parts(classes),
-        group_by=group_by, exclude=exclude, root=root, path_column=path_column,
-        label_column=label_column, min_images=min_images, ignore_unknown=ignore_unknown,
+        folder,
+        recipe=recipe,
+        time=time,
+        trials=trials,
+        space=space,
+        objective=objective,
+        sampler=sampler,
+        pruner=pruner,
+        settings=settings,
+        runs=runs,
+        run=run,
+        resume=resume,
+        seed=seed,
+        device=device,
+        validation=validation,
+        test=test,
+        classes=_parts(classes),
+        group_by=group_by,
+        exclude=exclude,
+        root=root,
+        path_column=path_column,
+        label_column=label_column,
+        min_images=min_images,
+        ignore_unknown=ignore_unknown,
         progress=_progress(),
     )
     _show(tuned, as_json)
@@ -517,9 +659,7 @@ def predict(
     link: Annotated[
         bool, typer.Option("--link", help="With --sort-into: link to the files.")
     ] = False,
-    move: Annotated[
-        bool, typer.Option("--move", help="With --sort-into: move the files.")
-    ] = False,
+    move: Annotated[bool, typer.Option("--move", help="With --sort-into: move the files.")] = False,
     workers: Annotated[
         int | None,
         typer.Option(help="With --out or --sort-into: so many processes of Ray share the work."),
@@ -590,8 +730,16 @@ def decide(
     from tellapart.verbs.decide import decide as run_verb
 
     decided = run_verb(
-        run, precision=precision, recall=recall, cost=cost, at_most_wrong=at_most_wrong, sure=sure,
-        sets=sets, unknown=unknown, likeliest=likeliest, progress=_progress(),
+        run,
+        precision=precision,
+        recall=recall,
+        cost=cost,
+        at_most_wrong=at_most_wrong,
+        sure=sure,
+        sets=sets,
+        unknown=unknown,
+        likeliest=likeliest,
+        progress=_progress(),
     )
     _show(decided, as_json)
 
@@ -618,7 +766,13 @@ def explain(
     from tellapart.verbs.explain import explain as run_verb
 
     explained = run_verb(
-        run, images or (), count=count, target=target, layer=layer, name=name, device=device,
+        run,
+        images or (),
+        count=count,
+        target=target,
+        layer=layer,
+        name=name,
+        device=device,
         progress=_progress(),
     )
     _show(explained, as_json)
@@ -667,7 +821,13 @@ def export(
     from tellapart.verbs.export import export as run_verb
 
     made = run_verb(
-        run, out, to=to, int8=int8, float_input=float_input, images=images or (), check=check,
+        run,
+        out,
+        to=to,
+        int8=int8,
+        float_input=float_input,
+        images=images or (),
+        check=check,
         progress=_progress(),
     )
     _show(made, as_json)
@@ -701,8 +861,15 @@ def serve(
     from tellapart.verbs.serve import serve as run_verb
 
     ended = run_verb(
-        runs, host=host, port=port, token_file=token_file, workers=workers, feedback=feedback,
-        limits=limits, device=device, progress=_progress(),
+        runs,
+        host=host,
+        port=port,
+        token_file=token_file,
+        workers=workers,
+        feedback=feedback,
+        limits=limits,
+        device=device,
+        progress=_progress(),
     )
     _show(ended, as_json)
 

@@ -149,9 +149,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         state.pop("_folder", None)
         if "run_" in state:
             place = state.pop("run_").path
-            files = [
-                file for name in _KEPT for file in sorted(_files_below(place / name))
-            ]
+            files = [file for name in _KEPT for file in sorted(_files_below(place / name))]
             state["_files"] = {
                 file.relative_to(place).as_posix(): file.read_bytes() for file in files
             }

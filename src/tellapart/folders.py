@@ -170,8 +170,11 @@ def write_folder(
         in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         raise RunError(
             f"The folder {wanted.parent} cannot be written: "
-            + ("a file is in its place; move it away." if in_the_way else
-               f"{reason_of(error)}; is the run read-only, or the disk full?")
+            + (
+                "a file is in its place; move it away."
+                if in_the_way
+                else f"{reason_of(error)}; is the run read-only, or the disk full?"
+            )
         ) from error
 
 

@@ -135,8 +135,9 @@ def _digests(folder: Path, names: Sequence[str], sizes: Sequence[int]) -> list[s
     whole: list[list[bytes]] = [[] for _ in names]
     for (number, _), digest in zip(pieces, found, strict=True):
         whole[number].append(digest)
-    return [_digest(b"".join(digests)) if len(digests) > 1 else digests[0].hex()
-            for digests in whole]
+    return [
+        _digest(b"".join(digests)) if len(digests) > 1 else digests[0].hex() for digests in whole
+    ]
 
 
 def _digest(content: bytes) -> str:

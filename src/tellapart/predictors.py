@@ -28,7 +28,7 @@ def open_predictor(path: RunGiven, *, device: str = "auto", unknown: bool = Fals
     if is_bundle(folder):
         if unknown:
             raise BundleError(
-                f"{shown(folder)} is an export, which cannot answer \"unknown\"; ask its run."
+                f'{shown(folder)} is an export, which cannot answer "unknown"; ask its run.'
             )
         bundle = open_bundle(folder)
         return Predictor(bundle, bundle.policy)

@@ -240,7 +240,8 @@ def _sentence(error: dict[str, Any]) -> str:
     """One pydantic error as a sentence with key, value received and what is allowed."""
     location = [str(part) for part in error["loc"]]
     path = ".".join(
-        part for i, part in enumerate(location)
+        part
+        for i, part in enumerate(location)
         if not (i > 0 and location[i - 1] == "model" and part in _UNION_TAGS)
     )
     if error["type"] == "extra_forbidden":

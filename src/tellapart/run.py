@@ -148,7 +148,8 @@ class Run:
     def _accuracy_line(self, part: str) -> str:
         accuracy = self.accuracy(part)
         text = (
-            f"accuracy {accuracy.with_limits(2)}" if accuracy.known
+            f"accuracy {accuracy.with_limits(2)}"
+            if accuracy.known
             else f"no accuracy: {accuracy.reason}"
         )
         for kind in ("with", "without"):

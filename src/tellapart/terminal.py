@@ -90,13 +90,17 @@ def run_command(command: Callable[[], Any]) -> NoReturn:
         # What needs PyTorch says so before it begins; this is for what was not thought of.
         if (error.name or "").partition(".")[0] not in TRAIN:
             raise
-        complain(f"This needs {error.name}, which is not installed: run pip install "
-                 "'tellapart[train]'.")
+        complain(
+            f"This needs {error.name}, which is not installed: run pip install 'tellapart[train]'."
+        )
         code = MISTAKE
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Signalled) else int(signal.SIGINT)
-        complain("interrupted." if number == signal.SIGINT else
-                 f"stopped by {signal.Signals(number).name}.")
+        complain(
+            "interrupted."
+            if number == signal.SIGINT
+            else f"stopped by {signal.Signals(number).name}."
+        )
         code = 128 + number
     except OSError as error:
         if not _is_of_a_place(error):

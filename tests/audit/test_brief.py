@@ -30,10 +30,14 @@ def test_nothing_to_say_of_pictures_that_all_differ() -> None:
 
 def test_leaks_are_named_in_the_later_part() -> None:
     rows = [
-        ("train/cat/a.jpg", 0, "train"), ("validation/cat/a.jpg", 0, "validation"),
-        ("test/cat/x.jpg", 0, "test"), ("test/cat/y.jpg", 0, "test"),
-        ("validation/dog/b.jpg", 1, "validation"), ("test/dog/b.jpg", 1, "test"),
-        ("test/dog/c.jpg", 1, "test"), ("test/dog/d.jpg", 1, "test"),
+        ("train/cat/a.jpg", 0, "train"),
+        ("validation/cat/a.jpg", 0, "validation"),
+        ("test/cat/x.jpg", 0, "test"),
+        ("test/cat/y.jpg", 0, "test"),
+        ("validation/dog/b.jpg", 1, "validation"),
+        ("test/dog/b.jpg", 1, "test"),
+        ("test/dog/c.jpg", 1, "test"),
+        ("test/dog/d.jpg", 1, "test"),
     ]
     found = brief_audit(table(rows), ["A", "A", "A", "n", "B", "B", "C", "C"])
     assert found.leaked == {
@@ -73,8 +77,11 @@ def test_copies_in_a_folder_that_is_not_split_yet() -> None:
 
 
 def test_names_like_frames_raise_the_question() -> None:
-    rows = [(f"{name}/video_{i:04d}.jpg", label, "")
-            for label, name in enumerate(("cat", "dog")) for i in range(20)]
+    rows = [
+        (f"{name}/video_{i:04d}.jpg", label, "")
+        for label, name in enumerate(("cat", "dog"))
+        for i in range(20)
+    ]
     found = brief_audit(table(rows), [str(i) for i in range(40)])
     assert len(found.sentences) == 1
     assert "--group-by" in found.sentences[0]

@@ -61,7 +61,11 @@ def test_sizes_are_those_of_the_upright_picture(odd: PixelCache) -> None:
         assert (headers.widths[row], headers.heights[row]) == expected, path
     is_turned = dict(zip(odd.table.paths, headers.turned.tolist(), strict=True))
     assert {path for path, turned in is_turned.items() if turned} == {
-        "a/turned.jpg", "a/turned.webp", "a/turned.png", "a/turned.tif", "b/mirrored.jpg",
+        "a/turned.jpg",
+        "a/turned.webp",
+        "a/turned.png",
+        "a/turned.tif",
+        "b/mirrored.jpg",
     }
 
 
@@ -70,9 +74,17 @@ def test_formats_modes_and_bytes_are_those_of_the_files(odd: PixelCache) -> None
     of = {path: row for row, path in enumerate(odd.table.paths)}
     assert headers.formats[of["a/turned.tif"]] == "TIFF"
     assert headers.formats[of["a/plain.jpg"]] == "JPEG"
-    assert [mode_name(str(headers.modes[of[f"b/{name}"]])) for name in (
-        "grey.png", "alpha.png", "palette.gif", "print.jpg", "deep.png", "bitmap.bmp",
-    )] == ["grey", "colour with transparency", "palette", "CMYK (print)", "grey, 16 bit", "colour"]
+    assert [
+        mode_name(str(headers.modes[of[f"b/{name}"]]))
+        for name in (
+            "grey.png",
+            "alpha.png",
+            "palette.gif",
+            "print.jpg",
+            "deep.png",
+            "bitmap.bmp",
+        )
+    ] == ["grey", "colour with transparency", "palette", "CMYK (print)", "grey, 16 bit", "colour"]
     for path, row in of.items():
         assert headers.file_bytes[row] == (odd.table.root / path).stat().st_size
 
@@ -151,9 +163,14 @@ def test_larger_pixels_are_averaged() -> None:
 @pytest.mark.parametrize(
     ("path", "format", "wrong"),
     [
-        ("a.jpg", "JPEG", False), ("a.JPEG", "MPO", False), ("a.png", "JPEG", True),
-        ("a.jpg", "WEBP", True), ("a", "JPEG", False), ("a.xyz", "PNG", False),
-        ("a.tiff", "TIFF", False), ("a.pgm", "PPM", False),
+        ("a.jpg", "JPEG", False),
+        ("a.JPEG", "MPO", False),
+        ("a.png", "JPEG", True),
+        ("a.jpg", "WEBP", True),
+        ("a", "JPEG", False),
+        ("a.xyz", "PNG", False),
+        ("a.tiff", "TIFF", False),
+        ("a.pgm", "PPM", False),
     ],
 )
 def test_wrong_extension(path: str, format: str, wrong: bool) -> None:

@@ -13,8 +13,10 @@ def found(kind: str, paths: tuple[str, ...], sentence: str = "It is so.") -> Fin
 
 def test_several_of_a_kind_become_one_sentence_with_the_first_as_example() -> None:
     (told,) = summarise(
-        [found("near_duplicate", ("a", "b"), "a is b cropped."),
-         found("near_duplicate", ("c", "d"))]
+        [
+            found("near_duplicate", ("a", "b"), "a is b cropped."),
+            found("near_duplicate", ("c", "d")),
+        ]
     )
     assert told.sentence == (
         "2 pictures are there more than once, slightly changed. The clearest: a is b cropped."
@@ -25,11 +27,16 @@ def test_several_of_a_kind_become_one_sentence_with_the_first_as_example() -> No
 
 def test_one_of_a_kind_and_every_shortcut_speak_for_themselves() -> None:
     told = summarise(
-        [found("blank", ("a",), "a is blank."), found("shortcut", (), "All cats are PNG."),
-         found("shortcut", (), "All dogs are 200 x 200.")]
+        [
+            found("blank", ("a",), "a is blank."),
+            found("shortcut", (), "All cats are PNG."),
+            found("shortcut", (), "All dogs are 200 x 200."),
+        ]
     )
     assert [one.sentence for one in told] == [
-        "a is blank.", "All cats are PNG.", "All dogs are 200 x 200.",
+        "a is blank.",
+        "All cats are PNG.",
+        "All dogs are 200 x 200.",
     ]
 
 

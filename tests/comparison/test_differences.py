@@ -122,7 +122,11 @@ def _runs(
         right = hard < norm.ppf(0.85 - gap)
         rows = np.where(right[:, None], [[0.9, 0.1]], [[0.2, 0.8]])
         runs[f"run{number}"] = Predictions(
-            "test", ("a", "b"), tuple(map(str, range(images))), np.zeros(images, np.int64), rows,
+            "test",
+            ("a", "b"),
+            tuple(map(str, range(images))),
+            np.zeros(images, np.int64),
+            rows,
             groups=np.arange(count).repeat(group) if group > 1 else None,
         )
     return runs

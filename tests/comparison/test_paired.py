@@ -25,10 +25,13 @@ def run(right: np.ndarray, part: str = "test") -> Predictions:
 
 def test_a_real_difference_and_one_that_may_be_chance() -> None:
     numbers = np.arange(1000)
-    compared = compare_predictions({
-        "small": run(numbers >= 200), "probe": run(numbers >= 20),
-        "finetuned": run((numbers < 4) | (numbers >= 22)),
-    })
+    compared = compare_predictions(
+        {
+            "small": run(numbers >= 200),
+            "probe": run(numbers >= 20),
+            "finetuned": run((numbers < 4) | (numbers >= 22)),
+        }
+    )
     assert compared.names == ("finetuned", "probe", "small")
     by_name = {(pair.first, pair.second): pair for pair in compared.pairs}
     close, far = by_name["finetuned", "probe"], by_name["probe", "small"]
@@ -37,10 +40,13 @@ def test_a_real_difference_and_one_that_may_be_chance() -> None:
     assert (close.both_right, close.both_wrong) == (978, 16)
     assert far.difference.value == pytest.approx(0.18)
     assert far.difference.low < 0.18 < far.difference.high
-    assert any("which may be chance" in s and "finetuned alone is right on 4" in s
-               for s in compared.sentences)
-    assert any("p < 0.0001, p and interval corrected for 3 comparisons" in s
-               for s in compared.sentences)
+    assert any(
+        "which may be chance" in s and "finetuned alone is right on 4" in s
+        for s in compared.sentences
+    )
+    assert any(
+        "p < 0.0001, p and interval corrected for 3 comparisons" in s for s in compared.sentences
+    )
     assert compared.leading == (
         "No clear winner: finetuned leads (98.20 % on the 1,000 test images), and probe (98.00 %) "
         "may be as good.",
@@ -119,8 +125,10 @@ def test_what_ranks_the_runs_decides_who_leads_not_the_test_images() -> None:
 
 def test_of_many_runs_each_and_the_next_get_a_sentence() -> None:
     numbers = np.arange(120)
-    runs = {name: run(numbers % share > 0) for name, share in
-            (("a", 12), ("b", 6), ("c", 4), ("d", 3), ("e", 2))}
+    runs = {
+        name: run(numbers % share > 0)
+        for name, share in (("a", 12), ("b", 6), ("c", 4), ("d", 3), ("e", 2))
+    }
     compared = compare_predictions(runs)
     assert len(compared.pairs) == 10
     in_words = [s for s in compared.sentences if "McNemar" in s]

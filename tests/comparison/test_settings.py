@@ -13,9 +13,7 @@ from tellapart.recipe_reading import load_recipe
 from tellapart.run import Run
 
 
-def run(
-    recipe: str = "auto", settings: dict[str, Any] | None = None, **beside: Any
-) -> Run:
+def run(recipe: str = "auto", settings: dict[str, Any] | None = None, **beside: Any) -> Run:
     """A run of which only what is read here is there."""
     content = load_recipe(recipe).model_dump(mode="json")
     for key, value in (settings or {}).items():
@@ -108,8 +106,9 @@ def test_lists_and_steps_of_the_augmentation_are_one_value() -> None:
     assert found["augmentation"]["a"] == "none"
     assert found["augmentation"]["b"].startswith("flip")
     assert "rotation, degrees 10" in found["augmentation"]["b"]
-    assert "; rotation" in found["augmentation"]["b"] and "transform" not in (
-        found["augmentation"]["b"]
+    assert (
+        "; rotation" in found["augmentation"]["b"]
+        and "transform" not in (found["augmentation"]["b"])
     )
 
 

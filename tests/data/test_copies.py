@@ -106,9 +106,9 @@ def test_the_order_of_parts_decides_which_copy_is_leaked() -> None:
     )  # fmt: skip
     names = np.array(parts)
     assert found.leaked(names).tolist() == ["near", "", "", "near", "near"]
-    assert not copies_of(["A", "A"], np.zeros(2, np.int64), pairs()).leaked(
-        np.array(["", ""])
-    ).any()
+    assert (
+        not copies_of(["A", "A"], np.zeros(2, np.int64), pairs()).leaked(np.array(["", ""])).any()
+    )
 
 
 def test_equal_files_are_copies_whatever_else_is_alike() -> None:

@@ -123,9 +123,7 @@ def test_the_suggested_grouping_works(tmp_path: Path) -> None:
 
 
 def test_ready_groups_are_whole_numbers_also_where_there_were_none() -> None:
-    table = ImageTable(
-        Path(), tuple(PATHS), np.zeros(4, np.int64), np.array([""] * 4), ("a", "b")
-    )
+    table = ImageTable(Path(), tuple(PATHS), np.zeros(4, np.int64), np.array([""] * 4), ("a", "b"))
     groups = with_groups(table, np.array([9, 4, 9, 5], np.int16)).groups
     assert groups is not None and groups.dtype == np.int64
     assert groups.tolist() == [2, 0, 2, 1]

@@ -257,9 +257,7 @@ def test_runs_and_reports_are_no_classes(tmp_path: Path) -> None:
     put(tmp_path, "runs/inspect-x/augmented.png", "old/figures/confusion.png")
     table = read_table(tmp_path)
     assert table.paths == ("cat/1.jpg", "dog/1.jpg")
-    assert table.notes == (
-        "Passed over, as tellapart wrote them: cat/my run, old, runs.",
-    )
+    assert table.notes == ("Passed over, as tellapart wrote them: cat/my run, old, runs.",)
     assert table.problems == ()
     unlabelled = read_unlabelled(tmp_path)
     assert unlabelled.paths == ("cat/1.jpg", "dog/1.jpg")
@@ -296,9 +294,7 @@ def test_class_folders_beside_a_report_stay(tmp_path: Path) -> None:
         ("cat/1.jpg", "cat/1_segmentation.png", "dog/2.jpg", "dog/2-GT.png"),
     ],
 )
-def test_masks_beside_images_are_left_out_and_said(
-    tmp_path: Path, masks: tuple[str, ...]
-) -> None:
+def test_masks_beside_images_are_left_out_and_said(tmp_path: Path, masks: tuple[str, ...]) -> None:
     put(tmp_path, *masks)
     table = read_table(tmp_path)
     assert table.paths == (masks[0], masks[2])

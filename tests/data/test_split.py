@@ -35,9 +35,7 @@ def table(
 
 def counts(found: ImageTable) -> dict[str, list[int]]:
     return {
-        part: np.bincount(
-            found.labels[found.parts == part], minlength=len(found.classes)
-        ).tolist()
+        part: np.bincount(found.labels[found.parts == part], minlength=len(found.classes)).tolist()
         for part in np.unique(found.parts).tolist()
     }
 

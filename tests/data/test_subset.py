@@ -52,9 +52,7 @@ def test_numbered_files_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 def test_random_order_is_seeded(tmp_path: Path) -> None:
     source = numbered(tmp_path / "all")
     for out, seed in (("one", 1), ("again", 1), ("two", 2)):
-        subset(
-            source, tmp_path / out, train=5, validation=5, test=0, order="random", seed=seed
-        )
+        subset(source, tmp_path / out, train=5, validation=5, test=0, order="random", seed=seed)
     assert names(tmp_path / "one") == names(tmp_path / "again") != names(tmp_path / "two")
     assert not (tmp_path / "one/test").exists()
 
@@ -146,9 +144,7 @@ def test_equal_names_in_deeper_folders_do_not_overwrite(tmp_path: Path) -> None:
         for day in ("mon", "tue"):
             (tmp_path / "all" / name / day).mkdir(parents=True)
             (tmp_path / "all" / name / day / "1.jpg").write_text(f"{name} {day}")
-    subset(
-        tmp_path / "all", tmp_path / "small", train=2, validation=0, test=0, classes=("a", "b")
-    )
+    subset(tmp_path / "all", tmp_path / "small", train=2, validation=0, test=0, classes=("a", "b"))
     assert len(names(tmp_path / "small")) == 4
 
 
@@ -181,9 +177,7 @@ def test_too_few_different_pictures(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_a_full_disk_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = numbered(tmp_path / "all")
 
     def fail(*_: object) -> None:

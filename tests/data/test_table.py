@@ -151,9 +151,7 @@ def test_columns_by_name_root_and_split_column(tmp_path: Path) -> None:
     source = tmp_path / "tables" / "t.csv"
     source.parent.mkdir()
     source.write_text("id,kind,Split\n1.jpg,a,TRAIN\n2.jpg,b,training\n3.jpg,a,Val\n")
-    table = read_table(
-        source, path_column="id", label_column="kind", root=tmp_path / "pictures"
-    )
+    table = read_table(source, path_column="id", label_column="kind", root=tmp_path / "pictures")
     assert table.parts.tolist() == ["train", "train", "validation"]
     assert table.file(0) == tmp_path / "pictures/1.jpg"
 

@@ -225,9 +225,7 @@ def test_an_exact_engine_is_float32_throughout(fresh_cache: Path) -> None:
     pixels = check_images(SIZE, SIZE, 9)
     for key in ("kept", "kept"):  # made, then from the cache; a fast one must not be taken for it
         build(lambda: network, key)
-        run = build_engine(
-            lambda: network, key=key, height=SIZE, width=SIZE, exact=True
-        )
+        run = build_engine(lambda: network, key=key, height=SIZE, width=SIZE, exact=True)
         assert run.name == "OpenVINO f32"
         np.testing.assert_allclose(run(pixels), eager(network, pixels), rtol=1e-4, atol=1e-4)
 
@@ -247,9 +245,7 @@ def test_a_network_that_cannot_be_converted_runs_in_torch(
     assert capfd.readouterr() == ("", "")  # the exporter would print the whole graph
 
 
-def test_without_openvino_torch_runs(
-    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_openvino_torch_runs(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "_is_here", lambda module: module != "openvino")
     assert build(small_network, "no openvino").name.startswith("PyTorch")
 
@@ -261,9 +257,7 @@ def test_the_default_backbone_agrees_with_float32(features: str) -> None:
 
     backbone = build_backbone("tf_efficientnet_lite0", features=features)  # type: ignore[arg-type]
     network = nn.Sequential(Normalise([127 / 255] * 3, [128 / 255] * 3), backbone).eval()
-    run = build_engine(
-        lambda: network, key=f"lite0-{features}", height=96, width=96
-    )
+    run = build_engine(lambda: network, key=f"lite0-{features}", height=96, width=96)
     assert run.name.startswith("OpenVINO")
     data = pytest.importorskip("skimage.data")
     pictures = [data.chelsea()[:288, :288], data.coffee()[:384, :384], data.astronaut()[:480, :480]]
@@ -318,5 +312,6 @@ def test_what_pytorch_must_run_is_not_tried_again(
         name = build(small_network, "odd", first).name
     assert name.startswith("PyTorch")
     assert build(small_network, "odd", again).name == name
-    assert again.notes == first.notes == ["OpenVINO cannot take this network (odd); "
-                                          "PyTorch runs it."]
+    assert (
+        again.notes == first.notes == ["OpenVINO cannot take this network (odd); PyTorch runs it."]
+    )

@@ -208,8 +208,9 @@ def test_a_view_is_the_backbone_on_an_augmented_picture(monkeypatch: pytest.Monk
     cache = images(8)
     found = extract_views(LITE0, PREPROCESSING, cache, STEPS[:1], views=1, seed=1)[0]
     both = extract_features(LITE0, PREPROCESSING, cache, views=("original", "flip"))
-    nearest = [[difference(f[None], b[None]).relative for b in both[:, i]]
-               for i, f in enumerate(found)]
+    nearest = [
+        [difference(f[None], b[None]).relative for b in both[:, i]] for i, f in enumerate(found)
+    ]
     assert np.min(nearest, axis=1).max() < 1e-6
     assert 0 < np.argmin(nearest, axis=1).sum() < 8
 

@@ -127,8 +127,11 @@ def test_importing_openvino_leaves_no_trace(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "HOME": str(home)},
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        env={**os.environ, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[] False 1"
     assert list(home.rglob("*")) == []

@@ -37,9 +37,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 9])
-def test_an_image_gets_the_same_numbers_alone_and_among_others(
-    number: int, tmp_path: Path
-) -> None:
+def test_an_image_gets_the_same_numbers_alone_and_among_others(number: int, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(network().to_onnx(SIZE, SIZE))
     pixels = check_images(SIZE, SIZE, 9)[:number]
     engines: tuple[Engine, ...] = (

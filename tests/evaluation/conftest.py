@@ -13,9 +13,16 @@ from tellapart.evaluation.predictions import Predictions
 @pytest.fixture
 def made() -> Callable[..., Predictions]:
     def make(
-        images: int, classes: int = 2, *, seed: int = 0, separation: float = 2.0,
-        sharpness: float = 1.6, shares: list[float] | None = None, part: str = "test",
-        group_sizes: list[int] | None = None, alike: float = 0.0,
+        images: int,
+        classes: int = 2,
+        *,
+        seed: int = 0,
+        separation: float = 2.0,
+        sharpness: float = 1.6,
+        shares: list[float] | None = None,
+        part: str = "test",
+        group_sizes: list[int] | None = None,
+        alike: float = 0.0,
     ) -> Predictions:
         """``alike`` is the correlation of the scores within groups, which share their label."""
         generator = np.random.default_rng(seed)

@@ -42,8 +42,14 @@ def of_classes(counts: list[list[int]]) -> list[tuple[int, int, int]]:
 
 
 def expected(
-    values: list[float], lows: list[float], highs: list[float], spreads: list[float],
-    pulled: list[float], share: list[float], together: list[list[float]], effect: float = 1.0,
+    values: list[float],
+    lows: list[float],
+    highs: list[float],
+    spreads: list[float],
+    pulled: list[float],
+    share: list[float],
+    together: list[list[float]],
+    effect: float = 1.0,
 ) -> tuple[float, float, float]:
     """The wider, on each side, of MOVER's limits and of Wilson's at Jeffreys' variance."""
     rows = range(len(values))
@@ -74,7 +80,8 @@ def test_averages_of_shares(counts: list[list[int]], name: str) -> None:
     spreads = [math.sqrt(p * (1 - p) / n) for p, (_, n) in zip(pulled, pairs, strict=True)]
     images = sum(labelled for _, labelled, _ in rows)
     shares = {
-        False: [1 / len(rows)] * len(rows), True: [labelled / images for _, labelled, _ in rows]
+        False: [1 / len(rows)] * len(rows),
+        True: [labelled / images for _, labelled, _ in rows],
     }
     for weighted, share in shares.items():
         if weighted and name == "recall":
@@ -125,9 +132,7 @@ def test_macro_f1(counts: list[list[int]]) -> None:
          (wrong_at[i][j] + wrong_at[j][i]) * slope[i] * slope[j] / spread[i] / spread[j]
          for j in range(size)] for i in range(size)
     ]  # fmt: skip
-    value, low, high = expected(
-        values, lows, highs, spreads, pulled, [1 / size] * size, together
-    )
+    value, low, high = expected(values, lows, highs, spreads, pulled, [1 / size] * size, together)
     wanted = (value, min(low + too_low, value), min(1.0, high + too_low))
     assert averages(matrix(counts), weighted=False).f1.measured() == pytest.approx(wanted)
 
@@ -196,8 +201,10 @@ def test_the_influence_of_an_image_on_an_average_of_precisions_and_of_f1() -> No
 
 def test_classes_that_an_average_leaves_out_are_named() -> None:
     absent = averages(matrix([[5, 1, 0], [2, 3, 0], [0, 0, 0]]), weighted=False)
-    assert absent.recall.note == absent.precision.note == (
-        "averaged over 2 of 3 classes: c without images"
+    assert (
+        absent.recall.note
+        == absent.precision.note
+        == ("averaged over 2 of 3 classes: c without images")
     )
     assert absent.recall.value == pytest.approx((5 / 6 + 3 / 5) / 2)
     assert absent.precision.value == pytest.approx((5 / 7 + 3 / 4) / 2)

@@ -224,9 +224,11 @@ def test_a_brier_score_cannot_exceed_its_largest() -> None:
 
 def test_one_image_of_a_class_has_an_area_all_the_same(made) -> None:
     predictions = made(40, 2, separation=1.0)
-    found = evaluate_predictions(
-        replace(predictions, labels=(np.arange(40) == 7).astype(np.int64))
-    ).per_class["class 1"].roc_auc
+    found = (
+        evaluate_predictions(replace(predictions, labels=(np.arange(40) == 7).astype(np.int64)))
+        .per_class["class 1"]
+        .roc_auc
+    )
     scores = predictions.probabilities[:, 1]
     below = np.delete(scores, 7) < scores[7]
     assert found.value == pytest.approx(below.mean())

@@ -85,20 +85,26 @@ def ladder() -> Predictions:
     labels = np.array([1, 1, 1, 0, 1, 0, 1, 0, 0, 0])
     scores = np.arange(10, 0, -1) / 11
     return Predictions(
-        "validation", ("fine", "crack"), tuple(f"{i}" for i in range(10)), labels,
+        "validation",
+        ("fine", "crack"),
+        tuple(f"{i}" for i in range(10)),
+        labels,
         np.column_stack([1 - scores, scores]),
     )
 
 
-@pytest.mark.parametrize(("wish", "called"), [
-    (Wish(precision=1.0), 3),   # the first three are right
-    (Wish(precision=0.8), 5),   # 4 of 5, the most recall at that precision
-    (Wish(recall=0.8), 5),      # 4 of 5 found
-    (Wish(recall=1.0), 7),
-    # The ten scores add up to the five cracks, so they do not lean: from 1 / (1 + 9) and 9 / 10.
-    (Wish(costs=(1.0, 9.0)), 9),
-    (Wish(costs=(9.0, 1.0)), 1),
-])
+@pytest.mark.parametrize(
+    ("wish", "called"),
+    [
+        (Wish(precision=1.0), 3),  # the first three are right
+        (Wish(precision=0.8), 5),  # 4 of 5, the most recall at that precision
+        (Wish(recall=0.8), 5),  # 4 of 5 found
+        (Wish(recall=1.0), 7),
+        # The ten scores add up to the five cracks, so they do not lean: from 1 / 10 and 9 / 10.
+        (Wish(costs=(1.0, 9.0)), 9),
+        (Wish(costs=(9.0, 1.0)), 1),
+    ],
+)
 def test_thresholds_give_what_is_wished(wish: Wish, called: int) -> None:
     threshold = choose_threshold(ladder(), "crack", wish)
     assert threshold is not None
@@ -108,8 +114,9 @@ def test_thresholds_give_what_is_wished(wish: Wish, called: int) -> None:
 
 def test_a_wish_that_cannot_be_had_says_so() -> None:
     worst = ladder()
-    flipped = Predictions("validation", worst.classes, worst.paths, 1 - worst.labels,
-                          worst.probabilities)
+    flipped = Predictions(
+        "validation", worst.classes, worst.paths, 1 - worst.labels, worst.probabilities
+    )
     assert choose_threshold(flipped, "crack", Wish(precision=0.99)) is None
     row = threshold_table(flipped, positive="crack", wishes=[Wish(precision=0.99)])[1]
     assert row.threshold is None and row.parts == {}
@@ -164,7 +171,10 @@ def test_a_wish_is_one_thing() -> None:
 
 def test_coverage_curve_by_hand() -> None:
     predictions = Predictions(
-        "test", ("a", "b"), ("1", "2", "3", "4"), np.array([0, 0, 1, 0]),
+        "test",
+        ("a", "b"),
+        ("1", "2", "3", "4"),
+        np.array([0, 0, 1, 0]),
         np.array([[0.9, 0.1], [0.8, 0.2], [0.8, 0.2], [0.4, 0.6]]),
     )
     coverage, accuracy, confidence = coverage_curve(predictions)
@@ -274,7 +284,10 @@ def test_the_other_of_two_classes_has_the_rest_of_the_threshold() -> None:
 
 def four() -> Predictions:
     return Predictions(
-        "test", ("a", "b"), ("1", "2", "3", "4"), np.array([0, 0, 1, 0]),
+        "test",
+        ("a", "b"),
+        ("1", "2", "3", "4"),
+        np.array([0, 0, 1, 0]),
         np.array([[0.9, 0.1], [0.8, 0.2], [0.8, 0.2], [0.4, 0.6]]),
     )
 

@@ -23,8 +23,11 @@ from tellapart.evaluation.predictions import Predictions
 
 def of_two(truth: list[int] | np.ndarray, scores: np.ndarray) -> Predictions:
     return Predictions(
-        "validation", ("fine", "crack"), tuple(f"{i}" for i in range(len(scores))),
-        np.asarray(truth), np.column_stack([1 - scores, scores]),
+        "validation",
+        ("fine", "crack"),
+        tuple(f"{i}" for i in range(len(scores))),
+        np.asarray(truth),
+        np.column_stack([1 - scores, scores]),
     )
 
 

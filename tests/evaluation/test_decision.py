@@ -86,7 +86,11 @@ def test_its_words() -> None:
 
 def predictions(decision: Decision | None) -> Predictions:
     return Predictions(
-        "test", ("a", "b", "c"), ("1", "2", "3", "4"), np.array([1, 1, 2, 0]), THREE,
+        "test",
+        ("a", "b", "c"),
+        ("1", "2", "3", "4"),
+        np.array([1, 1, 2, 0]),
+        THREE,
         decision=decision,
     )
 

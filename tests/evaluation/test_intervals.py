@@ -41,9 +41,7 @@ def _numbers(content: dict[str, Any], prefix: str = "") -> dict[str, dict[str, A
     return found
 
 
-def coverage(
-    made, simulations: int, names: tuple[str, ...] = (), **how: Any
-) -> dict[str, float]:
+def coverage(made, simulations: int, names: tuple[str, ...] = (), **how: Any) -> dict[str, float]:
     """How often the truth, the value on very many images, lies inside each interval."""
     single = {key: value for key, value in how.items() if key not in ("images", "group_sizes")}
     single.pop("alike", None)
@@ -131,9 +129,7 @@ def test_jackknife_agrees_with_a_plain_bootstrap(made) -> None:
 def test_intervals_cover_with_six_rare_images_at_1_to_50(made) -> None:
     names = ("macro.f1", "macro.precision", "macro.recall", "log_loss", "brier",
              "average_precision", "calibration_error")  # fmt: skip
-    found = coverage(
-        made, 400, names, images=300, shares=[50 / 51, 1 / 51], separation=2.5
-    )
+    found = coverage(made, 400, names, images=300, shares=[50 / 51, 1 / 51], separation=2.5)
     assert {name: share for name, share in found.items() if not 0.93 <= share <= 0.985} == {}
 
 
@@ -141,9 +137,7 @@ def test_intervals_cover_with_thirty_images(made) -> None:
     """Also of a very accurate classifier, where nearly always every image is right."""
     names = ("macro.f1", "log_loss", "brier", "calibration_error", "average_precision")
     for separation, sharpness in ((1.8, 1.6), (3.0, 4.0), (3.5, 1.6)):
-        found = coverage(
-            made, 300, names, images=30, separation=separation, sharpness=sharpness
-        )
+        found = coverage(made, 300, names, images=30, separation=separation, sharpness=sharpness)
         assert min(found.values()) >= 0.93, (separation, found)
 
 
@@ -256,9 +250,7 @@ def test_design_effect_by_hand() -> None:
     # Six images move the number, half an image's weight for the worst case of 3.
     expected = (6 * 6 + 0.5 * 3) / 6.5 * (12.7062 / Z) ** 2
     assert groups.design_effect(right) == pytest.approx(expected)
-    assert groups.design_effect(np.ones(6)) == pytest.approx(
-        3 * (12.7062 / Z) ** 2
-    )
+    assert groups.design_effect(np.ones(6)) == pytest.approx(3 * (12.7062 / Z) ** 2)
     assert groups.design_effect(right[:2], np.array([0, 5])) == 1.0
 
 

@@ -22,8 +22,10 @@ def digits(classes: int) -> Predictions:
     model = LogisticRegression(max_iter=1000).fit(images[:half], labels[:half])
     rows = model.predict_proba(images[half:]).round(2) + 1e-6
     return Predictions(
-        "test", tuple(f"digit {i}" for i in range(classes)),
-        tuple(f"{i}.png" for i in range(len(rows))), labels[half:],
+        "test",
+        tuple(f"digit {i}" for i in range(classes)),
+        tuple(f"{i}.png" for i in range(len(rows))),
+        labels[half:],
         rows / rows.sum(axis=1, keepdims=True),
     )
 
@@ -77,7 +79,10 @@ def test_wilson_is_statsmodels() -> None:
 def test_by_hand() -> None:
     """Four images: two of class a (one right), two of b (both right)."""
     predictions = Predictions(
-        "test", ("a", "b"), ("1", "2", "3", "4"), np.array([0, 0, 1, 1]),
+        "test",
+        ("a", "b"),
+        ("1", "2", "3", "4"),
+        np.array([0, 0, 1, 1]),
         np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.1, 0.9]]),
     )
     found = evaluate_predictions(predictions)
@@ -107,7 +112,10 @@ def test_of_one_class_all_there_is_to_say() -> None:
 
 def test_of_a_class_with_one_image_there_is_an_area() -> None:
     predictions = Predictions(
-        "test", ("a", "b"), ("1", "2", "3"), np.array([0, 0, 1]),
+        "test",
+        ("a", "b"),
+        ("1", "2", "3"),
+        np.array([0, 0, 1]),
         np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]),
     )
     row = evaluate_predictions(predictions).per_class["b"]
@@ -170,7 +178,10 @@ def test_what_is_undefined_is_null_with_a_reason(made) -> None:
 
 def test_a_class_that_is_never_predicted_has_no_precision() -> None:
     predictions = Predictions(
-        "test", ("a", "b"), ("1", "2", "3"), np.array([0, 0, 1]),
+        "test",
+        ("a", "b"),
+        ("1", "2", "3"),
+        np.array([0, 0, 1]),
         np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]),
     )
     found = evaluate_predictions(predictions)

@@ -18,8 +18,14 @@ from tellapart.evaluation.plots.style import line_styles, shorten, thin
 from tellapart.number import Number
 
 HISTORY = [
-    {"epoch": i, "loss": 1 / i, "accuracy": 1 - 0.5 / i, "validation_loss": 1.2 / i,
-     "validation_accuracy": 1 - 0.6 / i, "learning_rate": 0.001}
+    {
+        "epoch": i,
+        "loss": 1 / i,
+        "accuracy": 1 - 0.5 / i,
+        "validation_loss": 1.2 / i,
+        "validation_accuracy": 1 - 0.6 / i,
+        "learning_rate": 0.001,
+    }
     for i in range(1, 8)
 ]
 NUMBERS = [Number(0.9, 0.88, 0.92), Number(None)]
@@ -44,8 +50,19 @@ def test_every_figure_names_its_part_and_has_a_reading(made, classes: int) -> No
 
 def test_confusion_matrix_writes_counts_and_shares() -> None:
     words = texts(plots.confusion_matrix([[30, 10], [5, 1155]], ["cat", "dog"], "test"))
-    for expected in ("30", "75.0 %", "10", "25.0 %", "1,155", "99.6 %", "cat", "dog", "predicted",
-                     "true", "Confusion matrix: test, 1,200 images"):
+    for expected in (
+        "30",
+        "75.0 %",
+        "10",
+        "25.0 %",
+        "1,155",
+        "99.6 %",
+        "cat",
+        "dog",
+        "predicted",
+        "true",
+        "Confusion matrix: test, 1,200 images",
+    ):
         assert expected in words
 
 
@@ -58,12 +75,14 @@ def test_a_fallback_font_without_bold_letters_is_not_the_users_business(
 
     logger = logging.getLogger("matplotlib.font_manager")
     with style():
-        logger.warning("findfont: Failed to find font weight %s for %s, now using %d.", "bold", "X",
-                       400)
+        logger.warning(
+            "findfont: Failed to find font weight %s for %s, now using %d.", "bold", "X", 400
+        )
         logger.warning("something else")
     logger.warning("findfont: Failed to find font weight bold for X")
     assert [record.getMessage() for record in caplog.records] == [
-        "something else", "findfont: Failed to find font weight bold for X",
+        "something else",
+        "findfont: Failed to find font weight bold for X",
     ]
 
 
@@ -252,12 +271,15 @@ def test_words_have_one_size_and_neither_leave_the_figure_nor_cover_each_other(
         **plots.evaluation_figures(predictions, metrics, HISTORY, best_epoch=5),
         **{f"kept {n}": plots.learning_curves(HISTORY, best_epoch=n) for n in (1, 4, 7)},
         "overlay": plots.overlay_curves(histories),
-        "bars": plots.compare_accuracy_bars(list(histories), {"train": accuracies,
-                                                              "test": accuracies}),
-        "parameters": plots.accuracy_against_parameters(list(histories), [2e3, 4e6, 1e5],
-                                                        accuracies, "test"),
-        "seconds": plots.accuracy_against_seconds(list(histories), [20, 400, 90], accuracies,
-                                                  "test"),
+        "bars": plots.compare_accuracy_bars(
+            list(histories), {"train": accuracies, "test": accuracies}
+        ),
+        "parameters": plots.accuracy_against_parameters(
+            list(histories), [2e3, 4e6, 1e5], accuracies, "test"
+        ),
+        "seconds": plots.accuracy_against_seconds(
+            list(histories), [20, 400, 90], accuracies, "test"
+        ),
     }
     del figures["confusion_matrix"]  # shown by no page
     for name, figure in figures.items():
@@ -266,7 +288,8 @@ def test_words_have_one_size_and_neither_leave_the_figure_nor_cover_each_other(
         width, height = figure.bbox.size
         for text, _, (left, bottom, right, top) in words:
             assert left > -2 and bottom > -2 and right < width + 2 and top < height + 2, (
-                name, text,
+                name,
+                text,
             )
         for i, (text, _, (left, bottom, right, top)) in enumerate(words):
             for other, _, (l2, b2, r2, t2) in words[i + 1 :]:

@@ -14,8 +14,11 @@ from tellapart.evaluation.predictions import Predictions, align, load_prediction
 
 def small() -> Predictions:
     return Predictions(
-        part="test", classes=("cat", "dog"), paths=("a.jpg", "b.jpg", "c.jpg"),
-        labels=np.array([0, 1, -1]), probabilities=np.array([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5]]),
+        part="test",
+        classes=("cat", "dog"),
+        paths=("a.jpg", "b.jpg", "c.jpg"),
+        labels=np.array([0, 1, -1]),
+        probabilities=np.array([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5]]),
     )
 
 
@@ -59,26 +62,32 @@ def test_float32_rows_are_scaled_to_one() -> None:
     assert abs(predictions.probabilities.sum() - 1.0) < 1e-15
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"paths": ("a.jpg", "b.jpg", "a.jpg")}, "'a.jpg' is predicted twice"),
-    ({"labels": np.array([0, 1, 2])}, "Labels must be -1"),
-    ({"labels": np.array([0, 1])}, "do not go with"),
-    ({"probabilities": np.array([[0.9, 0.1], [0.6, 0.3], [0.5, 0.5]])}, "'b.jpg' are no dist"),
-    ({"probabilities": np.array([[1.5, -0.5], [0.6, 0.4], [0.5, 0.5]])}, "'a.jpg' are no dist"),
-    ({"probabilities": np.full((3, 2), np.nan)}, "are no distribution"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"paths": ("a.jpg", "b.jpg", "a.jpg")}, "'a.jpg' is predicted twice"),
+        ({"labels": np.array([0, 1, 2])}, "Labels must be -1"),
+        ({"labels": np.array([0, 1])}, "do not go with"),
+        ({"probabilities": np.array([[0.9, 0.1], [0.6, 0.3], [0.5, 0.5]])}, "'b.jpg' are no dist"),
+        ({"probabilities": np.array([[1.5, -0.5], [0.6, 0.4], [0.5, 0.5]])}, "'a.jpg' are no dist"),
+        ({"probabilities": np.full((3, 2), np.nan)}, "are no distribution"),
+    ],
+)
 def test_impossible_predictions_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(small(), **change)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("a,b\n", "not a table of predictions"),
-    ("path,label,prediction,cat,dog\nx,bird,cat,0.5,0.5\n", "line 2: 'bird' is not one"),
-    ("path,label,prediction,cat,dog\nx,cat,cat,0.5\n", "line 2: 4 columns instead of 5"),
-    ("path,label,prediction,cat,dog\nx,cat,cat,0.5,half\n", "line 2: could not convert"),
-    ("path,label,prediction,cat,dog\nx,cat,cat,0.5,0.1\n", "are damaged"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n", "not a table of predictions"),
+        ("path,label,prediction,cat,dog\nx,bird,cat,0.5,0.5\n", "line 2: 'bird' is not one"),
+        ("path,label,prediction,cat,dog\nx,cat,cat,0.5\n", "line 2: 4 columns instead of 5"),
+        ("path,label,prediction,cat,dog\nx,cat,cat,0.5,half\n", "line 2: could not convert"),
+        ("path,label,prediction,cat,dog\nx,cat,cat,0.5,0.1\n", "are damaged"),
+    ],
+)
 def test_damaged_files_say_where(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "test.csv").write_text(text)
     with pytest.raises(RunError, match=message):
@@ -107,7 +116,9 @@ def test_align_joins_by_path_and_by_class_name(made) -> None:
     order = np.random.default_rng(2).permutation(100)[:80]
     turned = first.select(order)
     turned = replace(
-        turned, classes=first.classes[::-1], labels=2 - turned.labels,
+        turned,
+        classes=first.classes[::-1],
+        labels=2 - turned.labels,
         probabilities=turned.probabilities[:, ::-1],
     )
     mine, theirs = align(first, turned)

@@ -87,9 +87,7 @@ def test_the_threshold_by_hand() -> None:
 
     A rate of 0.2 leaves ceil(11 * 0.8) = 9 below: the ninth distance is the threshold.
     """
-    detector = build_detector(
-        unit(0), 3 * unit(*range(1, 11)), false_alarm_rate=0.2, neighbours=3
-    )
+    detector = build_detector(unit(0), 3 * unit(*range(1, 11)), false_alarm_rate=0.2, neighbours=3)
     assert detector.threshold == pytest.approx(apart(9), abs=1e-3)
     assert (detector.neighbours, detector.false_alarm_rate) == (1, 0.2)
     assert detector.is_unknown(unit(8.5, 9.5, -9.5)).tolist() == [False, True, True]

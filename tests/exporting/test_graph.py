@@ -125,9 +125,7 @@ def test_graph__as_by_hand(case: str, runtime: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], probabilities, atol=2e-6)
     np.testing.assert_array_equal(found[1], decisions)
     chosen = decided(probabilities, this.classes, this.decision)
-    np.testing.assert_allclose(
-        found[2], probabilities[np.arange(len(chosen)), chosen], atol=2e-6
-    )
+    np.testing.assert_allclose(found[2], probabilities[np.arange(len(chosen)), chosen], atol=2e-6)
     assert found[0].dtype == np.float32 and found[1].dtype == np.int64
 
 

@@ -139,9 +139,7 @@ def test_script__the_same_picture_in_several_sizes(
     assert len([line for line in text.splitlines() if line]) <= MOST_LINES + 5
 
 
-def test_script__float_input_is_normalised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_script__float_input_is_normalised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(encoded(photo(60, 40), "PNG"))
     rule = Preprocessing(48, 40, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
@@ -168,9 +166,7 @@ def test_script__refuses_what_it_would_read_otherwise(
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("float_input", [False, True])
-def test_script__is_short_and_needs_nothing_else(
-    runtime: str, fit: str, float_input: bool
-) -> None:
+def test_script__is_short_and_needs_nothing_else(runtime: str, fit: str, float_input: bool) -> None:
     text = script(
         runtime, "model.x", ["cat", 'a "quoted" \\ name\n'], [Preprocessing(224, 224, fit)],
         float_input=float_input,

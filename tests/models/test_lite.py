@@ -127,9 +127,7 @@ def test_onnx_says_what_numpy_says(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [192, 75])
-def test_openvino_gives_the_bits_of_pytorchs_exporter(
-    name: str, size: int, tmp_path: Path
-) -> None:
+def test_openvino_gives_the_bits_of_pytorchs_exporter(name: str, size: int, tmp_path: Path) -> None:
     whole = nn.Sequential(Normalise(PACKAGES[name].mean, PACKAGES[name].std), backbone(name)).eval()
     pixels = check_images(size, size, 20)
     graphs = {"theirs": to_onnx(whole, size, size), "ours": network(name).to_onnx(size, size)}

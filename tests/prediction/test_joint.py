@@ -94,9 +94,7 @@ def test_networks_side_by_side_may_be_a_member_of_an_ensemble(members, pixels, t
     file = tmp_path / "model.safetensors"
     save_classifier(file, state, description)
     stored = open_classifier(file)
-    np.testing.assert_allclose(
-        stored.probabilities(pixels), 0.75 * inner + 0.25 * other, atol=1e-6
-    )
+    np.testing.assert_allclose(stored.probabilities(pixels), 0.75 * inner + 0.25 * other, atol=1e-6)
     assert stored.heaviest.preprocessing.height == stored.preprocessing.height == 48
     assert stored.features(pixels).shape == (5, 1024)
 

@@ -92,9 +92,12 @@ def run_report(
             f"Accuracy, {name}", number, f"Nine of ten, {name}.", references=[Reference(name, 0.5)]
         ),
         verdict=Verdict(
-            "red", f"No: {name} leaks.",
-            tuple(Conclusion("leak", judgement, 9, f"{judgement} {name}.")
-                  for judgement in ("bad", "too_few", "good")),
+            "red",
+            f"No: {name} leaks.",
+            tuple(
+                Conclusion("leak", judgement, 9, f"{judgement} {name}.")
+                for judgement in ("bad", "too_few", "good")
+            ),
             f"Of {name} little.",
             tuple(ClassSentence(c, f"Of 100 images of {c} it finds 9.", 9) for c in classes),
             (Action("train", f"Train {name} again.", f"tellapart train {name}"),),

@@ -261,9 +261,7 @@ def test_all_words_stand_out_from_what_is_behind_them(
 
 
 @pytest.mark.parametrize("kind", ["run", "many", "comparison", "data", "drift", "explanation"])
-def test_every_control_says_what_it_does(
-    browser: Any, pages: dict[str, Path], kind: str
-) -> None:
+def test_every_control_says_what_it_does(browser: Any, pages: dict[str, Path], kind: str) -> None:
     """As a screen reader has it: what is named, in words and not only a number or a sign."""
     browser.open(pages[kind])
     browser.run("for (const each of document.querySelectorAll('details')) each.open = true;")
@@ -274,9 +272,7 @@ def test_the_first_screen_holds_number_light_classes_and_what_next(
     browser: Any, pages: dict[str, Path]
 ) -> None:
     browser.open(pages["run"], width=1280, height=800)
-    bottom = browser.run(
-        "return document.querySelector('#verdict').getBoundingClientRect().bottom"
-    )
+    bottom = browser.run("return document.querySelector('#verdict').getBoundingClientRect().bottom")
     assert bottom <= 800
     folded = browser.run("return document.querySelectorAll('main details:not([open])').length")
     assert folded >= 5

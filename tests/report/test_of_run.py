@@ -50,7 +50,10 @@ def test_thresholds_are_chosen_on_validation_and_shown_on_test(positive) -> None
     assert f"'{VALIDATION.classes[positive]}'" in table.title
     titles = [column.title for column in table.columns]
     assert titles[2:6] == [
-        "Validation precision", "Validation recall", "Test precision", "Test recall",
+        "Validation precision",
+        "Validation recall",
+        "Test precision",
+        "Test recall",
     ]
     rows = {row[0]: row for row in table.rows}
     for wish, row in rows.items():

@@ -51,8 +51,7 @@ def test_chance_alone_replaces_the_first_answer_about_as_often_as_one_standard_e
     """A candidate that is no better wins in about 16 % of the cases, never in half."""
     random = np.random.default_rng(0)
     wins = [
-        chosen([random.normal(size=200), random.normal(size=200)], [1.0, 2.0])
-        for _ in range(2000)
+        chosen([random.normal(size=200), random.normal(size=200)], [1.0, 2.0]) for _ in range(2000)
     ]
     assert np.mean(wins) == pytest.approx(0.159, abs=0.03)
 

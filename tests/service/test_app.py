@@ -289,8 +289,7 @@ def test_several_runs_answer_side_by_side(
         names = [about["name"] for about in opened.get("/v1/models").json()["models"]]
         assert names == [run.name, "strict"]
         answers = {
-            name: opened.post("/v1/predict", params={"model": name}, **ask).json()
-            for name in names
+            name: opened.post("/v1/predict", params={"model": name}, **ask).json() for name in names
         }
         assert opened.post("/v1/predict", **ask).json() == answers[run.name]
         refused(opened.post("/v1/predict?model=strcit", **ask), 404, "Did you mean 'strict'")

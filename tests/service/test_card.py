@@ -46,7 +46,11 @@ def test_the_number_is_that_of_the_run_and_has_the_light_of_its_report(
     assert format_value(run.accuracy("test").value, "share") in trust
     assert "95 % interval" in trust
     light = f'class="trust-card {card.verdict.light}"'
-    assert light in trust and f'<section id="verdict" aria-labelledby="verdict-title" class="{card.verdict.light}">' in run.report.read_text("utf-8")  # noqa: E501
+    assert (
+        light in trust
+        and f'<section id="verdict" aria-labelledby="verdict-title" class="{card.verdict.light}">'
+        in run.report.read_text("utf-8")
+    )
 
 
 def test_it_says_what_it_learned_from_and_by_which_rule_it_answers(

@@ -30,7 +30,10 @@ def test_the_page_loads_its_own_files_and_no_others(client: TestClient) -> None:
     assert told.status_code == 200 and told.headers["content-type"].startswith("text/html")
     loaded = re.findall(r'<(?:script|link|img|video)[^>]* (?:src|href)="([^"]+)"', told.text)
     assert {address for address in loaded if address != "data:,"} == {
-        "page/report.css", "page/page.css", "page/report.js", "page/page.js"
+        "page/report.css",
+        "page/page.css",
+        "page/report.js",
+        "page/page.js",
     }
     imported: set[str] = set()
     for name in FILES:

@@ -163,7 +163,7 @@ def test_several_pictures_become_a_table_that_is_saved_as_predict_writes_it(
     page: Any, run: Run, photos: Path, tmp_path: Path
 ) -> None:
     pictures = mixed(photos)
-    text = tmp_path / "notes, \"old\".txt"
+    text = tmp_path / 'notes, "old".txt'
     text.write_text("no picture")
     saved = tmp_path / "saved"
     saved.mkdir()

@@ -77,7 +77,6 @@ def test_folding_batch_norm_that_stands_still_changes_no_number(monkeypatch) -> 
     assert plain.history[0]["loss"] != plain.history[1]["loss"]
 
 
-
 def test_the_loop_is_plain_gradient_descent_with_keras_l2() -> None:
     """Weights and losses agree with a loop written by hand on the same batches."""
     stage = {"optimizer": "sgd", "momentum": 0.9, "precision": "float32", "epochs": 2}

@@ -228,7 +228,10 @@ def test_a_run_answers_alike_everywhere(
 ) -> None:
     photos = image_folder(("blue", "green", "red"), parts={"train": 8, "validation": 5, "test": 3})
     run = ta.train(
-        photos, recipe="probe", run=tmp_path / "run", progress=SILENT,
+        photos,
+        recipe="probe",
+        run=tmp_path / "run",
+        progress=SILENT,
         settings=["data.image_size=64", f"probe.head={head}", "probe.views=[original, flip]"],
     )
     stored = run.predictions("test")

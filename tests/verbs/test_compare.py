@@ -97,7 +97,7 @@ def test_each_picture_stands_above_what_the_runs_said_of_it(
     assert len(shown) >= 3
     for picture in shown:
         assert most_alike(picture.looks, files) == picture.path
-        (other, told, sure), = re.findall(r"(short|long): (\w+) ([\d.]+)", picture.caption)
+        ((other, told, sure),) = re.findall(r"(short|long): (\w+) ([\d.]+)", picture.caption)
         its = said[other][picture.path]
         assert told == its["prediction"]
         assert float(sure) == pytest.approx(100 * float(its[told]), abs=0.51)
@@ -150,7 +150,8 @@ def test_finds_folders_patterns_and_single_runs(runs: Path) -> None:
     assert {run.name for run in find_runs([runs]).runs} == {"short", "long"}
     assert {run.name for run in find_runs([str(runs / "*o*")]).runs} == {"short", "long"}
     assert [run.name for run in find_runs([runs / "long", runs, runs / "long"]).runs] == [
-        "long", "short",
+        "long",
+        "short",
     ]
 
 
@@ -251,7 +252,10 @@ def test_only_like_times_are_compared(
     compared = compare([cold, other, warm, old], out=tmp_path / "out")
     facts = {row.name: row.facts for row in compared.result.rows}
     assert {name: fact["time_was"] for name, fact in facts.items()} == {
-        "cold": "cold", "other": "cold", "warm": "features cached", "old": "not known",
+        "cold": "cold",
+        "other": "cold",
+        "warm": "features cached",
+        "old": "not known",
     }
     assert {name for name, fact in facts.items() if fact["time_compared"]} == {"cold", "other"}
     note = next(note for note in compared.notes if note.startswith("Times of training"))
@@ -341,5 +345,6 @@ def test_names_are_short_but_tell_apart(runs: Path, tmp_path: Path) -> None:
     mine = named("my own")
     assert names_of([first, mine]) == ["cifar-baseline-sgd", "my own"]
     assert names_of([first, second]) == [
-        "photos-cifar-baseline-sgd", "pictures-cifar-baseline-sgd",
+        "photos-cifar-baseline-sgd",
+        "pictures-cifar-baseline-sgd",
     ]

@@ -72,9 +72,7 @@ def test_the_numbers_are_those_of_all_images(
 
 
 @pytest.mark.parametrize("name", ["probe_run", "fit_run"])
-def test_it_says_so_wherever_the_number_is_read(
-    name: str, request: pytest.FixtureRequest
-) -> None:
+def test_it_says_so_wherever_the_number_is_read(name: str, request: pytest.FixtureRequest) -> None:
     run: Run = request.getfixturevalue(name)
     said = "very image was predicted by a model that did not see it; the model in this folder was "
     assert said in run.report.read_text("utf-8")
@@ -110,9 +108,11 @@ def test_other_verbs_take_such_a_run(
     assert "seen in training" in again.metrics[again.part].accuracy.reason
     before = probe_run.report.read_bytes()
     ta.write_report(probe_run)
-    assert probe_run.report.read_bytes().count(b"Cross-validated accuracy") == before.count(
-        b"Cross-validated accuracy"
-    ) > 0
+    assert (
+        probe_run.report.read_bytes().count(b"Cross-validated accuracy")
+        == before.count(b"Cross-validated accuracy")
+        > 0
+    )
     assert ta.explain(probe_run, count=1).images
 
 
@@ -262,9 +262,7 @@ def test_given_test_images_are_left_alone(
     assert ta.evaluate(run, folder).metrics["test"].images == 10
 
 
-def test_what_does_not_go_together_is_refused(
-    photos: Path, fit_run: Run, tmp_path: Path
-) -> None:
+def test_what_does_not_go_together_is_refused(photos: Path, fit_run: Run, tmp_path: Path) -> None:
     for options, error, message in (
         ({"cross_validate": 1}, RecipeError, "--cross-validate 1: give 2 folds or more"),
         ({"cross_validate": 31}, DataError, "class 'blue' has 30 images.*31th|30 or less"),

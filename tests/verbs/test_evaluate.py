@@ -57,9 +57,7 @@ def test_the_same_images_give_the_numbers_of_the_run(run: Run, images: Path) -> 
     assert result.part == "test"
     without = {"validation_without_leaked", "train_without_leaked"}
     assert set(result.metrics) - without == {"test", "validation", "train"}
-    result = replace(
-        result, metrics={k: v for k, v in result.metrics.items() if k not in without}
-    )
+    result = replace(result, metrics={k: v for k, v in result.metrics.items() if k not in without})
     assert set(result.metrics) == {"test", "validation", "train"}
     for part, metrics in result.metrics.items():
         stored = run.metrics[part]
@@ -109,9 +107,7 @@ def test_without_a_folder_what_is_stored(run: Run) -> None:
     assert "accuracy" in html and "data:image/svg+xml" in html
 
 
-def test_foreign_images_are_called_unknown(
-    run: Run, foreign: Path, on_test: Evaluation
-) -> None:
+def test_foreign_images_are_called_unknown(run: Run, foreign: Path, on_test: Evaluation) -> None:
     result = evaluate(run.path, foreign, foreign=True)
     share = result.unknown[foreign.name]
     assert share.low > on_test.unknown["test"].high
@@ -198,9 +194,7 @@ def test_folders_of_one_name_are_kept_apart(image_folder, run: Run, tmp_path: Pa
     assert len(list((copy.path / "evaluations").iterdir())) == 2
 
 
-def test_a_run_that_cannot_be_written_is_a_sentence(
-    run: Run, images: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_cannot_be_written_is_a_sentence(run: Run, images: Path, tmp_path: Path) -> None:
     copy = Run(shutil.copytree(run.path, tmp_path / "run"))
     shutil.rmtree(copy.path / "evaluations", ignore_errors=True)
     (copy.path / "evaluations").write_text("in the way")

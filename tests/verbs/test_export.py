@@ -413,9 +413,7 @@ def test_refuses__a_run_of_a_newer_version(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, copy)
     content = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps(content | {"format": content["format"] + 1}))
-    assert "made by a newer tellapart; update this one" in refused(
-        out, copy, out, error=RunError
-    )
+    assert "made by a newer tellapart; update this one" in refused(out, copy, out, error=RunError)
 
 
 def test_refuses__a_network_that_the_exporter_cannot_take(

@@ -52,8 +52,11 @@ def test_the_probabilities_are_those_of_timms_own_evaluation(pictures: Path) -> 
 
     info = backbone_info("tf_efficientnet_lite0")
     transform = create_transform(
-        (3, info.size, info.size), interpolation=info.interpolation, mean=info.mean,
-        std=info.std, crop_pct=0.875,
+        (3, info.size, info.size),
+        interpolation=info.interpolation,
+        mean=info.mean,
+        std=info.std,
+        crop_pct=0.875,
     )
     network = load_imagenet_network("tf_efficientnet_lite0")
     for name in ("cat.png", "coffee.png"):

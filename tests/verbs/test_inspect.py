@@ -143,9 +143,7 @@ def test_imbalance_and_tiny_classes(image_folder: ImageFolder, tmp_path: Path) -
     assert sentences(found)["tiny_class"] == "1 class with fewer than 20 images: blue (10)."
 
 
-def test_even_classes_of_good_size_raise_nothing(
-    image_folder: ImageFolder, tmp_path: Path
-) -> None:
+def test_even_classes_of_good_size_raise_nothing(image_folder: ImageFolder, tmp_path: Path) -> None:
     found = ta.inspect(image_folder(per_class=25, size=(260, 250)), out=tmp_path / "out")
     assert sentences(found) == {}
 
@@ -176,9 +174,7 @@ def test_copies_and_leaks_are_found_without_the_audit(
     shutil.copyfile(root / "train/blue/0000.jpg", root / "test/blue/leak.jpg")
     shutil.copyfile(root / "train/red/0000.jpg", root / "train/blue/wrong.jpg")
     found = ta.inspect(root, out=tmp_path / "out")
-    assert sentences(found)["leak"].startswith(
-        "1 of 53 test images (1.9 %) is also in train"
-    )
+    assert sentences(found)["leak"].startswith("1 of 53 test images (1.9 %) is also in train")
     assert "train/blue/wrong.jpg and train/red/0000.jpg" in sentences(found)["two_labels"]
     assert found.survey.observations[0].level == "problem"
 
@@ -211,7 +207,9 @@ def test_wrong_extensions_and_turned_pictures(image_folder: ImageFolder, tmp_pat
 
 
 def test_audit_writes_lists_that_training_understands(
-    run: Callable[..., tuple[int, str, str]], image_folder: ImageFolder, tmp_path: Path,
+    run: Callable[..., tuple[int, str, str]],
+    image_folder: ImageFolder,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def mean_colours(model, preprocessing, pixels, **_):  # type: ignore[no-untyped-def]
@@ -442,10 +440,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nothing there": (lambda t: t / "gone", "There is no folder or file"),
     "an empty folder": (lambda t: t / "empty", "holds no images"),
     "zip with ../": (
-        lambda t: zipped(t / "x.zip", {"a/1.jpg": b"x", "../../evil.jpg": b"x"}), "evil.jpg"
+        lambda t: zipped(t / "x.zip", {"a/1.jpg": b"x", "../../evil.jpg": b"x"}),
+        "evil.jpg",
     ),
     "zip with an absolute path": (
-        lambda t: zipped(t / "x.zip", {"a/1.jpg": b"x", "/etc/evil.jpg": b"x"}), "evil.jpg"
+        lambda t: zipped(t / "x.zip", {"a/1.jpg": b"x", "/etc/evil.jpg": b"x"}),
+        "evil.jpg",
     ),
     "zip bomb": (
         lambda t: zipped(t / "x.zip", {"a/1.jpg": b"\0" * 5_000_000, "b/1.jpg": b"x"}),
@@ -454,20 +454,25 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zip with a link": (lambda t: link_out_of(t / "x.zip"), "x.zip"),
     "no zip": (lambda t: table_file(t / "f", "PK").rename(t / "x.zip"), "x.zip"),
     "csv that leaves its root": (
-        lambda t: table_file(t / "f", "path,label\n1.png,a\n../../x.jpg,b\n"), "leads out of"
+        lambda t: table_file(t / "f", "path,label\n1.png,a\n../../x.jpg,b\n"),
+        "leads out of",
     ),
     "csv without labels": (
-        lambda t: table_file(t / "f", "path,kind\n1.png,a\n"), "has no label column"
+        lambda t: table_file(t / "f", "path,kind\n1.png,a\n"),
+        "has no label column",
     ),
     "a picture instead of a folder": (
-        lambda t: table_file(t / "f", "x").with_name("1.png"), "is a file; give a folder"
+        lambda t: table_file(t / "f", "x").with_name("1.png"),
+        "is a file; give a folder",
     ),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_cannot_be_read_ends_in_one_sentence(
-    name: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path,
+    name: str,
+    run: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TELLAPART_CACHE_DIR", str(tmp_path / "cache"))
@@ -570,7 +575,9 @@ def test_a_class_called_dot_dot_is_only_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_cache_that_cannot_be_written(
-    run: Callable[..., tuple[int, str, str]], image_folder: ImageFolder, tmp_path: Path,
+    run: Callable[..., tuple[int, str, str]],
+    image_folder: ImageFolder,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").write_text("x")
@@ -586,7 +593,9 @@ def test_two_folders_of_one_name_get_a_report_each(
     monkeypatch.chdir(tmp_path)
     places = [ta.inspect(folder).folder for folder in (first, second, first)]
     assert [str(place) for place in places] == [
-        "runs/inspect-photos", "runs/inspect-photos-2", "runs/inspect-photos",
+        "runs/inspect-photos",
+        "runs/inspect-photos-2",
+        "runs/inspect-photos",
     ]
     texts = [place.joinpath("inspection.json").read_text("utf-8") for place in places]
     assert texts[0] == texts[2] != texts[1]

@@ -70,7 +70,8 @@ def test_finished_rungs_are_not_trained_again(
     assert again.report.parent == place
     after = {rung: (place / rung / "run.json").stat().st_mtime_ns for rung in RUNGS}
     assert [rung for rung in RUNGS if after[rung] != before[rung]] == [
-        "1-small-cnn", "2-augmented",
+        "1-small-cnn",
+        "2-augmented",
     ]
     assert open_run(place / "2-augmented").status == "complete"
 

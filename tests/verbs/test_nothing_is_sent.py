@@ -52,7 +52,11 @@ def check(lines: list[list[str]], folder: Path) -> None:
     program = RECORDER.replace("{found!r}", repr(str(found)))
     done = subprocess.run(
         [sys.executable, "-c", program, json.dumps(lines)],
-        env={**env, "HOME": str(home)}, cwd=folder, capture_output=True, text=True, check=False,
+        env={**env, "HOME": str(home)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert found.is_file(), done.stderr
     codes, asked, started = json.loads(found.read_text("utf-8"))

@@ -145,7 +145,7 @@ def test_the_answer_unknown_is_never_a_class(
     assert f"{word} (nearest: " in next(iter(answers.lines()))
 
 
-NAMES = ["=cmd|' /C calc'!A0.jpg", "a,b\n\"c\".jpg", "a\rb.jpg", "\x1b[31mred.jpg"]
+NAMES = ["=cmd|' /C calc'!A0.jpg", 'a,b\n"c".jpg', "a\rb.jpg", "\x1b[31mred.jpg"]
 
 
 def made_answers() -> Answers:

@@ -149,9 +149,7 @@ def test_a_torn_line_is_mended_wherever_it_is_torn(
     assert len(expected) == 13 and str(odd) in {row["path"] for row in expected}
 
 
-def test_killed_anywhere_parquet_comes_out_the_same(
-    run: Run, photos: Path, tmp_path: Path
-) -> None:
+def test_killed_anywhere_parquet_comes_out_the_same(run: Run, photos: Path, tmp_path: Path) -> None:
     whole, lines = tmp_path / "whole.parquet", tmp_path / "x.jsonl"
     ta.predict(run, photos, out=whole)
     ta.predict(run, photos, out=lines)

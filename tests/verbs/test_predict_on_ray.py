@@ -79,7 +79,10 @@ def test_two_workers_write_what_one_process_writes(
     alone, shared = tmp_path / f"alone{ending}", tmp_path / f"shared{ending}"
     expected = predict(run, many, out=alone)
     done = subprocess.run(
-        command(run, many, shared, "--workers", "2"), capture_output=True, text=True, check=False,
+        command(run, many, shared, "--workers", "2"),
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "HOME": str(tmp_path)},
     )
     assert done.returncode == 1, done.stderr  # one file cannot be read
@@ -154,5 +157,3 @@ def test_worker__answers_by_the_names_that_it_was_given(
     assert [bool(answer.error) for answer in answers] == [False, True, False]
     expected = run.predictor().predict([many / "00001.png"]).rows[0]
     assert answers[0].probabilities == expected.probabilities  # the same bits
-
-

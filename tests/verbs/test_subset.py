@@ -40,9 +40,7 @@ def numbered(tmp_path: Path) -> Path:
 
 def test_a_subset_that_training_can_read(run: Run, numbered: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
-    code, said, _ = run(
-        "subset", numbered, out, "--train", 6, "--validation", 2, "--test", 4
-    )
+    code, said, _ = run("subset", numbered, out, "--train", 6, "--validation", 2, "--test", 4)
     assert code == 0
     lines = said.splitlines()
     assert lines[0].split() == ["train", "validation", "test"]
@@ -52,7 +50,9 @@ def test_a_subset_that_training_can_read(run: Run, numbered: Path, tmp_path: Pat
     table = read_table(out)
     assert table.classes == ("cat", "dog")
     assert {part: int((table.parts == part).sum()) for part in ("train", "validation", "test")} == {
-        "train": 12, "validation": 4, "test": 8,
+        "train": 12,
+        "validation": 4,
+        "test": 8,
     }
 
 

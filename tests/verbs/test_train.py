@@ -33,7 +33,9 @@ PROBE = {"recipe": "probe", "settings": ["data.image_size=64"]}
 SCRATCH = {
     "recipe": "cifar-baseline-sgd",
     "settings": [
-        "training.epochs=3", "data.train_folders=[]", "data.validation_folders=[]",
+        "training.epochs=3",
+        "data.train_folders=[]",
+        "data.validation_folders=[]",
         "data.test_folders=[]",
     ],
 }
@@ -75,9 +77,7 @@ def test_the_metrics_are_those_of_the_predictions_table(probe_run: Run) -> None:
         assert row["path"].startswith(row["label"] + "/")  # the folder is the label
 
 
-def test_the_same_seed_gives_the_same_metrics(
-    photos: Path, probe_run: Run, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_metrics(photos: Path, probe_run: Run, tmp_path: Path) -> None:
     again = train(photos, runs=tmp_path, **PROBE)
     first, second = (run.path / "metrics.json" for run in (probe_run, again))
     assert first.read_bytes() == second.read_bytes()

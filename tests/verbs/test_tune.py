@@ -32,7 +32,9 @@ from tellapart.verbs.tune import Tuning, tune
 
 #: The smallest network, two settings.
 QUICK: dict[str, Any] = {
-    "recipe": "cifar-baseline-sgd", "settings": [*SMALL, "training.epochs=2"], "seed": 1,
+    "recipe": "cifar-baseline-sgd",
+    "settings": [*SMALL, "training.epochs=2"],
+    "seed": 1,
 }
 SPACE = "training.learning_rate: {low: 1e-4, high: 0.2, log: true}\n"
 
@@ -82,9 +84,9 @@ def test_the_folder_tells_of_every_trial(tuned: Tuning) -> None:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["recipe", *map(str, range(4))]
     assert {row["state"] for row in rows} <= {"complete", "pruned"}
-    assert float(rows[1]["training.learning_rate"]) == tuned.rows[1].settings[
-        "training.learning_rate"
-    ]
+    assert (
+        float(rows[1]["training.learning_rate"]) == tuned.rows[1].settings["training.learning_rate"]
+    )
     page = tuned.report.read_text("utf-8")
     assert "the recipe as it is" in page and "training.learning_rate" in page
     assert "chosen by that number" in page and "best.yaml" in page

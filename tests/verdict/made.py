@@ -119,7 +119,11 @@ def history(
     validation: Sequence[float], rates: Sequence[float] | None = None
 ) -> tuple[dict[str, float], ...]:
     return tuple(
-        {"epoch": i + 1, "loss": 0.9**i, "validation_loss": loss,
-         "learning_rate": rates[i] if rates else 0.001}
+        {
+            "epoch": i + 1,
+            "loss": 0.9**i,
+            "validation_loss": loss,
+            "learning_rate": rates[i] if rates else 0.001,
+        }
         for i, loss in enumerate(validation)
     )

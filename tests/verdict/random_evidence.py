@@ -32,8 +32,12 @@ def some(random: Generator, part: str, classes: tuple[str, ...], least: int = 0)
         right = float(np.trace(matrix) / images)
         bins = (ReliabilityBin(14 / 15, 1.0, images, float(random.uniform(0.94, 1.0)), right),)
     return metrics(
-        matrix, part, classes=classes, sure=float(random.uniform(0.3, 1.0)),
-        calibration=(error, error / 2, 2 * error), reliability=bins,
+        matrix,
+        part,
+        classes=classes,
+        sure=float(random.uniform(0.3, 1.0)),
+        calibration=(error, error / 2, 2 * error),
+        reliability=bins,
         log_loss=float(random.uniform(0.3, 2.0)),
     )
 
@@ -59,12 +63,24 @@ def draw(random: Generator) -> Evidence:
         counted = flip()
         if counted and shown.images:
             none_left = flip(0.2)
-            leak = Leak(images=shown.images if none_left else max(1, shown.images // 3),
-                        of=shown.images, copies=int(flip()), near=int(flip()),
-                        with_them=shown, without_them=None if none_left else other, counted=True)
+            leak = Leak(
+                images=shown.images if none_left else max(1, shown.images // 3),
+                of=shown.images,
+                copies=int(flip()),
+                near=int(flip()),
+                with_them=shown,
+                without_them=None if none_left else other,
+                counted=True,
+            )
         else:
-            leak = Leak(images=other.images, of=other.images + shown.images, copies=3, near=0,
-                        with_them=other, without_them=shown)
+            leak = Leak(
+                images=other.images,
+                of=other.images + shown.images,
+                copies=3,
+                near=0,
+                with_them=other,
+                without_them=shown,
+            )
     losses = list(random.uniform(0.1, 1.0, int(random.integers(1, 14))))
     if flip():
         losses = sorted(losses, reverse=flip())
@@ -74,22 +90,30 @@ def draw(random: Generator) -> Evidence:
     stopped = "stopped at epoch 2 of 30" if ended == "interrupted" else ""
     gain = float(random.normal(0, 0.05))
     training = Training(
-        pretrained=pretrained, frozen=pretrained and flip(), augmented=flip(), balanced=flip(),
-        in_epochs=in_epochs, history=history(losses) if in_epochs else (),
+        pretrained=pretrained,
+        frozen=pretrained and flip(),
+        augmented=flip(),
+        balanced=flip(),
+        in_epochs=in_epochs,
+        history=history(losses) if in_epochs else (),
         kept_epoch=int(random.integers(1, 10)) if in_epochs and flip() else None,
-        ended_by=ended if in_epochs else "", interruption=stopped if in_epochs else "",
+        ended_by=ended if in_epochs else "",
+        interruption=stopped if in_epochs else "",
         seconds_an_epoch=float(random.uniform(0.1, 500)) if flip() else None,
     )
     folder = str(random.choice(["/data/pets", "/data/my pets", "/d/it's", "/d/$(x);y", "/d/é"]))
     origin = Origin(
-        run=str(random.choice(["runs/a", "-run", "my runs/b"])), folder=folder,
+        run=str(random.choice(["runs/a", "-run", "my runs/b"])),
+        folder=folder,
         reading=("--exclude", "/tmp/out list.csv", "--ignore-unknown") if flip(0.3) else (),
         dividing=("--set", 'data.train_folders=["a b", "c"]', "--set", "seed=3")
-        if flip(0.3) else (),
+        if flip(0.3)
+        else (),
         recipe=str(random.choice(["auto", "finetune", "my runs/b/recipe.yaml"])),
         given_parts=frozenset({"train", "test"}) if flip(0.4) else frozenset(),
         started_from=str(random.choice(["", "runs/first", "-first run"])),
-        started_elsewhere=flip(), fits=frozenset({"finetune"}) if flip() else frozenset(),
+        started_elsewhere=flip(),
+        fits=frozenset({"finetune"}) if flip() else frozenset(),
     )
     return Evidence(
         shown=shown, own=own, train=some(random, "train", classes) if flip(0.8) else None,

@@ -48,12 +48,15 @@ def test_a_network_from_random_weights_should_start_from_a_pretrained_one() -> N
     assert "pretrained" not in actions(**LOW, training=scratch, counts=many)
 
 
-@pytest.mark.parametrize(("frozen", "augmented", "kind", "recipe"), [
-    (True, False, "augment", "frozen-augmented"),
-    (False, False, "augment", "finetune"),
-    (False, True, "freeze", "frozen-augmented"),
-    (True, True, None, ""),
-])
+@pytest.mark.parametrize(
+    ("frozen", "augmented", "kind", "recipe"),
+    [
+        (True, False, "augment", "frozen-augmented"),
+        (False, False, "augment", "finetune"),
+        (False, True, "freeze", "frozen-augmented"),
+        (True, True, None, ""),
+    ],
+)
 def test_against_overfitting_no_advice_that_is_followed_already(
     frozen: bool, augmented: bool, kind: str | None, recipe: str
 ) -> None:
@@ -129,7 +132,9 @@ def test_more_test_images() -> None:
 
 def test_a_command_repeats_how_the_images_were_read_and_divided() -> None:
     origin = Origin(
-        run="-my run", folder="/data/my pets", reading=("--exclude", "/tmp/out list.csv"),
+        run="-my run",
+        folder="/data/my pets",
+        reading=("--exclude", "/tmp/out list.csv"),
         dividing=("--set", "seed=3"),
     )
     assert actions(**LOW, origin=origin)["fine_tune"].command == (

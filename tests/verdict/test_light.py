@@ -20,8 +20,13 @@ from tellapart.verdict.rules import RULES
 def leak(images: int, of: int, lift: float = 0.0, **more: object) -> Leak:
     """Leaked images that raise the accuracy of the others, 80 %, by ``lift``."""
     high = round(10_000 * (0.8 + lift))
-    return Leak(images=images, of=of, with_them=two(high, 10_000 - high),
-                without_them=two(8_000, 2_000), **more)  # type: ignore[arg-type]
+    return Leak(
+        images=images,
+        of=of,
+        with_them=two(high, 10_000 - high),
+        without_them=two(8_000, 2_000),
+        **more,
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("light", "case"), [

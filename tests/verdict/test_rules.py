@@ -222,8 +222,10 @@ def test_the_gap_between_train_and_test() -> None:
     """100 % on train and 84 % on what was held out is never "no sign of overfitting"."""
     held_out = two(840, 160, "validation")
     text = said(two(840, 160), train=two(1000, 0, "train"), validation=held_out)["fitting"]
-    assert text.startswith("bad: It overfits: 100.0 % of a sample of 2,000 training images and "
-                           "84.0 % of 2,000 validation images are right, a difference of 16.0")
+    assert text.startswith(
+        "bad: It overfits: 100.0 % of a sample of 2,000 training images and "
+        "84.0 % of 2,000 validation images are right, a difference of 16.0"
+    )
 
 
 def test_fitting_and_shift_are_told_apart() -> None:
@@ -247,10 +249,16 @@ def test_a_leak_silences_what_it_explains() -> None:
     size = 4
     clean = metrics([[9, 8, 8, 6], [8, 9, 8, 6], [8, 8, 9, 6], [6, 6, 7, 10]])
     perfect = [[300 if i == j else 0 for j in range(size)] for i in range(size)]
-    everything = metrics([[68 + a if i == j else a for j, a in enumerate(row)]
-                          for i, row in enumerate(clean.confusion_matrix)])
+    everything = metrics(
+        [
+            [68 + a if i == j else a for j, a in enumerate(row)]
+            for i, row in enumerate(clean.confusion_matrix)
+        ]
+    )
     found = verdict(
-        clean, train=metrics(perfect, "train"), validation=metrics(perfect, "validation"),
+        clean,
+        train=metrics(perfect, "train"),
+        validation=metrics(perfect, "validation"),
         leak=Leak(images=272, of=394, with_them=everything, without_them=clean),
         counts={"train": dict.fromkeys(clean.classes, 300)},
     )

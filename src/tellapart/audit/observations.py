@@ -60,6 +60,7 @@ def observe(
 
 # --- counts -------------------------------------------------------------------------------
 
+
 def _left_out(table: ImageTable) -> list[Observation]:
     sentence = table.left_out
     if sentence is None:
@@ -98,9 +99,7 @@ def _classes_with_counts(
 def _tiny_classes(table: ImageTable) -> list[Observation]:
     found = []
     split = bool((table.parts != "").any())
-    number, names = _classes_with_counts(
-        table, _counts(table, _training_rows(table)), FEWEST_TRAIN
-    )
+    number, names = _classes_with_counts(table, _counts(table, _training_rows(table)), FEWEST_TRAIN)
     if number:
         found.append(
             Observation(
@@ -113,15 +112,15 @@ def _tiny_classes(table: ImageTable) -> list[Observation]:
             )
         )
     if (table.parts == "test").any():
-        number, names = _classes_with_counts(table, _counts(table, table.parts == "test"),
-                                             FEWEST_TEST)
+        number, names = _classes_with_counts(
+            table, _counts(table, table.parts == "test"), FEWEST_TEST
+        )
         if number:
             found.append(
                 Observation(
                     "note",
                     "tiny_test",
-                    f"{_classes(number)} with fewer than "
-                    f"{FEWEST_TEST} test images: {names}.",
+                    f"{_classes(number)} with fewer than {FEWEST_TEST} test images: {names}.",
                     "What the test says of such a class is uncertain by 10 percentage points or "
                     "more either way.",
                 )
@@ -218,7 +217,9 @@ def _grey(table: ImageTable, looks: Looks) -> list[Observation]:
     if number == total:
         return [
             Observation(
-                "note", "all_grey", "All images are grey.",
+                "note",
+                "all_grey",
+                "All images are grey.",
                 "Changes of colour or saturation would teach nothing here; brightness and "
                 "contrast may.",
             )
@@ -227,7 +228,8 @@ def _grey(table: ImageTable, looks: Looks) -> list[Observation]:
     if colour <= 0.1 * total:
         return [
             Observation(
-                "warning", "colour_in_grey",
+                "warning",
+                "colour_in_grey",
                 f"{capital(_of_all(colour, total))} {_are(colour)} in colour in a grey set.",
                 "Check that they belong here; a network may take colour itself for the answer.",
                 _some_paths(table, ~looks.grey),
@@ -272,7 +274,8 @@ def _extensions(table: ImageTable, headers: Headers) -> list[Observation]:
     first = int(np.flatnonzero(wrong)[0])
     return [
         Observation(
-            "note", "extension",
+            "note",
+            "extension",
             f"{plural(number, 'file')} {'has' if number == 1 else 'have'} the extension of another "
             f"format, for example {shown(table.paths[first])}, a {headers.formats[first]}.",
             "They are read by their content; other programs may stumble.",
@@ -287,7 +290,8 @@ def _turned(headers: Headers) -> list[Observation]:
         return []
     return [
         Observation(
-            "note", "turned",
+            "note",
+            "turned",
             f"{capital(_of_all(number, len(headers.turned)))} {_are(number)} stored "
             "turned or mirrored, with EXIF data that say so.",
             "They are read upright here; programs that ignore EXIF see them lying.",

@@ -126,14 +126,16 @@ def survey(
     looks = measure_looks(pixels.pixels, progress=progress)
     brief = brief_audit(pixels.table, pixels.digests)
     observations = observe(pixels.table, headers, looks, network_size=network_size)
-    observations += brief.observations if audit is None else summarise(
-        audit.findings, {part: int((pixels.table.parts == part).sum()) for part in PARTS}
+    observations += (
+        brief.observations
+        if audit is None
+        else summarise(
+            audit.findings, {part: int((pixels.table.parts == part).sum()) for part in PARTS}
+        )
     )
     order = {"problem": 0, "warning": 1, "note": 2}
     observations.sort(key=lambda found: order[found.level])
-    return Survey(
-        pixels.table, headers, looks, tuple(observations), brief, network_size, audit
-    )
+    return Survey(pixels.table, headers, looks, tuple(observations), brief, network_size, audit)
 
 
 def part_names(table: ImageTable) -> Sequence[str]:

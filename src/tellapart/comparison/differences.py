@@ -79,8 +79,9 @@ def difference_of(
         signs = first.astype(np.float64) - second
         effect = groups.design_effect(signs)
         sums = np.bincount(groups.numbers, signs, groups.count)
-        exact, test = sign_flip_exact(np.rint(sums).astype(np.int64)), (
-            f"sign-flip test of {groups.count:,} groups"
+        exact, test = (
+            sign_flip_exact(np.rint(sums).astype(np.int64)),
+            (f"sign-flip test of {groups.count:,} groups"),
         )
     score = 1.0
     if ahead + behind:
@@ -100,10 +101,14 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     trials, fewer = only_first + only_second, min(only_first, only_second)
     if trials == 0 or 2 * fewer == trials:
         return 1.0
-    logs = [
-        math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
-        for k in range(fewer + 1)
-    ] if trials > 1000 else []
+    logs = (
+        [
+            math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
+            for k in range(fewer + 1)
+        ]
+        if trials > 1000
+        else []
+    )
     if not logs:  # exact in whole numbers
         ways = sum(math.comb(trials, k) for k in range(fewer + 1))
         return min(1.0, float(2 * ways / (1 << trials)))
@@ -139,9 +144,7 @@ def sign_flip_exact(sums: NDArray[np.int64]) -> float:
     return min(1.0, float(tails))
 
 
-def score_interval(
-    ahead: float, behind: float, images: float, z: float
-) -> tuple[float, float]:
+def score_interval(ahead: float, behind: float, images: float, z: float) -> tuple[float, float]:
     """Tango's (1998) score interval of a difference of two shares of the same images.
 
     It holds every difference that the score test would not reject, so it contains 0 exactly

@@ -124,7 +124,8 @@ class ComparedRun:
             else:
                 row[key] = number
         return row | {
-            key: value for key, value in self.facts.items()
+            key: value
+            for key, value in self.facts.items()
             if not isinstance(value, Number | Mapping | list | tuple)
         }
 
@@ -260,9 +261,7 @@ def compare_predictions(
     metrics = {name: evaluate_predictions(p, seed=seed) for name, p in shared.items()}
     names = list(order) or sorted(shared, key=lambda n: -metrics[n].accuracy.measured()[0])
     pairs = _pairs({name: shared[name].correct for name in names}, image_groups(groups))
-    rows = tuple(
-        ComparedRun(name, metrics[name], (facts or {}).get(name, {})) for name in names
-    )
+    rows = tuple(ComparedRun(name, metrics[name], (facts or {}).get(name, {})) for name in names)
     correct = np.stack([shared[name].correct for name in names])
     paths = np.array(next(iter(shared.values())).paths, dtype=object)
     alone = correct.sum(axis=0) == 1
@@ -325,27 +324,27 @@ def _pairs(
         names, found, holm(p_values), holm_levels(p_values), strict=True
     ):
         both = int((correct[first] & correct[second]).sum())
-        pairs.append(Pair(
-            first=first,
-            second=second,
-            difference=difference.number(level, p_corrected < SIGNIFICANCE),
-            only_first_right=difference.ahead,
-            only_second_right=difference.behind,
-            both_right=both,
-            both_wrong=difference.images - both - difference.ahead - difference.behind,
-            p_value=difference.p_value,
-            p_corrected=p_corrected,
-            test=difference.test,
-        ))
+        pairs.append(
+            Pair(
+                first=first,
+                second=second,
+                difference=difference.number(level, p_corrected < SIGNIFICANCE),
+                only_first_right=difference.ahead,
+                only_second_right=difference.behind,
+                both_right=both,
+                both_wrong=difference.images - both - difference.ahead - difference.behind,
+                p_value=difference.p_value,
+                p_corrected=p_corrected,
+                test=difference.test,
+            )
+        )
     return tuple(pairs)
 
 
 # --- in words ----------------------------------------------------------------------------------
 
 
-def telling_pairs(
-    rows: Sequence[ComparedRun], pairs: Sequence[Pair]
-) -> list[Pair]:
+def telling_pairs(rows: Sequence[ComparedRun], pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs that a reader wants in words: all of up to three runs, else neighbours in rank."""
     if len(rows) <= 3:
         return list(pairs)
@@ -371,9 +370,7 @@ def pair_sentence(pair: Pair, images: int, num_pairs: int = 1) -> str:
     worse = pair.second if difference > 0 else pair.first
     if pair.real:
         return f"{better} is more accurate than {worse} by {points}: {alone} ({test})."
-    return (
-        f"{better} is ahead of {worse} by {points}, which may be chance: {alone} ({test})."
-    )
+    return f"{better} is ahead of {worse} by {points}, which may be chance: {alone} ({test})."
 
 
 def _standing(leader: str, pairs: Sequence[Pair], ranked_by: str) -> Standing:
@@ -411,9 +408,7 @@ def _sentences(
     telling = telling_pairs(rows, pairs)
     sentences = [pair_sentence(pair, images, len(pairs)) for pair in telling]
     if len(telling) < len(pairs):
-        sentences.append(
-            f"These are each run and the next; the report has all {len(pairs)} pairs."
-        )
+        sentences.append(f"These are each run and the next; the report has all {len(pairs)} pairs.")
     if any(left_out.values()):
         most = max(left_out.values())
         sentences.append(
@@ -434,7 +429,6 @@ def _points(share: float) -> str:
 
 def _signed(share: float) -> str:
     return f"{100 * share:+.2f}".replace("-", "\N{MINUS SIGN}")
-
 
 
 def _plain(value: Any) -> Any:

@@ -267,9 +267,7 @@ def joined_by(
     return group_pairs(count, contents[first], contents[second])[contents]
 
 
-def different_files(
-    groups: NDArray[np.int64], contents: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def different_files(groups: NDArray[np.int64], contents: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each row how many different files its group holds: int64 (N,)."""
     _, rows = np.unique(contents, return_index=True)
     return np.bincount(groups[rows], minlength=int(groups.max(initial=-1)) + 1)[groups]
@@ -284,9 +282,7 @@ def _look_alikes(
     files = different_files(groups, contents)
     known = labels >= 0
     of_class = np.bincount(labels[known], minlength=1)
-    pairs, members = np.unique(
-        np.stack([groups[known], labels[known]]), axis=1, return_counts=True
-    )
+    pairs, members = np.unique(np.stack([groups[known], labels[known]]), axis=1, return_counts=True)
     swallowed = 2 * members > of_class[pairs[1]] if len(members) else np.zeros(0, np.bool_)
     swallowing = np.isin(groups, pairs[0][swallowed])
     result: NDArray[np.bool_] = (files > MOST_COPIES) | (

@@ -33,9 +33,7 @@ def assign_folds(table: ImageTable, folds: int, *, seed: int = 0) -> NDArray[np.
         DataError: a class has too few images, or groups, for so many folds.
     """
     if folds < 2:
-        raise RecipeError(
-            f"--cross-validate {folds}: give 2 folds or more; 5 or 10 are usual."
-        )
+        raise RecipeError(f"--cross-validate {folds}: give 2 folds or more; 5 or 10 are usual.")
     _require_enough(table, folds)
     labels = table.labels
     targets = _targets(labels, folds, len(table.classes))
@@ -48,9 +46,7 @@ def assign_folds(table: ImageTable, folds: int, *, seed: int = 0) -> NDArray[np.
     return assigned + 1
 
 
-def divide_rest(
-    table: ImageTable, validation: float, *, seed: int = 0
-) -> NDArray[np.bool_]:
+def divide_rest(table: ImageTable, validation: float, *, seed: int = 0) -> NDArray[np.bool_]:
     """Which of the images beside a held-out fold choose: bool (N,); the others train.
 
     Args:
@@ -110,9 +106,7 @@ def _require_enough(table: ImageTable, folds: int) -> None:
 
 
 def _part_of(folds: int) -> str:
-    return {2: "half", 3: "third", 4: "quarter", 5: "fifth", 10: "tenth"}.get(
-        folds, f"{folds}th"
-    )
+    return {2: "half", 3: "third", 4: "quarter", 5: "fifth", 10: "tenth"}.get(folds, f"{folds}th")
 
 
 def _require_left_over(table: ImageTable, assigned: NDArray[np.int64], folds: int) -> None:
@@ -142,9 +136,7 @@ def without_parts(table: ImageTable) -> ImageTable:
     kept = table.select(~test) if test.any() else table
     notes = []
     if (kept.parts == "validation").any():
-        notes.append(
-            "The train and validation images of the folder are cross-validated together."
-        )
+        notes.append("The train and validation images of the folder are cross-validated together.")
     if number := int(test.sum()):
         notes.append(
             f"The {plural(number, 'test image')} of the folder {'is' if number == 1 else 'are'} "

@@ -50,7 +50,9 @@ def files_of(images: Given, progress: Progress = SILENT) -> list[Path]:
 
 
 def each_file(
-    images: Iterable[str | Path], *, stdin: BinaryIO | None = None,
+    images: Iterable[str | Path],
+    *,
+    stdin: BinaryIO | None = None,
     on_other: Callable[[str], None] = lambda path: None,
 ) -> Iterator[Path]:
     """The files of :func:`files_of` one after another, in memory that does not grow with them.
@@ -126,8 +128,10 @@ def read_list(stream: BinaryIO) -> Iterator[Path]:
         DataError: it is a picture, or has a line that is longer than any path.
     """
     rest, end = b"", b""
-    while chunk := stream.read1(_CHUNK_BYTES) if hasattr(stream, "read1") else stream.read(
-        _CHUNK_BYTES
+    while (
+        chunk := stream.read1(_CHUNK_BYTES)
+        if hasattr(stream, "read1")
+        else stream.read(_CHUNK_BYTES)
     ):
         if not end:
             if looks_like_image((rest + chunk)[:16]):
@@ -203,14 +207,15 @@ def _no_file(path: Path) -> DataError:
 
 
 def _no_pictures(folder: Path, left_out: int, others: Sequence[str]) -> DataError:
-    hint = f"; {plural(left_out, 'file')} there, such as {shown(others[0])}, are none" \
-        if others else ""
+    hint = (
+        f"; {plural(left_out, 'file')} there, such as {shown(others[0])}, are none"
+        if others
+        else ""
+    )
     return DataError(f"{shown(folder)} holds no pictures{hint}.")
 
 
-def _tell_left_out(
-    folder: Path, left_out: int, others: Sequence[str], progress: Progress
-) -> None:
+def _tell_left_out(folder: Path, left_out: int, others: Sequence[str], progress: Progress) -> None:
     verb = "is" if left_out == 1 else "are"
     more = f" and {left_out - 3:,} more" if left_out > 3 else ""
     progress.note(

@@ -212,8 +212,10 @@ def _require_train_is_no_class(base: Path, train: Sequence[str], others: Sequenc
     full = [name for name in others if _has_images(base / name)]
     if not alike and len(full) < 2:  # one folder beside it may hold what has no labels
         return
-    what = f"the same folders as {listed(alike, 3)}" if alike else (
-        f"folders, and {listed(full, 3)} beside it hold images"
+    what = (
+        f"the same folders as {listed(alike, 3)}"
+        if alike
+        else (f"folders, and {listed(full, 3)} beside it hold images")
     )
     raise DataError(
         f"'{shown(train[0])}' in {shown(base)} holds {what}, so it is not clear whether it is a "
@@ -370,9 +372,7 @@ def _list_classes(
     return found.own
 
 
-def _parts_below(
-    place: Path, inner: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, str], int]:
+def _parts_below(place: Path, inner: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], int]:
     """``CLASS/train`` and ``CLASS/test``, or ``CLASS/KIND/train``: folders of parts below classes.
 
     Returns:
@@ -447,7 +447,7 @@ def _require_no_class_of_classes(
     holders = [name for name, folders in below.items() if len(folders & flat) > 1]
     if len(holders) != 1 or normal_name(holders[0]) in classes:
         return
-    holder, = holders
+    (holder,) = holders
     raise DataError(
         f"The folder '{shown(holder)}' in {shown(listing.root / prefix)} holds folders named as "
         f"those beside it ({listed(sorted(below[holder] & flat), 4)}), as a copy of all of them "
@@ -521,8 +521,6 @@ def _mostly_shared(below: Mapping[str, set[str]]) -> set[str]:
 def _names_for_option(prefix: str, tops: Sequence[str]) -> str:
     names = ",".join(shown(top[len(prefix) :]) for top in tops[:4])
     return f"{names},..." if len(tops) > 4 else names
-
-
 
 
 def _first_choice(rests: Sequence[str]) -> set[str]:

@@ -250,9 +250,7 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def _follow(
-    entry: os.DirEntry[str], place: str, trail: tuple[str, ...]
-) -> tuple[str, ...] | None:
+def _follow(entry: os.DirEntry[str], place: str, trail: tuple[str, ...]) -> tuple[str, ...] | None:
     """The real folders left by a link so far, or None where this link closes a loop."""
     if not entry.is_symlink():
         return trail

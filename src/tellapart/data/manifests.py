@@ -56,8 +56,7 @@ def find_column(rows: Cells, source: Path, asked: str | None, known: Sequence[st
     if asked is not None:
         if asked not in rows.columns:
             raise DataError(
-                f"{shown(source)} has no column '{asked}'; its columns are "
-                f"{listed(rows.columns)}."
+                f"{shown(source)} has no column '{asked}'; its columns are {listed(rows.columns)}."
             )
         return _only_of_its_name(rows, source, rows.columns.index(asked))
     lower = [name.lower().replace(" ", "_") for name in rows.columns]
@@ -159,9 +158,7 @@ def list_manifest(
     return listing
 
 
-def _required(
-    rows: Cells, source: Path, asked: str | None, known: Sequence[str], what: str
-) -> int:
+def _required(rows: Cells, source: Path, asked: str | None, known: Sequence[str], what: str) -> int:
     at = find_column(rows, source, asked, known)
     if at is None:
         headless = any(looks_like_image_name(name) for name in rows.columns)
@@ -215,8 +212,10 @@ def _check_row(root: Path, path: str, where: str) -> Problem | None:
         return Problem(path, "not_an_image", f"{where} names it, but it is no file.")
     problem = check_name_and_size(path, status.st_size, file)
     # Somebody listed it as an image, so it is a fault where a stray file in a folder is none.
-    return replace(problem, kind="not_an_image") if problem and problem.kind == "other_file" else (
-        problem
+    return (
+        replace(problem, kind="not_an_image")
+        if problem and problem.kind == "other_file"
+        else (problem)
     )
 
 

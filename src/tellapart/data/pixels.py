@@ -67,9 +67,7 @@ def load_pixels(
     notes = tuple(note for note in _depth_notes(found.remarks.values()) if note not in kept.notes)
     if notes:
         kept = replace(kept, notes=kept.notes + notes)
-    return PixelCache(
-        kept, found.pixels, found.digests, found.key, preprocessing.resize_rule()
-    )
+    return PixelCache(kept, found.pixels, found.digests, found.key, preprocessing.resize_rule())
 
 
 def prepared_otherwise(

@@ -234,7 +234,9 @@ def _tables_of_parts(place: Path, columns: Mapping[str, str | None]) -> list[tup
     named = [
         (part, table)
         for table in sorted(base.iterdir())
-        if table.is_file() and is_manifest(table) and (part := part_of_name(table.stem))
+        if table.is_file()
+        and is_manifest(table)
+        and (part := part_of_name(table.stem))
         and has_path_and_label(table, **columns)
     ]
     for found in (in_folders, named):
@@ -418,8 +420,7 @@ def _without_small(
         listing.keep([i for i, name in enumerate(listing.names) if name not in gone])
         told = [f"{shown(name)} ({counts[name]:,})" for name in small]
         listing.notes.append(
-            f"Left out by --min-images {min_images}, with fewer images to train on: "
-            f"{listed(told)}."
+            f"Left out by --min-images {min_images}, with fewer images to train on: {listed(told)}."
         )
     return kept
 

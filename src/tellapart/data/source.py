@@ -110,6 +110,7 @@ class Source:
         Raises:
             DataError: more of the files than that cannot be read.
         """
+
         def decoded() -> PixelCache:
             return load_pixels(
                 table, preprocessing, progress=progress, maximum_unreadable=maximum_unreadable

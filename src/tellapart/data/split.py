@@ -142,9 +142,7 @@ def _targets(
     return np.stack([left, *rows])
 
 
-def share_out(
-    counts: NDArray[np.int64], total: int, most: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def share_out(counts: NDArray[np.int64], total: int, most: NDArray[np.int64]) -> NDArray[np.int64]:
     """``total`` images over classes in proportion to ``counts``, each at least 1, at most ``most``.
 
     Largest remainders: each class is within one of its exact share where the limits let it.
@@ -204,8 +202,7 @@ def split_groups(
     group_of_pair, label_of_pair = np.divmod(pairs, targets.shape[1])
     starts = np.searchsorted(group_of_pair, np.arange(len(size) + 1))
     members = [
-        (label_of_pair[a:b], pair_counts[a:b].astype(np.float64))
-        for a, b in pairwise(starts)
+        (label_of_pair[a:b], pair_counts[a:b].astype(np.float64)) for a, b in pairwise(starts)
     ]
     together = np.flatnonzero(size > 1)
     tries = int(np.clip(_GROUPS_IN_ALL // max(len(together), 1), 1, _TRIES))
@@ -372,9 +369,7 @@ def _fill(lacking: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     return given
 
 
-def _error(
-    part: NDArray[np.int64], labels: NDArray[np.int64], targets: NDArray[np.int64]
-) -> float:
+def _error(part: NDArray[np.int64], labels: NDArray[np.int64], targets: NDArray[np.int64]) -> float:
     """Distance from the targets; a class that a part lacks outweighs everything else."""
     counts = np.zeros_like(targets)
     np.add.at(counts, (part, labels), 1)
@@ -435,9 +430,7 @@ def _how(
     table: ImageTable, parts: NDArray[np.str_], wanted: list[str], had_train: bool, seed: int
 ) -> str:
     """One sentence on how the new parts were made."""
-    counts = " and ".join(
-        f"{int((parts == name).sum()):,} for {name}" for name in wanted
-    )
+    counts = " and ".join(f"{int((parts == name).sum()):,} for {name}" for name in wanted)
     source = "the train part" if had_train else "all images"
     groups = "" if table.groups is None else ", whole groups"
     return (

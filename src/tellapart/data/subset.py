@@ -241,9 +241,7 @@ def _labelled_files(table: ImageTable) -> _Pools:
     return dict(pools)
 
 
-def _choose(
-    pools: _Pools, wanted: dict[str, int], source: Path, progress: Progress
-) -> _Choice:
+def _choose(pools: _Pools, wanted: dict[str, int], source: Path, progress: Progress) -> _Choice:
     """Take images part by part and class by class, each picture once."""
     names = sorted(pools[""])
     _check_counts(pools, names, wanted, source)

@@ -95,7 +95,8 @@ def _read_csv(path: Path, tabs: bool = False) -> Cells:
                 if any(value.strip() for value in row):  # Excel writes empty rows as commas
                     if len(row) != len(columns):
                         hint = (
-                            "an empty value needs its separator, too" if len(row) < len(columns)
+                            "an empty value needs its separator, too"
+                            if len(row) < len(columns)
                             else "put values with commas in quotes"
                         )
                         raise DataError(

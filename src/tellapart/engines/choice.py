@@ -162,9 +162,7 @@ ENGINES: tuple[EngineRow, ...] = (
 
 def engines_here(device: str) -> tuple[EngineRow, ...]:
     """The engines that are installed and run on a device, in the order of :data:`ENGINES`."""
-    return tuple(
-        row for row in ENGINES if row.runs_on(device) and not missing_of((row.package,))
-    )
+    return tuple(row for row in ENGINES if row.runs_on(device) and not missing_of((row.package,)))
 
 
 @dataclass(frozen=True)
@@ -318,8 +316,10 @@ def _choose(place: Place, exact: bool, progress: Progress) -> _Choice:
                         agreed = agrees(engine)
                     except RuntimeError as error:  # no kernel of this precision on this processor
                         reason = _reason(error)
-                        say(f"{row.name} {precision} does not run here ({reason}); the next "
-                            "engine is tried.")
+                        say(
+                            f"{row.name} {precision} does not run here ({reason}); the next "
+                            "engine is tried."
+                        )
                         continue
                     if agreed:
                         return _Choice(row.name, precision, engine.name, tuple(notes))

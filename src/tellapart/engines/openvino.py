@@ -78,7 +78,9 @@ class OpenVinoEngine:
             "CPU",
             {
                 properties.hint.inference_precision: {
-                    "bf16": ov.Type.bf16, "f16": ov.Type.f16, "f32": ov.Type.f32,
+                    "bf16": ov.Type.bf16,
+                    "f16": ov.Type.f16,
+                    "f32": ov.Type.f32,
                 }[precision],
                 properties.num_streams: cores,
                 properties.inference_num_threads: cores,
@@ -109,9 +111,7 @@ class OpenVinoEngine:
                 pass
         return outputs
 
-    def _run(
-        self, pixels: NDArray[np.uint8], outputs: NDArray[np.float32], start: int
-    ) -> None:
+    def _run(self, pixels: NDArray[np.uint8], outputs: NDArray[np.float32], start: int) -> None:
         block = np.ascontiguousarray(pixels[start : start + self._batch])
         number = len(block)
         if number < self._batch:

@@ -34,6 +34,7 @@ STARTS = (0.25, 0.5, 0.75, 1.0)
 #: Shares between two tests.
 _STEP = 0.01
 
+
 def choose_abstention(
     validation: Predictions, at_most_wrong: float, *, sure: float = SURE
 ) -> Abstention:

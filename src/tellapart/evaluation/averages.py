@@ -77,13 +77,15 @@ def class_shares(matrix: Matrix) -> tuple[ClassShares, ...]:
     for index, name in enumerate(matrix.classes):
         no_images = f"no image is {name}"
         of_precision, of_recall, of_f1 = effects[index]
-        rows.append(ClassShares(
-            precision=proportion(
-                right[index], called[index], f"{name} is never predicted", of_precision
-            ),
-            recall=proportion(right[index], support[index], no_images, of_recall),
-            f1=_f1(right[index], support[index], called[index], no_images, of_f1),
-        ))
+        rows.append(
+            ClassShares(
+                precision=proportion(
+                    right[index], called[index], f"{name} is never predicted", of_precision
+                ),
+                recall=proportion(right[index], support[index], no_images, of_recall),
+                f1=_f1(right[index], support[index], called[index], no_images, of_f1),
+            )
+        )
     return tuple(rows)
 
 
@@ -106,8 +108,9 @@ def _class_effects(matrix: Matrix) -> list[tuple[float, float, float]]:
     groups, classes = matrix.groups, len(matrix.classes)
     if groups is None:
         return [(1.0, 1.0, 1.0)] * classes
-    of_label, of_call = (_rows_by_class(values, classes) for values in
-                         (matrix.labels, matrix.predicted))
+    of_label, of_call = (
+        _rows_by_class(values, classes) for values in (matrix.labels, matrix.predicted)
+    )
     right = matrix.labels == matrix.predicted
     effects = []
     for index in range(classes):

@@ -89,13 +89,15 @@ def reliability(
     rows = []
     for place, number in enumerate(found.numbers.tolist()):
         images = int(found.images[place])
-        rows.append(ReliabilityBin(
-            low=number / bins,
-            high=(number + 1) / bins,
-            images=images,
-            confidence=float(found.confidence[place]) / images,
-            accuracy=float(found.right[place]) / images,
-        ))
+        rows.append(
+            ReliabilityBin(
+                low=number / bins,
+                high=(number + 1) / bins,
+                images=images,
+                confidence=float(found.confidence[place]) / images,
+                accuracy=float(found.right[place]) / images,
+            )
+        )
     return tuple(rows)
 
 
@@ -199,8 +201,13 @@ class Wish:
 
 #: What the report shows where nobody asked for anything else.
 USUAL_WISHES = (
-    Wish(precision=0.95), Wish(precision=0.99), Wish(recall=0.95), Wish(recall=0.99),
-    Wish(costs=(1.0, 1.0)), Wish(costs=(1.0, 10.0)), Wish(costs=(10.0, 1.0)),
+    Wish(precision=0.95),
+    Wish(precision=0.99),
+    Wish(recall=0.95),
+    Wish(recall=0.99),
+    Wish(costs=(1.0, 1.0)),
+    Wish(costs=(1.0, 10.0)),
+    Wish(costs=(10.0, 1.0)),
 )
 
 
@@ -258,9 +265,7 @@ class ThresholdScores:
     accuracy: Number
 
 
-def measure_threshold(
-    predictions: Predictions, positive: str, threshold: float
-) -> ThresholdScores:
+def measure_threshold(predictions: Predictions, positive: str, threshold: float) -> ThresholdScores:
     """What calling images ``positive`` from this probability on gives."""
     truth, scores = _binary(predictions, positive)
     return _measure(predictions.part, positive, truth, scores >= threshold)
@@ -412,12 +417,14 @@ def coverage_table(
         limit = 0.0 if share >= 1.0 or not last else float(confidences[last - 1])
         keep = scored.confidence >= limit
         rights, images = int(scored.correct[keep].sum()), int(keep.sum())
-        rows.append(CoverageRow(
-            wished=share,
-            confidence=limit,
-            images=images,
-            coverage=proportion(images, len(scored), "there are no labelled images"),
-            accuracy=proportion(rights, images, "no image is that certain"),
-            mistakes_left=images - rights,
-        ))
+        rows.append(
+            CoverageRow(
+                wished=share,
+                confidence=limit,
+                images=images,
+                coverage=proportion(images, len(scored), "there are no labelled images"),
+                accuracy=proportion(rights, images, "no image is that certain"),
+                mistakes_left=images - rights,
+            )
+        )
     return rows

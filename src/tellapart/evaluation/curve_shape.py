@@ -52,11 +52,7 @@ def shape_of(history: History) -> CurveShape | None:
     lowest, last = min(range(len(losses)), key=losses.__getitem__), len(losses) - 1
     recent = _recent(losses)
     kind: Literal["rising", "ran_down", "falling", "level"] = "level"
-    if (
-        last - lowest >= 2
-        and losses[last] > 1.05 * losses[lowest]
-        and train[last] < train[lowest]
-    ):
+    if last - lowest >= 2 and losses[last] > 1.05 * losses[lowest] and train[last] < train[lowest]:
         kind = "rising"
     elif _ran_down(history):
         kind = "ran_down"

@@ -24,10 +24,18 @@ def describe_figures(
         readings["confusion_matrix"] = _confusion(metrics)
         readings["per_class"] = _classes(metrics)
         for name, number, what, of in (
-            ("roc", metrics.roc_auc, "An image of a class scores above one of another class in",
-             " of cases (area under the curve)"),
-            ("precision_recall", metrics.average_precision,
-             "Averaged over all recalls, precision is", ""),
+            (
+                "roc",
+                metrics.roc_auc,
+                "An image of a class scores above one of another class in",
+                " of cases (area under the curve)",
+            ),
+            (
+                "precision_recall",
+                metrics.average_precision,
+                "Averaged over all recalls, precision is",
+                "",
+            ),
         ):
             if number.known:
                 readings[name] = (

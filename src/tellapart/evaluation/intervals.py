@@ -189,8 +189,12 @@ def calibration_limits(
 
     def reaches(part: float, share: float = 0.025) -> bool:
         """Gaps of this part of the measured ones come to the measured error often enough."""
-        drawn = random.binomial(known, expected + part * (accuracy - expected),
-                                (resamples, len(images))) / known
+        drawn = (
+            random.binomial(
+                known, expected + part * (accuracy - expected), (resamples, len(images))
+            )
+            / known
+        )
         return bool((np.abs(drawn - expected) @ weights >= error).mean() >= share)
 
     low, beyond = 0.0, 1.0
@@ -200,9 +204,12 @@ def calibration_limits(
             low, beyond = (low, middle) if reaches(middle) else (middle, beyond)
         low = (low + beyond) / 2.0
     ends = [wilson(r / effect, n / effect) for r, n in zip(right, images, strict=True)]
-    farthest = np.array([
-        max(abs(end - mean) for end in limits) for limits, mean in zip(ends, expected, strict=True)
-    ])
+    farthest = np.array(
+        [
+            max(abs(end - mean) for end in limits)
+            for limits, mean in zip(ends, expected, strict=True)
+        ]
+    )
     _, high = combined(gaps, gaps, np.maximum(farthest, gaps), weights)
     likely = (right + 0.5) / (images + 1.0)
     spread = float(np.sqrt((weights**2 * likely * (1.0 - likely) / images).sum() * effect))

@@ -217,9 +217,7 @@ def doubling_sentence(curve: LearningCurve) -> str:
             f"({_limits(low, high)})."
         )
     if curve.hardly_helps:
-        return (
-            f"Twice as many images would hardly help: they would bring at most {_points(high)}."
-        )
+        return f"Twice as many images would hardly help: they would bring at most {_points(high)}."
     return (
         f"What twice as many images would bring cannot be told from these: between "
         f"{_points(low)} and {_points(high)}."
@@ -285,6 +283,4 @@ def read_curve(file: Path, content: Mapping[str, Any]) -> LearningCurve:
     try:
         return LearningCurve.from_json(content)
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{file} is damaged: it lacks or has wrong {error}; train again."
-        ) from error
+        raise RunError(f"{file} is damaged: it lacks or has wrong {error}; train again.") from error

@@ -159,9 +159,7 @@ def _per_class(
     support, predicted = matrix.support.tolist(), matrix.called.tolist()
     table: dict[str, ClassMetrics] = {}
     means = {"roc_auc": _MeanArea(), "average_precision": _MeanArea()}
-    for index, (name, shares) in enumerate(
-        zip(scored.classes, class_shares(matrix), strict=True)
-    ):
+    for index, (name, shares) in enumerate(zip(scored.classes, class_shares(matrix), strict=True)):
         count = support[index]
         ranked: dict[str, Number] = {}
         if 0 < count < len(scored):

@@ -168,8 +168,12 @@ class Predictions:
         names = (*self.classes, "")  # index -1 is the empty name
         folds = [()] * len(self) if self.folds is None else [(k,) for k in self.folds.tolist()]
         rows = zip(
-            self.paths, folds, self.labels.tolist(), self.predicted.tolist(),
-            self.probabilities.tolist(), strict=True,
+            self.paths,
+            folds,
+            self.labels.tolist(),
+            self.predicted.tolist(),
+            self.probabilities.tolist(),
+            strict=True,
         )
         fixed = _FIXED_COLUMNS if self.folds is None else _WITH_FOLDS
         write_csv(

@@ -18,9 +18,7 @@ from tellapart.evaluation.intervals import Z, student_quantile, wilson_from_vari
 from tellapart.number import Number, undefined
 
 
-def corrected_mean(
-    values: NDArray[np.float64], ratio: float
-) -> tuple[float, float, float]:
+def corrected_mean(values: NDArray[np.float64], ratio: float) -> tuple[float, float, float]:
     """Mean of J values of as many splits, its corrected variance, and Student's quantile.
 
     Args:
@@ -36,9 +34,7 @@ def corrected_mean(
     return float(values.mean()), variance, student_quantile(count - 1)
 
 
-def accuracy_of_procedure(
-    accuracies: NDArray[np.float64], tested: float, ratio: float
-) -> Number:
+def accuracy_of_procedure(accuracies: NDArray[np.float64], tested: float, ratio: float) -> Number:
     """The accuracy of a classifier trained in the same way on other images of this kind.
 
     The corrected variance as Wilson's interval of a proportion has it, so that it stays within

@@ -52,8 +52,9 @@ class UnknownDetector:
                 "unknown.safetensors is of another run; train again."
             )
         rows = [
-            _neighbour_distance(unit_length(features[start : start + 4096]), self.reference,
-                                self.neighbours)
+            _neighbour_distance(
+                unit_length(features[start : start + 4096]), self.reference, self.neighbours
+            )
             for start in range(0, len(features), 4096)
         ]
         return np.concatenate(rows) if rows else np.zeros(0)

@@ -74,9 +74,7 @@ def kernel_sheet(kernels: NDArray[np.float32]) -> Figure:
     return figure
 
 
-def feature_map_sheet(
-    maps: NDArray[np.float32], image: NDArray[np.uint8], layer: str
-) -> Figure:
+def feature_map_sheet(maps: NDArray[np.float32], image: NDArray[np.uint8], layer: str) -> Figure:
     """The channels of a layer that tell places apart most, after the image they come from.
 
     Args:
@@ -99,9 +97,7 @@ def feature_map_sheet(
         for panel, channel in zip(free, chosen.tolist(), strict=False):
             panel.imshow(maps[channel], cmap="gray", interpolation="nearest")
             panel.set_title(str(channel), loc="left", fontsize=7, color=MUTED, pad=2)
-        set_title(
-            figure, f"Feature maps of layer {layer}: {len(chosen)} of {len(maps)} channels"
-        )
+        set_title(figure, f"Feature maps of layer {layer}: {len(chosen)} of {len(maps)} channels")
     return figure
 
 

@@ -54,9 +54,7 @@ class Inside(Protocol):
     def evidence_layer(self) -> LayerWithMap | None:
         """The layer on which Grad-CAM looks; None where there is none."""
 
-    def evidence(
-        self, images: NDArray[np.uint8], classes: Sequence[int]
-    ) -> NDArray[np.float32]:
+    def evidence(self, images: NDArray[np.uint8], classes: Sequence[int]) -> NDArray[np.float32]:
         """Where the evidence for a class lies in each image, as ``explanation.gradcam`` says it.
 
         Args:

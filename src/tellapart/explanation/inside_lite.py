@@ -80,9 +80,7 @@ class InsideLite:
         return drawn / largest if largest > 0 else drawn
 
     def maps(self, image: NDArray[np.uint8], layer: str) -> Floats:
-        found = next(
-            places for name, places in self.network.maps(image[None]) if name == layer
-        )
+        found = next(places for name, places in self.network.maps(image[None]) if name == layer)
         return np.ascontiguousarray(found[0].transpose(2, 0, 1))
 
     def kernels(self) -> Floats:

@@ -30,9 +30,7 @@ class InsideModule:
         except RunError as error:
             self.refusal = str(error)
 
-    def evidence(
-        self, images: NDArray[np.uint8], classes: Sequence[int]
-    ) -> NDArray[np.float32]:
+    def evidence(self, images: NDArray[np.uint8], classes: Sequence[int]) -> NDArray[np.float32]:
         return grad_cam(self.network, images, classes, self.evidence_layer)
 
     def maps(self, image: NDArray[np.uint8], layer: str) -> NDArray[np.float32]:

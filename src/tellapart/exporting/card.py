@@ -175,8 +175,11 @@ def _numbers(facts: CardFacts) -> Iterator[str]:
     images = facts.metrics.get("images", 0)
     yield (
         f"On {plural(int(images), 'image')} of the {facts.part} part, which "
-        + ("taught and chose nothing" if facts.part == "test" else "chose between models, so that "
-           "new images will do worse")
+        + (
+            "taught and chose nothing"
+            if facts.part == "test"
+            else "chose between models, so that new images will do worse"
+        )
         + ", as the run's engine answered them. In brackets what chance leaves open (95 %)."
     )
     yield from ("", "| number | value |", "| --- | --- |")

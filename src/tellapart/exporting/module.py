@@ -70,9 +70,7 @@ def whole_module(network: nn.Module, around: Around) -> nn.Module:
             super().__init__()
             self.network = mean_logits
 
-        def forward(
-            self, *pixels: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(self, *pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             probabilities = probabilities_of(
                 self.network(*pixels), around.temperature, around.sigmoid
             )

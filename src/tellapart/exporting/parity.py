@@ -178,9 +178,7 @@ def _joint_float32_logits(classifier: JointClassifier) -> Callable[[Any], NDArra
 Answered = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
-def script_answers(
-    file: Path, files: Sequence[Path], progress: Progress = SILENT
-) -> Answered:
+def script_answers(file: Path, files: Sequence[Path], progress: Progress = SILENT) -> Answered:
     """What a bundle's classify.py says of files: probabilities (N, C) and decisions (N,).
 
     Raises:

@@ -177,9 +177,7 @@ def _input(number: int, rule: Preprocessing) -> str:
     return f"({name}, {rule.width}, {rule.height}, {_how(rule)}, {rule.padding_colour()})"
 
 
-def _fitted(
-    rule: Preprocessing, words: _Words, *, square: bool
-) -> tuple[list[str], list[str]]:
+def _fitted(rule: Preprocessing, words: _Words, *, square: bool) -> tuple[list[str], list[str]]:
     """Lines before a picture is decoded, which may make it smaller, and lines that fit it."""
     drafted = rule.interpolation != "nearest"
     first, seen = [], words

@@ -180,7 +180,6 @@ def create_network_without_memory(name: str) -> nn.Module:
         return create_network(name)
 
 
-
 def _count(module: nn.Module) -> int:
     """Parameters and BatchNorm statistics, as Keras counts."""
     statistics = (

@@ -207,8 +207,10 @@ def can_be_frozen(model: BackboneModel) -> bool:
 def _tensor(state: Mapping[str, NDArray[Any]], name: str, *shape: int | None) -> NDArray[Any]:
     """A tensor of this shape, None standing for any length."""
     found = state.get(name)
-    if found is None or found.ndim != len(shape) or any(
-        wanted not in (None, size) for size, wanted in zip(found.shape, shape, strict=True)
+    if (
+        found is None
+        or found.ndim != len(shape)
+        or any(wanted not in (None, size) for size, wanted in zip(found.shape, shape, strict=True))
     ):
         raise ValueError(name)
     return found

@@ -128,9 +128,7 @@ def _scale_and_shift(norm: nn.BatchNorm2d, bias: Tensor | None) -> tuple[Tensor,
     return scale, shift
 
 
-def _convolve(
-    convolution: nn.Conv2d, scale: Tensor, shift: Tensor
-) -> Callable[[Tensor], Tensor]:
+def _convolve(convolution: nn.Conv2d, scale: Tensor, shift: Tensor) -> Callable[[Tensor], Tensor]:
     """The forward pass of a convolution with the work of its BatchNorm in it."""
     own = convolution.bias
     column = scale.reshape(-1, 1, 1, 1)

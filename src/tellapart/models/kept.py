@@ -102,9 +102,7 @@ def _from_timm(model: BackboneModel, size: tuple[int, int]) -> dict[str, NDArray
     require_pytorch(f"Reading the weights of '{model.backbone}'")
     from tellapart.models.backbone import build_backbone
 
-    module = build_backbone(
-        model.backbone, model.weights, features=model.features, image_size=size
-    )
+    module = build_backbone(model.backbone, model.weights, features=model.features, image_size=size)
     return {
         f"backbone.{name}": np.ascontiguousarray(value.detach().numpy())
         for name, value in module.state_dict().items()

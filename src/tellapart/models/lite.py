@@ -139,9 +139,11 @@ def in_network(state: State) -> dict[str, NDArray[Any]]:
 def from_network(state: State, name: str) -> dict[str, NDArray[Any]] | None:
     """The backbone's tensors of a whole network, by timm's names; None where one is missing."""
     found = {entry: state.get(f"{_PREFIX}{entry}") for entry in entry_names(name)}
-    return {entry: value for entry, value in found.items() if value is not None} if all(
-        value is not None for value in found.values()
-    ) else None
+    return (
+        {entry: value for entry, value in found.items() if value is not None}
+        if all(value is not None for value in found.values())
+        else None
+    )
 
 
 def lite_digest(state: State) -> str:

@@ -43,9 +43,7 @@ class Network(Protocol):
         """What stands on pooled features."""
 
 
-def lite_graph(
-    network: Network, height: int, width: int, *, normalised: bool = False
-) -> bytes:
+def lite_graph(network: Network, height: int, width: int, *, normalised: bool = False) -> bytes:
     """The network from images to its outputs; see ``LiteNetwork.to_onnx``."""
     from onnx import TensorProto, helper
 
@@ -129,9 +127,7 @@ class _Graph:
         """A convolution with its BatchNorm folded in, and ReLU6; and the size of its map."""
         folded = fold(network.state, layer, kept)
         outputs, inputs, kernel, _ = folded.weight.shape
-        (top, bottom), (left, right) = (
-            same_padding(side, kernel, layer.stride) for side in size
-        )
+        (top, bottom), (left, right) = (same_padding(side, kernel, layer.stride) for side in size)
         name = self.node(
             "Conv",
             [

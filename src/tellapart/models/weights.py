@@ -158,8 +158,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} cannot be read as weights ({_first_line(error)}): give a .safetensors file, "
             f"or a .pt or .pth file that holds a state dict and no code."
         ) from error
-    if not isinstance(state, Mapping) or not state or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(value, torch.Tensor) for value in state.values())
     ):
         raise WeightsError(f"{path} holds no state dict: give a file that maps names to tensors.")
     return dict(state)
@@ -389,9 +391,7 @@ def _require_host(address: str) -> None:
         raise ConnectionError(f"no connection to {host}") from error
 
 
-def _rename_by_order(
-    state: dict[str, Tensor], network: nn.Module, path: Path
-) -> dict[str, Tensor]:
+def _rename_by_order(state: dict[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
     """Give entries timm's names: same number, same order, same shapes, or refuse."""
     wanted = network.state_dict()
     if len(wanted) != len(state):

@@ -150,7 +150,11 @@ class Monitor:
             try:
                 if self._compared is None or seen > self._compared_at:
                     self._compared = compare(
-                        features, probabilities, self._detector, self._known, self._classes,
+                        features,
+                        probabilities,
+                        self._detector,
+                        self._known,
+                        self._classes,
                         permutations=_PERMUTATIONS,
                     )
                     self._compared_at = seen

@@ -188,9 +188,7 @@ def _no_pairs() -> ChangedPairs:
 # --- which pairs to try -----------------------------------------------------------------------
 
 
-def _candidates(
-    grey: Floats, principal: Floats | None, thorough: bool
-) -> tuple[Rows, Rows, Rows]:
+def _candidates(grey: Floats, principal: Floats | None, thorough: bool) -> tuple[Rows, Rows, Rows]:
     """Rows of each pair, first < second, and the turn to try."""
     lists = [_turned_alike(grey, np.arange(len(grey)))]
     if principal is not None:
@@ -357,9 +355,7 @@ def _is_same(found: _Found, *, strict: bool) -> NDArray[np.bool_]:
     return same
 
 
-def _compare(
-    grey: Floats, first: Rows, second: Rows, turns: Rows, progress: Progress
-) -> _Found:
+def _compare(grey: Floats, first: Rows, second: Rows, turns: Rows, progress: Progress) -> _Found:
     """Align each pair, block by block on all cores."""
     count = len(first)
     whole, trimmed, overlap, detail = (np.full(count, -1.0, np.float32) for _ in range(4))
@@ -462,9 +458,7 @@ def _detail(pictures: Floats) -> Floats:
 
 def _words(found: _Found, turns: Rows, rows: Rows) -> NDArray[np.str_]:
     maps = found.maps[rows]
-    angles = np.degrees(
-        np.arctan2(maps[:, 1, 0] - maps[:, 0, 1], maps[:, 0, 0] + maps[:, 1, 1])
-    )
+    angles = np.degrees(np.arctan2(maps[:, 1, 0] - maps[:, 0, 1], maps[:, 0, 0] + maps[:, 1, 1]))
     words = [
         _NAMES[turn] or ("tilted" if abs(angle) >= 1.5 else "framed, cut or written on")
         for turn, angle in zip(turns[rows], angles, strict=True)

@@ -76,9 +76,7 @@ def measure(pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> Measur
     return Measures(thumbnails, sharpness, borders)
 
 
-def grey_thumbnails(
-    pixels: NDArray[np.uint8], *, progress: Progress = SILENT
-) -> NDArray[np.uint8]:
+def grey_thumbnails(pixels: NDArray[np.uint8], *, progress: Progress = SILENT) -> NDArray[np.uint8]:
     """Small grey pictures, means of areas, of a pixel array: uint8 (N, 32, 32).
 
     A tenth of the time of :func:`measure`, for what is asked before every training.

@@ -329,9 +329,7 @@ def read(content: bytes, layout: Layout) -> tuple[NDArray[np.uint8], str]:
     return picture, remark
 
 
-def _on_white(
-    picture: NDArray[np.uint8], alpha: NDArray[Any], layout: Layout
-) -> NDArray[np.uint8]:
+def _on_white(picture: NDArray[np.uint8], alpha: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:
     if layout.sample_format == 3:
         full = 1.0
     else:

@@ -132,7 +132,7 @@ class CsvRows:
             if len(cells) != len(form.columns):
                 raise _damaged(path, number)
             if fixed and cells[-len(fixed) :] != fixed:
-                raise _of_others(path, f"row {number} is by {' and '.join(cells[-len(fixed):])}")
+                raise _of_others(path, f"row {number} is by {' and '.join(cells[-len(fixed) :])}")
             yield Stored(cells[0], cells[1], end)
 
 
@@ -235,8 +235,9 @@ class AnswersFile:
         place = path if self._table is None else path.with_name(path.name + _UNFINISHED)
         self._stack = ExitStack()
         if path.is_dir():
-            raise FileError(f"{shown(path)} cannot be written: it is a folder; choose the name of "
-                            "a file.")
+            raise FileError(
+                f"{shown(path)} cannot be written: it is a folder; choose the name of a file."
+            )
         held = GrowingFile(place)
         try:
             self._stack.enter_context(locked(

@@ -239,9 +239,7 @@ class Bundle:
         )
         return arrays[0] if len(arrays) == 1 else PixelSets(arrays)
 
-    def probabilities(
-        self, pixels: Inputs, *, progress: Progress = SILENT
-    ) -> NDArray[np.float64]:
+    def probabilities(self, pixels: Inputs, *, progress: Progress = SILENT) -> NDArray[np.float64]:
         """Class probabilities of prepared images.
 
         Args:
@@ -262,7 +260,6 @@ class Bundle:
                 rows.append(values / values.sum(axis=1, keepdims=True))
                 stage.advance(len(block))
         return np.concatenate(rows)
-
 
     def _answered(self, given: Inputs) -> NDArray[np.float64]:
         """What the model says of so many images as go through it at a time, held to its form.
@@ -332,9 +329,7 @@ def open_bundle(folder: Path) -> Bundle:
         )
     package = RUNNERS[info.runtime].package
     if find_spec(package) is None:
-        raise BundleError(
-            f"{shown(folder)} needs the package {package}: pip install {package}."
-        )
+        raise BundleError(f"{shown(folder)} needs the package {package}: pip install {package}.")
     for name, written in info.files.items():
         path = folder / name
         if Path(name).name != name:

@@ -88,9 +88,11 @@ class JointDescription:
             raise ValueError(f"{number} members, joined by {self.rule!r}")
         if any(member.classes != self.classes for member in self.members):
             raise ValueError("members of other classes")
-        if len(self.weights) != number or not all(
-            isinstance(weight, int | float) and weight >= 0 for weight in self.weights
-        ) or abs(sum(self.weights) - 1) > 1e-6:
+        if (
+            len(self.weights) != number
+            or not all(isinstance(weight, int | float) and weight >= 0 for weight in self.weights)
+            or abs(sum(self.weights) - 1) > 1e-6
+        ):
             raise ValueError(f"the weights are {self.weights}")
         if len(self.backbones) != number or any(
             not isinstance(place, int) or not 0 <= place <= own or self.backbones[place] != place

@@ -158,9 +158,7 @@ def _connect(ray: Any, address: str, workers: int, stack: ExitStack) -> None:
         # Ray would keep a token in the home folder, and logs in the folder for temporary files. It
         # reads the token once for a process, so that it stays.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        place = TemporaryDirectory(
-            prefix="ray-", dir=_short_folder(), ignore_cleanup_errors=True
-        )
+        place = TemporaryDirectory(prefix="ray-", dir=_short_folder(), ignore_cleanup_errors=True)
         given = {
             "num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES,
             "_temp_dir": stack.enter_context(place),

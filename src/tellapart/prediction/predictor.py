@@ -320,8 +320,10 @@ class Predictor:
             yield Answer(
                 path=name,
                 prediction=(
-                    word_for(UNKNOWN, self.classes) if far
-                    else word_for(UNCERTAIN, self.classes) if unsure
+                    word_for(UNKNOWN, self.classes)
+                    if far
+                    else word_for(UNCERTAIN, self.classes)
+                    if unsure
                     else self.classes[int(judged.predicted[row])]
                 ),
                 probabilities=dict(zip(self.classes, values, strict=True)),

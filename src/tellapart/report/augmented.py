@@ -56,8 +56,8 @@ def augmented_samples(
         except UnreadableImage:
             continue
         repeated = np.repeat(pixels[None], _GRID**2 - 1, axis=0)
-        drawn = repeated if augmentation is None else augment_pixels(
-            repeated, augmentation, generator
+        drawn = (
+            repeated if augmentation is None else augment_pixels(repeated, augmentation, generator)
         )
         rows.append(row)
         samples.append(np.concatenate([pixels[None], drawn]))

@@ -64,14 +64,11 @@ def comparison_table(comparison: PairedComparison) -> Table:
         columns=[Column("Run"), *headings],
         rows=[(row.name, *(row.of(column) for column in shown)) for row in comparison.rows],
         reading=f"In the order of their accuracy on {ranked_by}. Choose a heading to sort by it; "
-        "the best of each column is bold"
-        + ("." if alike else ", but for times of unlike work."),
+        "the best of each column is bold" + ("." if alike else ", but for times of unlike work."),
     )
 
 
-def settings_table(
-    settings: Sequence[DifferingSetting], names: Sequence[str]
-) -> Table | None:
+def settings_table(settings: Sequence[DifferingSetting], names: Sequence[str]) -> Table | None:
     """The settings that differ, a row each; None where the runs repeat one another."""
     if not settings:
         return None
@@ -143,15 +140,14 @@ def comparison_figures(
          plots.accuracy_against_seconds),
     ):  # fmt: skip
         known = [
-            i for i, row in enumerate(rows)
+            i
+            for i, row in enumerate(rows)
             if row.facts.get(key)
             and (key != "training_seconds" or row.facts.get("time_compared", True))
         ]
         if len(known) > 1:
             amounts = [float(rows[i].facts[key]) for i in known]
-            figure = draw(
-                [names[i] for i in known], amounts, [accuracies[i] for i in known], part
-            )
+            figure = draw([names[i] for i in known], amounts, [accuracies[i] for i in known], part)
             reading = _cost_reading(comparison, known, key)
             charts.append(_figure(name, title, figure, reading))
     histories = {name: runs[name].history() for name in names}
@@ -229,6 +225,7 @@ def _curve_reading(histories: Mapping[str, Sequence[Mapping[str, float]]], quant
         values = [row.get(quantity, np.nan) for row in rows]
         at = int(np.nanargmin(values) if losses else np.nanargmax(values))
         best[name] = at + 1, float(values[at])
+
     def order(name: str) -> float:
         return best[name][1] if losses else -best[name][1]
 
@@ -250,9 +247,7 @@ def _headline(comparison: PairedComparison) -> Headline | None:
         label=f"Most accurate: {best.name}",
         number=best.metrics.accuracy,
         sentence=" ".join(comparison.leading),
-        references=[
-            Reference(row.name, row.metrics.accuracy.measured()[0]) for row in others[:4]
-        ],
+        references=[Reference(row.name, row.metrics.accuracy.measured()[0]) for row in others[:4]],
     )
 
 
@@ -273,26 +268,33 @@ def _callouts(comparison: PairedComparison, lessons: Sequence[str]) -> list[Call
         _, low, high = metrics.accuracy.measured()
         share = metrics.majority_share or 0.0
         if low <= share:
-            found.append(Callout(
-                "warning",
-                f"{row.name} has learned nothing that helps: always answering "
-                f"'{metrics.majority_class}' would be right on {percent(share)}. More epochs or "
-                "more images may.",
-            ))
+            found.append(
+                Callout(
+                    "warning",
+                    f"{row.name} has learned nothing that helps: always answering "
+                    f"'{metrics.majority_class}' would be right on {percent(share)}. "
+                    "More epochs or more images may.",
+                )
+            )
         if train is not None and gap is not None and gap > 0.1 and train.measured()[1] > high:
-            found.append(Callout(
-                "warning",
-                f"{row.name} overfits: {train.percent()} on train and "
-                f"{metrics.accuracy.percent()} on {comparison.part}, a gap of "
-                f"{100 * gap:.1f} points.",
-            ))
+            found.append(
+                Callout(
+                    "warning",
+                    f"{row.name} overfits: {train.percent()} on train and "
+                    f"{metrics.accuracy.percent()} on {comparison.part}, a gap of "
+                    f"{100 * gap:.1f} points.",
+                )
+            )
     wrong = len(comparison.all_wrong)
     if wrong:
-        found.append(Callout(
-            "note",
-            f"{capital(some_of(wrong, comparison.images, 'image'))} {are(wrong)} wrong in every "
-            f"run: look whether {'its label is' if wrong == 1 else 'their labels are'} right.",
-        ))
+        found.append(
+            Callout(
+                "note",
+                f"{capital(some_of(wrong, comparison.images, 'image'))} {are(wrong)} wrong in "
+                "every run: look whether "
+                f"{'its label is' if wrong == 1 else 'their labels are'} right.",
+            )
+        )
     if any(comparison.left_out.values()):
         found.append(Callout("warning", comparison.sentences[-1]))
     return found
@@ -352,25 +354,34 @@ def _galleries(
         paths = comparison.only_right[name]
         if not paths:
             continue
-        galleries.append(Gallery(
-            name=f"only-{number}",
-            title=f"Only {name} gets these right",
-            pictures=_pictures(paths, name, comparison.names, runs, predictions, ALONE),
-            reading="Its own answer, and below it what the others said; the surest first.",
-            total=len(paths),
+        galleries.append(
+            Gallery(
+                name=f"only-{number}",
+                title=f"Only {name} gets these right",
+                pictures=_pictures(paths, name, comparison.names, runs, predictions, ALONE),
+                reading="Its own answer, and below it what the others said; the surest first.",
+                total=len(paths),
+                rest=f"all answers are in {file}",
+            )
+        )
+    galleries.append(
+        Gallery(
+            name="nobody",
+            title="No run gets these right",
+            pictures=_pictures(
+                comparison.all_wrong,
+                comparison.names[0],
+                comparison.names,
+                runs,
+                predictions,
+                NOBODY,
+            ),
+            reading="Hard images or wrong labels; the most confident mistakes first.",
+            total=len(comparison.all_wrong),
             rest=f"all answers are in {file}",
-        ))
-    galleries.append(Gallery(
-        name="nobody",
-        title="No run gets these right",
-        pictures=_pictures(
-            comparison.all_wrong, comparison.names[0], comparison.names, runs, predictions, NOBODY
-        ),
-        reading="Hard images or wrong labels; the most confident mistakes first.",
-        total=len(comparison.all_wrong),
-        rest=f"all answers are in {file}",
-        empty="There are none: every image is classified right by at least one run.",
-    ))
+            empty="There are none: every image is classified right by at least one run.",
+        )
+    )
     return galleries
 
 

@@ -129,9 +129,7 @@ def _facts(survey: Survey, source: str, command: str) -> list[Facts]:
                 ("Formats", _shares(counted(headers.formats.tolist()), len(headers.formats))),
                 (
                     "Colour modes",
-                    _shares(
-                        counted(map(mode_name, headers.modes.tolist())), len(headers.modes)
-                    ),
+                    _shares(counted(map(mode_name, headers.modes.tolist())), len(headers.modes)),
                 ),
                 ("Turned by EXIF", f"{int(headers.turned.sum()):,}"),
                 ("Command", command),
@@ -185,25 +183,45 @@ def _figures(survey: Survey, folder: Path) -> list[Figure]:
     from tellapart.evaluation.plots.images import aspect_ratios, image_sizes, looks_by_class
 
     table, headers, looks = survey.table, survey.headers, survey.looks
-    counts = {
-        part or "images": list(row.values()) for part, row in class_counts(table).items()
-    }
+    counts = {part or "images": list(row.values()) for part, row in class_counts(table).items()}
     drawn = []
     if len(table.classes) <= 100:
-        drawn.append(("counts", "Images of each class", _counts_reading(survey),
-                      draw_counts(counts, table.classes)))
+        drawn.append(
+            (
+                "counts",
+                "Images of each class",
+                _counts_reading(survey),
+                draw_counts(counts, table.classes),
+            )
+        )
     if survey.has_several_sizes:
-        drawn.append(("sizes", "Sizes", _sizes_reading(survey),
-                      image_sizes(headers.widths, headers.heights, survey.network_size)))
+        drawn.append(
+            (
+                "sizes",
+                "Sizes",
+                _sizes_reading(survey),
+                image_sizes(headers.widths, headers.heights, survey.network_size),
+            )
+        )
         lost = float((headers.crop_losses > CROP_LOSS).mean())
-        drawn.append(("shapes", "Shapes",
-                      f"{percent(lost)} of the images would lose more than "
-                      f"{percent(CROP_LOSS, 0)} in a square centre crop.",
-                      aspect_ratios(headers.aspect_ratios, CROP_LOSS)))
-    drawn.append(("looks", "Brightness and sharpness",
-                  "Classes whose curves lie apart can be told apart by light or focus alone, "
-                  "which is rarely what is wanted.",
-                  looks_by_class(looks.brightness, looks.sharpness, table.labels, table.classes)))
+        drawn.append(
+            (
+                "shapes",
+                "Shapes",
+                f"{percent(lost)} of the images would lose more than "
+                f"{percent(CROP_LOSS, 0)} in a square centre crop.",
+                aspect_ratios(headers.aspect_ratios, CROP_LOSS),
+            )
+        )
+    drawn.append(
+        (
+            "looks",
+            "Brightness and sharpness",
+            "Classes whose curves lie apart can be told apart by light or focus alone, "
+            "which is rarely what is wanted.",
+            looks_by_class(looks.brightness, looks.sharpness, table.labels, table.classes),
+        )
+    )
     return [_figure(folder, *one) for one in drawn]
 
 

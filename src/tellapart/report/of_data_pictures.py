@@ -89,26 +89,49 @@ def extreme_galleries(survey: Survey) -> list[Gallery]:
     """The darkest, brightest, least sharp and most stretched-out images."""
     looks, headers = survey.looks, survey.headers
     orders: list[tuple[str, str, str, NDArray[Any], Callable[[int], str]]] = [
-        ("darkest", "The darkest images", "Can a person still tell what they show?",
-         looks.brightness, lambda i: f"brightness {looks.brightness[i]:.2f}"),
-        ("brightest", "The brightest images", "Over-exposed, or on a white ground?",
-         -looks.brightness, lambda i: f"brightness {looks.brightness[i]:.2f}"),
-        ("blurred", "The least sharp images", "Blurred, blank, or simply of a smooth thing?",
-         looks.sharpness, lambda i: f"sharpness {looks.sharpness[i]:.1f}"),
+        (
+            "darkest",
+            "The darkest images",
+            "Can a person still tell what they show?",
+            looks.brightness,
+            lambda i: f"brightness {looks.brightness[i]:.2f}",
+        ),
+        (
+            "brightest",
+            "The brightest images",
+            "Over-exposed, or on a white ground?",
+            -looks.brightness,
+            lambda i: f"brightness {looks.brightness[i]:.2f}",
+        ),
+        (
+            "blurred",
+            "The least sharp images",
+            "Blurred, blank, or simply of a smooth thing?",
+            looks.sharpness,
+            lambda i: f"sharpness {looks.sharpness[i]:.1f}",
+        ),
     ]
     if float(headers.crop_losses.max(initial=0.0)) > CROP_LOSS:
         orders.append(
-            ("shapes", "The images farthest from square",
-             "What training squashes most; is the thing that matters still recognisable?",
-             -headers.crop_losses,
-             lambda i: f"{headers.widths[i]:,} x {headers.heights[i]:,}")
+            (
+                "shapes",
+                "The images farthest from square",
+                "What training squashes most; is the thing that matters still recognisable?",
+                -headers.crop_losses,
+                lambda i: f"{headers.widths[i]:,} x {headers.heights[i]:,}",
+            )
         )
     galleries = []
     for name, title, reading, values, caption in orders:
         rows = [int(i) for i in np.argsort(values, kind="stable")[:_EXTREMES]]
         galleries.append(
-            Gallery(name, title, _pictures(survey.table, rows, caption), reading=reading,
-                    total=len(rows))
+            Gallery(
+                name,
+                title,
+                _pictures(survey.table, rows, caption),
+                reading=reading,
+                total=len(rows),
+            )
         )
     return galleries
 

@@ -86,8 +86,9 @@ def _by_class(survey: Survey) -> Table:
 
 def _common_sizes(survey: Survey) -> Table:
     sizes = common_sizes(survey.headers, 12)
-    distinct = len({*zip(survey.headers.widths.tolist(), survey.headers.heights.tolist(),
-                         strict=True)})
+    distinct = len(
+        {*zip(survey.headers.widths.tolist(), survey.headers.heights.tolist(), strict=True)}
+    )
     return Table(
         "The most frequent sizes",
         [Column("Width x height"), Column("Images", "count"), Column("Share", "share")],

@@ -69,12 +69,14 @@ def headline_of(metrics: Metrics, part: str) -> Headline:
     accuracy, share = metrics.accuracy, metrics.majority_share
     if not metrics.images and not metrics.unlabelled:
         return Headline(
-            f"Accuracy on {_place(part)}", accuracy,
+            f"Accuracy on {_place(part)}",
+            accuracy,
             "No image is left that a number for new images could come from.",
         )
     if accuracy.value is None or share is None:
         return Headline(
-            f"Accuracy on {_place(part)}", undefined("no image has a label"),
+            f"Accuracy on {_place(part)}",
+            undefined("no image has a label"),
             "What each image was called is below; how good that is cannot be said.",
         )
     right = some_of(round(accuracy.value * metrics.images), metrics.images, "image")
@@ -82,7 +84,8 @@ def headline_of(metrics: Metrics, part: str) -> Headline:
     if metrics.cross_validated:
         right += f" {capital(HELD_OUT)}."
     return Headline(
-        label="Cross-validated accuracy" if metrics.cross_validated
+        label="Cross-validated accuracy"
+        if metrics.cross_validated
         else f"Accuracy on {_place(part)}",
         number=accuracy,
         # What the interval means stands beside it, in the verdict.
@@ -340,8 +343,11 @@ def temperature_rows(shown: Predictions, temperature: float) -> Table:
             for name, metrics in (("as trained", before), ("with the temperature", after))
         ],
         reading=f"{reading} It was fitted on the validation images and never changes an answer."
-        + (" Here the answer is the likeliest class, not that of the rule in use."
-           if shown.decision is not None else ""),
+        + (
+            " Here the answer is the likeliest class, not that of the rule in use."
+            if shown.decision is not None
+            else ""
+        ),
     )
 
 
@@ -416,7 +422,8 @@ def galleries_of(predictions: Predictions, file_of: FileOf, rest: str) -> list[G
             pictures=pictures_of(predictions, unsure[: GALLERY_SIZE // 2], file_of),
             reading="The two likeliest classes are closest here: more training images like "
             "these help most. Those that are mistakes stand above."
-            if len(known) else "The two likeliest classes are closest here.",
+            if len(known)
+            else "The two likeliest classes are closest here.",
             total=len(unsure),
             rest=rest,
         ),

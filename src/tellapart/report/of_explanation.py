@@ -126,8 +126,11 @@ def callouts_of(images: Sequence[ImageExplanation], classes: Sequence[str]) -> l
                 f"{_count(len(contradicting), 'image has', 'images have')} a twin among the "
                 "training images that carries another class.",
                 "One of the two labels is wrong: correct it and train again.",
-                [p for i, n in contradicting[:6] for p in (_picture(i, classes),
-                                                           _neighbour(n, i, classes))],
+                [
+                    p
+                    for i, n in contradicting[:6]
+                    for p in (_picture(i, classes), _neighbour(n, i, classes))
+                ],
             )
         )
     elif twins:
@@ -142,7 +145,8 @@ def callouts_of(images: Sequence[ImageExplanation], classes: Sequence[str]) -> l
     wrong = [i for i in images if i.subject.label not in (-1, i.predicted) and i.neighbours]
     if wrong:
         misled = [
-            i for i in wrong
+            i
+            for i in wrong
             if 2 * sum(n.label == i.predicted for n in i.neighbours) > len(i.neighbours)
         ]
         if misled:
@@ -201,7 +205,10 @@ def map_figure(
     figure = embedding_map(points, labels, classes, part, wrong)
     svg, png = save_figure(figure, folder, "map_of_features", reading)
     return Figure(
-        "map_of_features", "Map of the features", svg.read_text("utf-8"), reading,
+        "map_of_features",
+        "Map of the features",
+        svg.read_text("utf-8"),
+        reading,
         png=png.read_bytes(),
     )
 
@@ -292,7 +299,8 @@ def facts_of_network(inside: Inside) -> Facts:
     layer = inside.evidence_layer
     shown = (
         f"{layer.name} ({layer.channels} channels of {layer.height} x {layer.width})"
-        if layer else "none"
+        if layer
+        else "none"
     )
     step = max(1, len(inside.layers) // 10)
     return Facts(

@@ -100,7 +100,8 @@ def write_run_report(
     if part is not None and metrics.images:  # else all of them were seen in training
         content = {
             "key_numbers": [
-                *key_numbers_of(metrics, stored), *policy_numbers(run.policy, shown),
+                *key_numbers_of(metrics, stored),
+                *policy_numbers(run.policy, shown),
                 *_procedure(run),
             ],
             "numbers": numbers_of(metrics),
@@ -204,7 +205,9 @@ def write_evaluation_report(
         if unknown is not None:
             key_numbers.append(
                 KeyNumber(
-                    "Called unknown", unknown, "share",
+                    "Called unknown",
+                    unknown,
+                    "share",
                     "images unlike the training ones; of those that resemble its classes "
                     f"{100 * NOTICED_NEAR:.0f} of 100 are noticed",
                 )
@@ -308,8 +311,8 @@ def _counts(run: Run) -> Table:
         rows=[(name, *(counts[part][name] for part in parts)) for name in run.classes],
         reading=f"Every image is held out once, in one of {len(validated.folds)} folds; the "
         "classifier in this folder was trained on all of them."
-        if (validated := run.info.cross_validation) is not None else
-        "Train teaches, validation chooses, test is read "
+        if (validated := run.info.cross_validation) is not None
+        else "Train teaches, validation chooses, test is read "
         f"{_times(run.info.test_evaluations)}, at the end{_of_each(run)}.",
     )
 
@@ -383,9 +386,7 @@ def _samples(splits: Splits, images: PixelCache) -> Gallery:
     )
 
 
-def _look_alikes(
-    run: Run, part: str | None, splits: Splits, images: PixelCache
-) -> Pairs | None:
+def _look_alikes(run: Run, part: str | None, splits: Splits, images: PixelCache) -> Pairs | None:
     """The most alike pairs of images in two parts that were not taken for copies."""
     leaks = run.info.data.leaks.get(part or "")
     if leaks is None or not leaks.borderline:
@@ -447,10 +448,13 @@ def _run_facts(run: Run) -> list[Facts]:
                 ("Decision", run.policy.rule or "the likeliest class"),
                 ("Seed", str(info.seed)),
                 ("Cross-validation", f"{len(info.cross_validation.folds)} folds")
-                if info.cross_validation is not None else
-                ("Test part read", _times(info.test_evaluations)),
-                *([("Predicted by", f"{predicted.engine} {predicted.precision}")]
-                  if predicted else []),
+                if info.cross_validation is not None
+                else ("Test part read", _times(info.test_evaluations)),
+                *(
+                    [("Predicted by", f"{predicted.engine} {predicted.precision}")]
+                    if predicted
+                    else []
+                ),
                 *(
                     (key.replace("_", " ").capitalize(), str(value))
                     for key, value in info.facts.items()

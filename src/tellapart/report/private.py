@@ -86,9 +86,7 @@ class _Writer(HTMLParser):
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._begin(tag, attrs, closed=True, end="/")
 
-    def _begin(
-        self, tag: str, attrs: list[tuple[str, str | None]], closed: bool, end: str
-    ) -> None:
+    def _begin(self, tag: str, attrs: list[tuple[str, str | None]], closed: bool, end: str) -> None:
         given = dict(attrs)
         link = (given.get("href") or "").removeprefix("#") if tag == "a" else ""
         if self._depth or "data-private" in given or (link and link in self._ids):

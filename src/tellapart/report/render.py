@@ -19,9 +19,7 @@ from tellapart.report.page import limit_callouts, limit_galleries, render_page
 #: Explanations after these are left out of a page, and counted.
 MAXIMUM_EXPLANATIONS = 60
 
-Report = (
-    RunReport | ComparisonReport | DataReport | DriftReport | ExplanationReport | TuningReport
-)
+Report = RunReport | ComparisonReport | DataReport | DriftReport | ExplanationReport | TuningReport
 
 #: The template of each kind of report.
 TEMPLATES: Mapping[type[Report], str] = {

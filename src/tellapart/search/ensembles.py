@@ -127,4 +127,3 @@ def _held_out(members: Sequence[Outcome]) -> Predictions:
         rows = order[half::2]
         mean[rows] = np.tensordot(weights.astype(mean.dtype), probabilities[:, rows], axes=1)
     return replace(found[0], probabilities=mean, decision=None)
-

@@ -65,6 +65,4 @@ def held_out_by_folds(task: Task, together: ImageTable) -> Predictions | None:
     except DataError:  # a class is too small to be held out: the validation part judges
         return None
     mean = np.mean([one.probabilities for one in repeats], axis=0)
-    return replace(
-        repeats[0], part="validation", probabilities=mean, folds=None, fold_decisions=()
-    )
+    return replace(repeats[0], part="validation", probabilities=mean, folds=None, fold_decisions=())

@@ -133,9 +133,7 @@ def search(
     return Found(best.outcome, replace(record, ended=ended, more=more))
 
 
-def _more(
-    study: Study, facts: Facts, best: Outcome, record: SearchRecord, costs: Costs
-) -> str:
+def _more(study: Study, facts: Facts, best: Outcome, record: SearchRecord, costs: Costs) -> str:
     """What would be tried if there were no end to the time, as a sentence; "" if nothing would."""
     state = State(study, facts, best, record.trials, math.inf, math.inf)
     found = next_candidate(state, costs)

@@ -72,9 +72,7 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
     tried = {trial.name for trial in state.trials}
     found: list[Planned] = []
     too_dear = 0
-    tunings = list(
-        tuning_candidates(state.facts, state.study, costs, max(0.0, _OF_LEFT * room))
-    )
+    tunings = list(tuning_candidates(state.facts, state.study, costs, max(0.0, _OF_LEFT * room)))
     for candidate in [*probe_candidates(state.facts, state.best.candidate), *tunings]:
         if candidate.name in tried or _is_old_news(candidate, state):
             continue
@@ -111,9 +109,7 @@ def _not_possible() -> str:
     return " Tuning the network was not tried: it needs PyTorch (pip install 'tellapart[train]')."
 
 
-def _would_gain_with_time(
-    state: State, costs: Costs, tried: set[str], errors: int
-) -> bool:
+def _would_gain_with_time(state: State, costs: Costs, tried: set[str], errors: int) -> bool:
     """Whether a tuning that does not fit any more promises something."""
     return any(
         candidate.name not in tried

@@ -89,8 +89,10 @@ class SearchRecord:
     def best(self) -> Trial:
         """The trial that is the run's classifier."""
         of_number = [trial for trial in self.trials if trial.number == self.chosen]
-        return of_number[0] if of_number else next(
-            trial for trial in reversed(self.trials) if trial.became_best
+        return (
+            of_number[0]
+            if of_number
+            else next(trial for trial in reversed(self.trials) if trial.became_best)
         )
 
     @property

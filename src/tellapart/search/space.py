@@ -151,17 +151,29 @@ def _variants(facts: Facts, best: Candidate) -> Iterator[Candidate]:
         )  # fmt: skip
     if base.probe.head == "logistic":
         yield _variant(
-            best, "discriminant", "discriminant analysis", {"head": "discriminant"},
-            0.08 if is_joined else 0.03, "it costs next to nothing on features that are there",
+            best,
+            "discriminant",
+            "discriminant analysis",
+            {"head": "discriminant"},
+            0.08 if is_joined else 0.03,
+            "it costs next to nothing on features that are there",
         )
     if facts.few and base.probe.head == "logistic" and not is_joined:
         yield _variant(
-            best, "neighbours", "nearest training images", {"head": "neighbours"}, 0.1,
+            best,
+            "neighbours",
+            "nearest training images",
+            {"head": "neighbours"},
+            0.1,
             "with few images those that look alike say most",
         )
     if facts.unequal and base.probe.class_weight == "none":
         yield _variant(
-            best, "balanced", "rare classes weighing more", {"class_weight": "balanced"}, 0.05,
+            best,
+            "balanced",
+            "rare classes weighing more",
+            {"class_weight": "balanced"},
+            0.05,
             "classes are of very unequal size",
         )
     if base.probe.head == "logistic" and not is_joined and pytorch_is_here():
@@ -259,9 +271,11 @@ def _full(
     facts: Facts, study: Study, costs: Costs, seconds: float, backbone: str, promise: float
 ) -> Candidate | None:
     """All layers move: the largest pictures and most epochs that fit, or None."""
-    sizes = _SMALL_SIZES if facts.picture <= _SMALL else [
-        _rounded(share * min(facts.size * 1.3, max(facts.picture, 64))) for share in _SHARES
-    ]
+    sizes = (
+        _SMALL_SIZES
+        if facts.picture <= _SMALL
+        else [_rounded(share * min(facts.size * 1.3, max(facts.picture, 64))) for share in _SHARES]
+    )
     most = most_epochs(study.num_train, suits=facts.suits)
     fewest = fewest_epochs(study.num_train, suits=facts.suits)
     enough, largest = (most + fewest) // 2, 96 if facts.picture <= _SMALL else sizes[0]
@@ -284,9 +298,11 @@ def _full_of(
 ) -> Candidate:
     name = f"tune-{_short(backbone)}-{size}-{epochs}"
     batch = 32 if study.num_train < 5000 else 64
-    stages = _gentle(epochs) if facts.suits else {
-        "training": _thorough(size, epochs, batch, epochs * -(-study.num_train // batch))
-    }
+    stages = (
+        _gentle(epochs)
+        if facts.suits
+        else {"training": _thorough(size, epochs, batch, epochs * -(-study.num_train // batch))}
+    )
     moves = _moves(facts)
     if facts.picture <= _SMALL or not moves:
         moves += [{"transform": "random_crop", "padding": max(1, size // 11)}]

@@ -35,7 +35,9 @@ def seconds_an_image(task: Task) -> float:
     rows = task.rows["train"][: _BATCHES * stage.batch_size]
     few = task.rows["validation"][:4] if len(task.rows["validation"]) else rows[:4]
     changes: dict[str, Any] = {
-        "epochs": _EPOCHS, "progressive_resizing": None, "early_stopping": None,
+        "epochs": _EPOCHS,
+        "progressive_resizing": None,
+        "early_stopping": None,
         "ema_decay": None,
     }
     found = fit(

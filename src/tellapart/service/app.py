@@ -109,9 +109,7 @@ def create_app(
     metrics = Metrics()
     of_answers = AnswerMetrics(metrics.registry)
 
-    def observe(
-        model: ServedModel, answers: Sequence[Answer], features: Features | None
-    ) -> None:
+    def observe(model: ServedModel, answers: Sequence[Answer], features: Features | None) -> None:
         metrics.count_batch(model.name, len(answers))
         of_answers.observe(model, answers, features)
 

@@ -59,9 +59,7 @@ def card_of(name: str, predictor: Predictor, run: Run | None) -> ModelCard:
     rules = predictor.policy.rules
     if run is None:
         facts = Facts("What it is", [("Classes", listed(predictor.classes, _MOST_CLASSES))])
-        return ModelCard(
-            name, rules, without_number=_OF_EXPORT, facts=[facts], licences=_OF_EXPORT
-        )
+        return ModelCard(name, rules, without_number=_OF_EXPORT, facts=[facts], licences=_OF_EXPORT)
     stored = metrics_from_json(run.metrics)
     part = next((part for part in ("test", "validation") if part in stored), None)
     evidence = evidence_of(run, stored)

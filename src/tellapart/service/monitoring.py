@@ -27,14 +27,16 @@ from tellapart.service.models import ServedModel
 _CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _LOG = logging.getLogger("tellapart.service")
 #: What each number of :meth:`tellapart.monitoring.monitor.Reading.numbers` is.
-_HELP: Mapping[str, str] = MappingProxyType({
-    "window_answers": "Answers that the window holds.",
-    "window_unknown_share": "Share of the window that is far from every training image.",
-    "window_confidence": "Mean probability of the likeliest class in the window.",
-    "drift_p": "How often chance sets a window so far apart from the validation images.",
-    "drift_separation": "How well the window is told from the validation images: 0.5 to 1.",
-    "drifted": f"1 where drift_p is at most {LEVEL}; absent where answers are too few to tell.",
-})
+_HELP: Mapping[str, str] = MappingProxyType(
+    {
+        "window_answers": "Answers that the window holds.",
+        "window_unknown_share": "Share of the window that is far from every training image.",
+        "window_confidence": "Mean probability of the likeliest class in the window.",
+        "drift_p": "How often chance sets a window so far apart from the validation images.",
+        "drift_separation": "How well the window is told from the validation images: 0.5 to 1.",
+        "drifted": f"1 where drift_p is at most {LEVEL}; absent where answers are too few to tell.",
+    }
+)
 
 
 class AnswerMetrics:

@@ -20,9 +20,7 @@ _GRACE_SECONDS = 5
 _LIFE_SECONDS = 120
 
 
-def run_server(
-    settings: ServiceSettings, *, host: str, port: int, workers: int
-) -> int | None:
+def run_server(settings: ServiceSettings, *, host: str, port: int, workers: int) -> int | None:
     """Answer requests until SIGTERM or Ctrl-C; what was accepted by then is answered.
 
     Returns:

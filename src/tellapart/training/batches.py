@@ -150,9 +150,7 @@ class BatchSource:
             return gathered
         return self._inputs.index_select(0, rows.to(self._inputs.device))
 
-    def _on_device(
-        self, inputs: Tensor | NDArray[Any], ids: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _on_device(self, inputs: Tensor | NDArray[Any], ids: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs as ``batch`` gives them, and their labels."""
         if not isinstance(inputs, Tensor):
             inputs = torch.from_numpy(inputs).to(self._device)

@@ -129,7 +129,8 @@ def _spread(head: LinearHead, features: NDArray[np.float32]) -> float:
 
 def _backbone_parameters(state: dict[str, NDArray[Any]]) -> int:
     return sum(
-        value.size for name, value in state.items()
+        value.size
+        for name, value in state.items()
         if name.partition(".")[2].startswith("backbone.")
         and not name.endswith("num_batches_tracked")
     )

@@ -60,7 +60,8 @@ def train_by_probe(task: Task) -> Trained:
     state: dict[str, NDArray[Any]] = {**backbone_state(model, task.preprocessing), **of_head}
     head_parameters = sum(value.size for value in of_head.values())
     backbone_parameters = sum(
-        value.size for name, value in state.items()
+        value.size
+        for name, value in state.items()
         if name.startswith("backbone.") and not name.endswith("num_batches_tracked")
     )
     key = backbone_key(model, task.preprocessing)

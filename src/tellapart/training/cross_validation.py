@@ -64,9 +64,7 @@ def fold_task(task: Task, together: ImageTable, folds: NDArray[np.int64], fold: 
         DataError: a class has too few images beside the fold.
     """
     rest = np.flatnonzero(folds != fold)
-    chosen = divide_rest(
-        together.select(rest), task.recipe.data.validation, seed=task.recipe.seed
-    )
+    chosen = divide_rest(together.select(rest), task.recipe.data.validation, seed=task.recipe.seed)
     rows = {
         "train": rest[~chosen],
         "validation": rest[chosen],
@@ -157,9 +155,7 @@ def train_on_all(task: Task, recipe: Recipe) -> Trained:
         # The loop watches some images each epoch; they are training images and choose nothing.
         random = np.random.default_rng(task.recipe.seed)
         every = rows["train"]
-        rows["validation"] = np.sort(
-            random.choice(every, min(_WATCHED, len(every)), replace=False)
-        )
+        rows["validation"] = np.sort(random.choice(every, min(_WATCHED, len(every)), replace=False))
     checkpoint = task.checkpoint_folder
     final = replace(
         task,
@@ -180,9 +176,7 @@ def train_on_all(task: Task, recipe: Recipe) -> Trained:
 def joined(folds: Sequence[HeldOut], paths: Sequence[str]) -> Predictions:
     """What the folds said of all images, in the order of ``paths``, as the part "test"."""
     row = {
-        path: (fold, place)
-        for fold in folds
-        for place, path in enumerate(fold.predictions.paths)
+        path: (fold, place) for fold in folds for place, path in enumerate(fold.predictions.paths)
     }
     order = [row[path] for path in paths]
     decisions = tuple(fold.decision for fold in folds if fold.decision is not None)
@@ -218,4 +212,3 @@ class FoldProgress:
     def note(self, text: str) -> None:
         """Lines of single epochs and the like are too many for all folds: none is told."""
         SILENT.note(text)
-

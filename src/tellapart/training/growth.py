@@ -65,9 +65,7 @@ def measure_growth(
                         recalls[number, k] = _recalls(hits, refits.labels[tested], classes)
                 stage.advance()
         best = losses.mean(axis=0).argmin(axis=1)
-        accuracies = np.stack(
-            [right[:, place, k] for place, k in enumerate(best.tolist())], axis=1
-        )
+        accuracies = np.stack([right[:, place, k] for place, k in enumerate(best.tolist())], axis=1)
         whole = recalls[:, best[-1]]
         costs = _costs(refits, splits, sorted(refits.strengths)[best[-1]], whole, stage.advance)
     tested_images = float(np.mean([len(tested) for _, tested in splits]))
@@ -85,9 +83,7 @@ def measure_growth(
 _Order = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
-def _order(
-    together: ImageTable, rest: NDArray[np.int64], random: np.random.Generator
-) -> _Order:
+def _order(together: ImageTable, rest: NDArray[np.int64], random: np.random.Generator) -> _Order:
     """The order in which images come to train; a group counts to the class of its first image."""
     groups = rest if together.groups is None else together.groups[rest]
     numbers, first, member = np.unique(groups, return_index=True, return_inverse=True)
@@ -127,8 +123,7 @@ def _sizes(refits: Refits, splits: Sequence[tuple[_Order, NDArray[np.int64]]]) -
     for share in SHARES:
         subsets = [_first(order, share) for order, _ in splits]
         there = all(
-            np.bincount(refits.labels[rows], minlength=refits.num_classes).all()
-            for rows in subsets
+            np.bincount(refits.labels[rows], minlength=refits.num_classes).all() for rows in subsets
         )
         size = sum(map(len, subsets))
         if there and size > before:
@@ -158,9 +153,7 @@ def _costs(
     """What halving each of the worst classes costs the mean over classes: (splits,) each."""
     of_class = np.nanmean(whole, axis=0)
     worst = np.argsort(of_class, kind="stable")[:MOST_CLASSES].tolist()
-    alone = Refits(
-        refits.features, refits.labels, refits.settings, (strength,), refits.num_classes
-    )
+    alone = Refits(refits.features, refits.labels, refits.settings, (strength,), refits.num_classes)
     costs: dict[int, NDArray[np.float64]] = {}
     for label in worst:
         values = []

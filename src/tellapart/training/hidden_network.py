@@ -59,7 +59,11 @@ def _fitted(data: ProbeData, settings: ProbeSettings, progress: Progress) -> Fit
     widths = sorted(set(settings.units))  # the narrowest is the simplest
 
     def trained(
-        features: Floats, labels: Labels, units: int, *, held_out: tuple[Floats, Labels] | None,
+        features: Floats,
+        labels: Labels,
+        units: int,
+        *,
+        held_out: tuple[Floats, Labels] | None,
         epochs: int = EPOCHS,
     ) -> _Course:
         return _train(
@@ -81,9 +85,7 @@ def _fitted(data: ProbeData, settings: ProbeSettings, progress: Progress) -> Fit
     else:
         losses, epochs = _over_folds(data, widths, trained, progress)
         best = simplest_near_best(losses)
-        chosen = trained(
-            data.train, data.labels, widths[best], held_out=None, epochs=epochs[best]
-        )
+        chosen = trained(data.train, data.labels, widths[best], held_out=None, epochs=epochs[best])
         by = "cross-validation"
     return FittedHead(
         chosen.head,
@@ -157,8 +159,9 @@ def _train(
         return nn.Parameter(torch.randn(rows, columns, generator=random) * (2 / columns) ** 0.5)
 
     first, second = drawn(units, width), drawn(num_classes, units)
-    first_bias, second_bias = nn.Parameter(torch.zeros(units)), nn.Parameter(
-        torch.zeros(num_classes)
+    first_bias, second_bias = (
+        nn.Parameter(torch.zeros(units)),
+        nn.Parameter(torch.zeros(num_classes)),
     )
     optimizer = torch.optim.AdamW(
         [{"params": [first, second], "weight_decay": WEIGHT_DECAY},

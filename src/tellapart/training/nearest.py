@@ -89,8 +89,6 @@ def _left_out(head: NeighboursHead, train: NDArray[np.float32]) -> NDArray[np.fl
     found = []
     for row in range(number):
         others = np.arange(views * number) % number != row
-        without = NeighboursHead(
-            head.references[others], head.votes[others], head.mean, head.count
-        )
+        without = NeighboursHead(head.references[others], head.votes[others], head.mean, head.count)
         found.append(mean_logits(without, train[:, row : row + 1])[0])
     return np.stack(found)

@@ -66,7 +66,7 @@ class GradualUnfreezing:
         self._stages: list[list[Tensor]] = []
         backbone = getattr(network, "backbone", None)
         if epochs_per_stage and backbone is not None:
-                self._stages = [
+            self._stages = [
                 [w for m in modules for w in m.parameters(recurse=False) if w.requires_grad]
                 for _, modules in reversed(backbone_stages(backbone))
             ]

@@ -80,9 +80,7 @@ HEADS: Mapping[str, HeadRow] = MappingProxyType(
 )  # fmt: skip
 
 
-def fit_head(
-    data: ProbeData, settings: ProbeSettings, progress: Progress = SILENT
-) -> FittedHead:
+def fit_head(data: ProbeData, settings: ProbeSettings, progress: Progress = SILENT) -> FittedHead:
     """Fit the head that the settings name; its own settings are chosen on held-out images.
 
     Raises:

@@ -58,9 +58,7 @@ def refit_procedure(
                 rest = np.flatnonzero(assigned != fold)
                 chosen = divide_rest(together.select(rest), validation, seed=seed + repeat)
                 tested = np.flatnonzero(assigned == fold)
-                accuracies.append(
-                    chosen_accuracy(refits, rest[~chosen], rest[chosen], tested)
-                )
+                accuracies.append(chosen_accuracy(refits, rest[~chosen], rest[chosen], tested))
                 stage.advance()
     images = len(together)
     return accuracy_of_procedure(

@@ -73,9 +73,7 @@ class Refits:
         """Log loss of each strength on rows, in nats an image."""
         return {strength: log_loss(of, self.labels[rows]) for strength, of in logits.items()}
 
-    def right(
-        self, logits: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
+    def right(self, logits: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool (len(rows),): which rows are right."""
         hits: NDArray[np.bool_] = logits.argmax(axis=1) == self.labels[rows]
         return hits

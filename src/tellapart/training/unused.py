@@ -30,8 +30,10 @@ def unused_settings(recipe: Recipe) -> list[str]:
     if recipe.method == "ensemble":
         return _unused_of_ensemble(recipe)
     if recipe.ensemble.members:
-        return [*_sentence(["ensemble"], "only method=ensemble has members"),
-                *unused_settings(recipe.model_copy(update={"ensemble": EnsembleSettings()}))]
+        return [
+            *_sentence(["ensemble"], "only method=ensemble has members"),
+            *unused_settings(recipe.model_copy(update={"ensemble": EnsembleSettings()})),
+        ]
     if not way_of(recipe).trains_in_epochs:
         keys = list(_changed("training", recipe.training, tuple(TrainingStage.model_fields)))
         keys += ["fine_tuning"] if recipe.fine_tuning is not None else []
@@ -52,7 +54,8 @@ def unused_settings(recipe: Recipe) -> list[str]:
 def _unused_of_ensemble(recipe: Recipe) -> list[str]:
     """Settings beside the members, which have their own; and those of members."""
     keys = [
-        name for name in ("augmentation", "model", "training", "fine_tuning", "probe", "test_time")
+        name
+        for name in ("augmentation", "model", "training", "fine_tuning", "probe", "test_time")
         if getattr(recipe, name) != Recipe.model_fields[name].get_default()
     ]
     sentences = _sentence(keys, "the members of an ensemble have settings of their own")

@@ -110,9 +110,7 @@ def way_of(recipe: Recipe) -> Way:
     return WAYS[recipe.method]
 
 
-def check_trainable(
-    recipe: Recipe, *, from_run: bool = False, num_processes: int = 1
-) -> None:
+def check_trainable(recipe: Recipe, *, from_run: bool = False, num_processes: int = 1) -> None:
     """Refuse what cannot be trained, before any image is read.
 
     Args:

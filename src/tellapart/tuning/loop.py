@@ -246,5 +246,3 @@ def summary_counts(rows: Sequence[TrialRow]) -> dict[str, int]:
     """How many trials ended in each way, the recipe as it stands left out."""
     states = [row.state for row in rows if row.number != OWN]
     return {state: states.count(state) for state in (COMPLETE, PRUNED, FAILED)}
-
-

@@ -46,14 +46,16 @@ def balanced_error_of(predictions: Predictions) -> float:
 
 
 #: A new one is a function and a row.
-OBJECTIVES: Mapping[str, Objective] = MappingProxyType({
-    row.name: row
-    for row in (
-        Objective("log_loss", "log loss", log_loss_of),
-        Objective("error", "error", error_of),
-        Objective("balanced_error", "balanced error", balanced_error_of),
-    )
-})
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Objective("log_loss", "log loss", log_loss_of),
+            Objective("error", "error", error_of),
+            Objective("balanced_error", "balanced error", balanced_error_of),
+        )
+    }
+)
 
 
 def objective_named(name: str) -> Objective:

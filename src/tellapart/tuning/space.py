@@ -85,7 +85,11 @@ def _number(recipe: Recipe, key: str) -> float:
 
 
 def _around(
-    key: str, low: float, high: float, *, whole: bool = False,
+    key: str,
+    low: float,
+    high: float,
+    *,
+    whole: bool = False,
     where: Callable[[Recipe], bool] = lambda recipe: True,
 ) -> Callable[[Recipe], Tuned | None]:
     """From ``low`` to ``high`` times the recipe's own value, evenly by magnitude."""
@@ -102,7 +106,13 @@ def _around(
 
 
 def _within(
-    key: str, low: float, high: float, *, log: bool = False, whole: bool = False, step: int = 1,
+    key: str,
+    low: float,
+    high: float,
+    *,
+    log: bool = False,
+    whole: bool = False,
+    step: int = 1,
     where: Callable[[Recipe], bool] = lambda recipe: True,
 ) -> Callable[[Recipe], Tuned | None]:
     """From ``low`` to ``high``, whatever the recipe says."""
@@ -195,16 +205,18 @@ def space_for(recipe: Recipe) -> tuple[Tuned, ...]:
 # --- settings that stand for several keys -------------------------------------------------
 
 #: Of each random transform the values that say how far it goes, and their largest sensible one.
-STRENGTHS: Mapping[str, tuple[tuple[str, float], ...]] = MappingProxyType({
-    "rotation": (("degrees", 180.0),),
-    "zoom": (("fraction", 0.95),),
-    "translation": (("height", 1.0), ("width", 1.0)),
-    "shear": (("degrees", 89.0),),
-    "contrast": (("fraction", 1.0),),
-    "brightness": (("fraction", 1.0),),
-    "gaussian_noise": (("standard_deviation", 1.0),),
-    "cutout": (("fraction", 1.0),),
-})
+STRENGTHS: Mapping[str, tuple[tuple[str, float], ...]] = MappingProxyType(
+    {
+        "rotation": (("degrees", 180.0),),
+        "zoom": (("fraction", 0.95),),
+        "translation": (("height", 1.0), ("width", 1.0)),
+        "shear": (("degrees", 89.0),),
+        "contrast": (("fraction", 1.0),),
+        "brightness": (("fraction", 1.0),),
+        "gaussian_noise": (("standard_deviation", 1.0),),
+        "cutout": (("fraction", 1.0),),
+    }
+)
 
 
 def _scale_augmentation(data: dict[str, Any], value: Value) -> None:
@@ -239,11 +251,13 @@ def _set_strength(data: dict[str, Any], value: Value) -> None:
 
 
 #: Words that are no key of a recipe: what each changes in one that is plain data.
-SPECIAL: Mapping[str, Callable[[dict[str, Any], Value], None]] = MappingProxyType({
-    "augmentation_strength": _scale_augmentation,
-    "dropout": _set_dropout,
-    "probe_strength": _set_strength,
-})
+SPECIAL: Mapping[str, Callable[[dict[str, Any], Value], None]] = MappingProxyType(
+    {
+        "augmentation_strength": _scale_augmentation,
+        "dropout": _set_dropout,
+        "probe_strength": _set_strength,
+    }
+)
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
@@ -287,9 +301,7 @@ def read_space(path: str | Path, recipe: Recipe) -> tuple[Tuned, ...]:
     return checked_space(content, recipe, f"--space {shown(path)}")
 
 
-def checked_space(
-    content: Mapping[Any, Any], recipe: Recipe, source: str
-) -> tuple[Tuned, ...]:
+def checked_space(content: Mapping[Any, Any], recipe: Recipe, source: str) -> tuple[Tuned, ...]:
     """Settings and ranges from plain data, every mistake of them told at once.
 
     Raises:

@@ -33,18 +33,22 @@ _UNPRUNED_TRIALS, _UNPRUNED_EPOCHS = 4, 1
 _OWNER_SECONDS = 5.0
 
 #: How settings are proposed: each Optuna's own, given a seed.
-SAMPLERS: Mapping[str, Callable[[Any, int], Any]] = MappingProxyType({
-    "tpe": lambda o, seed: o.samplers.TPESampler(seed=seed, multivariate=True),
-    "gp": lambda o, seed: o.samplers.GPSampler(seed=seed),
-    "qmc": lambda o, seed: o.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
-    "random": lambda o, seed: o.samplers.RandomSampler(seed=seed),
-})
+SAMPLERS: Mapping[str, Callable[[Any, int], Any]] = MappingProxyType(
+    {
+        "tpe": lambda o, seed: o.samplers.TPESampler(seed=seed, multivariate=True),
+        "gp": lambda o, seed: o.samplers.GPSampler(seed=seed),
+        "qmc": lambda o, seed: o.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
+        "random": lambda o, seed: o.samplers.RandomSampler(seed=seed),
+    }
+)
 #: How hopeless trials are found by their validation loss after each epoch: Optuna's own as well.
-PRUNERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType({
-    "median": lambda o: o.pruners.MedianPruner(_UNPRUNED_TRIALS, _UNPRUNED_EPOCHS),
-    "hyperband": lambda o: o.pruners.HyperbandPruner(),
-    "none": lambda o: o.pruners.NopPruner(),
-})
+PRUNERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "median": lambda o: o.pruners.MedianPruner(_UNPRUNED_TRIALS, _UNPRUNED_EPOCHS),
+        "hyperband": lambda o: o.pruners.HyperbandPruner(),
+        "none": lambda o: o.pruners.NopPruner(),
+    }
+)
 
 
 def require_optuna() -> Any:
@@ -106,7 +110,10 @@ def open_study(file: Path, *, sampler: str, pruner: str, seed: int) -> optuna.St
                 journal.JournalFileBackend(str(file), lock_obj=lock)
             )
             study: optuna.Study = library.create_study(
-                storage=storage, study_name=_NAME, load_if_exists=True, direction="minimize",
+                storage=storage,
+                study_name=_NAME,
+                load_if_exists=True,
+                direction="minimize",
                 pruner=PRUNERS[pruner](library),
             )
             study.sampler = SAMPLERS[sampler](library, seed + len(study.trials))
@@ -151,8 +158,7 @@ def values_of(trial: Any, space: Sequence[Tuned]) -> dict[str, Value]:
     """The settings that a trial has: choices are read from JSON, numbers are as they are."""
     choices = {each.key for each in space if isinstance(each, Choices)}
     return {
-        key: json.loads(value) if key in choices else value
-        for key, value in trial.params.items()
+        key: json.loads(value) if key in choices else value for key, value in trial.params.items()
     }
 
 

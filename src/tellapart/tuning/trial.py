@@ -29,7 +29,9 @@ class Watch(Callback):
     """Tells Optuna of each epoch's validation loss, and ends what is hopeless or out of time."""
 
     def __init__(
-        self, trial: Any = None, deadline: float | None = None,
+        self,
+        trial: Any = None,
+        deadline: float | None = None,
         each: Callable[[], None] = lambda: None,
     ) -> None:
         """``trial`` None: nothing is pruned. ``deadline`` is one of ``time.monotonic``."""

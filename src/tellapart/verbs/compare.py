@@ -114,9 +114,7 @@ def compare(
         DataError: the runs know different classes.
     """
     found = find_runs(
-        [runs_to_compare]
-        if isinstance(runs_to_compare, str | os.PathLike)
-        else runs_to_compare
+        [runs_to_compare] if isinstance(runs_to_compare, str | os.PathLike) else runs_to_compare
     )
     if len(found.runs) < 2:
         names = f" (only {found.runs[0].path})" if found.runs else ""
@@ -179,7 +177,11 @@ def compare_runs(
             stage.advance()
     result = replace(result, rows=tuple(rows))
     notes = (
-        *notes, *of_part, *of_leaks, *_other_rules(runs), *_order_notes(runs, order),
+        *notes,
+        *of_part,
+        *of_leaks,
+        *_other_rules(runs),
+        *_order_notes(runs, order),
         *_time_notes(result),
     )
     settings = differing_settings({name: runs[name] for name in result.names})
@@ -212,9 +214,7 @@ class FoundRuns:
     @property
     def sentence(self) -> str:
         """What was left out, and why."""
-        said = [
-            f"{listed(names, 4, 'and')} ({reason})" for reason, names in self.left_out.items()
-        ]
+        said = [f"{listed(names, 4, 'and')} ({reason})" for reason, names in self.left_out.items()]
         return f"Left out: {'; '.join(said)}."
 
 
@@ -245,8 +245,11 @@ def find_runs(given: Sequence[RunGiven]) -> FoundRuns:
             unfinished = len(left_out.get("not finished", ())) > before
             raise RunError(
                 f"{path} holds no finished run; "
-                + (f"'tellapart train --resume {path}' goes on with it." if unfinished
-                   else "'tellapart train' makes one.")
+                + (
+                    f"'tellapart train --resume {path}' goes on with it."
+                    if unfinished
+                    else "'tellapart train' makes one."
+                )
             )
         for run in runs:
             found.setdefault(run.path.resolve(), run)
@@ -314,9 +317,13 @@ def _part(runs: Mapping[str, Run]) -> tuple[str, tuple[str, ...]]:
     for part in ("test", "validation"):
         lacking = [name for name, run in runs.items() if part not in run.parts]
         if not lacking:
-            notes = () if part == "test" else (
-                "There is no test part: the images compared on also chose within each run, so "
-                "all numbers are a little too good.",
+            notes = (
+                ()
+                if part == "test"
+                else (
+                    "There is no test part: the images compared on also chose within each run, so "
+                    "all numbers are a little too good.",
+                )
             )
             return part, notes
         if len(lacking) < len(runs):
@@ -538,9 +545,7 @@ _FORMS: Mapping[Kind, Callable[[Any], str]] = {
 }
 
 
-def _setting_lines(
-    names: Sequence[str], settings: Sequence[DifferingSetting]
-) -> Iterator[str]:
+def _setting_lines(names: Sequence[str], settings: Sequence[DifferingSetting]) -> Iterator[str]:
     """The first of the settings that differ, a row each."""
     rows = [("settings that differ", *names)]
     rows += [

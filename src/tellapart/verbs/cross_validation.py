@@ -135,15 +135,17 @@ def cross_validate(
         with watch.stage("Refit"):
             validated = _refitted(run, task, together, validated)
     held_out_answers = joined(folds, task.images.table.paths)
-    scored = score_by_held_out(
-        task, trained, joined(uncalibrated(folds), task.images.table.paths)
-    )
+    scored = score_by_held_out(task, trained, joined(uncalibrated(folds), task.images.table.paths))
     data = replace(
         run.info.data, fingerprint=prepared.images.key, leaks=leaks_of(prepared),
         groups=num_groups(prepared),
     )  # fmt: skip
     run = run.update(
-        status=RUNNING, stopped="", data=data, files={}, from_cache=from_cache,
+        status=RUNNING,
+        stopped="",
+        data=data,
+        files={},
+        from_cache=from_cache,
         cross_validation=validated,
     )
     write_images(run.images_file, stored_images(prepared))
@@ -290,9 +292,7 @@ def _keep_fold(run: Run, held_out: HeldOut) -> None:
         remove_whole(checkpoint)
 
 
-def _kept_folds(
-    run: Run, paths: Sequence[str], folds_of: NDArray[np.int64]
-) -> dict[int, HeldOut]:
+def _kept_folds(run: Run, paths: Sequence[str], folds_of: NDArray[np.int64]) -> dict[int, HeldOut]:
     """The folds that are done, by number.
 
     Raises:

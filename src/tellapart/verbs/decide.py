@@ -160,8 +160,12 @@ def _wish(name: str, wish: ClassWish) -> tuple[str, float]:
         number = float(text)
     except ValueError:
         number = float("nan")
-    if not equals or not label or not number > 0 or number == float("inf") or (
-        name != "cost" and number > 1
+    if (
+        not equals
+        or not label
+        or not number > 0
+        or number == float("inf")
+        or (name != "cost" and number > 1)
     ):
         example = "defective=5" if name == "cost" else "defective=0.95"
         what = "a number above 0" if name == "cost" else "a share above 0, up to 1"

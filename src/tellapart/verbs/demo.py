@@ -32,6 +32,12 @@ def demo(
     table = write_solar_cells(Path(runs) / "solar-cells.csv", seed=seed or 0)
     progress.note("Solar cells (elpv-dataset, CC BY-NC-SA 4.0): functional or defective?")
     return train(
-        table, recipe=recipe, runs=runs, run=run, seed=seed, device=device, root=source,
+        table,
+        recipe=recipe,
+        runs=runs,
+        run=run,
+        seed=seed,
+        device=device,
+        root=source,
         progress=progress,
     )

@@ -54,7 +54,7 @@ class Drift(ShortRepr):
 
     @property
     def outcome(self) -> str:
-        """"alike", "drifted" or "too few"."""
+        """One of "alike", "drifted" and "too few"."""
         return self.compared.outcome
 
     @property
@@ -153,7 +153,11 @@ def drift(
         opened.path / "drift" / _name(given),
         {"images": [str(Path(path).absolute()) for path in given]},
         lambda folder: _write(
-            opened, folder / "report.html", folder / "drift.json", folder / "images.csv", found,
+            opened,
+            folder / "report.html",
+            folder / "drift.json",
+            folder / "images.csv",
+            found,
             given,
         ),
     )

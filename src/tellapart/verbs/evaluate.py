@@ -188,9 +188,7 @@ def evaluate(
             )
         predictions = {part: opened.predictions(part) for part in opened.parts}
         stored = metrics_from_json(opened.metrics)
-        return Evaluation(
-            opened.path, stored, predictions, opened.report, policy=opened.policy
-        )
+        return Evaluation(opened.path, stored, predictions, opened.report, policy=opened.policy)
     keep_memory()
     predictor = opened.predictor(
         device, unknown=foreign or opened.intact(opened.unknown_file).is_file()
@@ -319,10 +317,18 @@ def _write(
     warned = [text for part, texts in warnings.items() for text in texts
               if part not in ("", main) or not has_verdict]  # fmt: skip
     write_evaluation_report(
-        run, scored[main], metrics[main], images, place,
-        with_seen=metrics.get(main + WITH), without_seen=metrics.get(main + WITHOUT),
-        warnings=warned, unknown=unknown.get(main), foreign=foreign,
-        not_sought=seen.not_sought, others={part: metrics[part] for part in others},
+        run,
+        scored[main],
+        metrics[main],
+        images,
+        place,
+        with_seen=metrics.get(main + WITH),
+        without_seen=metrics.get(main + WITHOUT),
+        warnings=warned,
+        unknown=unknown.get(main),
+        foreign=foreign,
+        not_sought=seen.not_sought,
+        others={part: metrics[part] for part in others},
     )
 
 

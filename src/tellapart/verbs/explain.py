@@ -183,8 +183,8 @@ def explain(
             f"{len(files) or count}; give fewer."
         )
     inside = look_inside(classifier)
-    chosen = layer_named(layer, inside.layers) if layer else layer_to_show(
-        inside.layers, inside.height
+    chosen = (
+        layer_named(layer, inside.layers) if layer else layer_to_show(inside.layers, inside.height)
     )
     data, missing = _open_images(opened, classifier, required=not files, progress=progress)
     problems: list[tuple[str, str]] = []
@@ -235,7 +235,11 @@ def explain(
         replace_any=name is not None,
     )
     return Explained(
-        opened.path, folder / "report.html", classifier.classes, tuple(found), tuple(overlays),
+        opened.path,
+        folder / "report.html",
+        classifier.classes,
+        tuple(found),
+        tuple(overlays),
         tuple(problems),
     )
 
@@ -320,9 +324,7 @@ def _given(
     """Decoded images, with their class where the run knows them; and what cannot be read."""
     root = Path(run.info.data.root).resolve()
     labels = {
-        path: int(label)
-        for part in run.parts
-        for path, label in _pairs(run.predictions(part))
+        path: int(label) for part in run.parts for path, label in _pairs(run.predictions(part))
     }
     subjects, problems = [], []
     for file in files:

@@ -197,9 +197,7 @@ def _sample(run: Run, given: Given, check: int, progress: Progress) -> _Sample:
     if files:
         chosen = tuple(files[i] for i in _evenly(len(files), check))
         unknown = np.full(len(chosen), -1, np.int64)
-        return _Sample(
-            chosen, tuple(map(str, chosen)), unknown, None, "given images", tuple(files)
-        )
+        return _Sample(chosen, tuple(map(str, chosen)), unknown, None, "given images", tuple(files))
     part = next((part for part in ("test", "validation") if part in run.parts), "")
     if not part:
         raise BundleError(
@@ -266,9 +264,7 @@ class _Export:
 
     def _fill(self, folder: Path) -> tuple[BundleInfo, tuple[str, ...]]:
         job = self._job()
-        reference = reference_of(
-            job.classifier, self.run.policy, self.sample.files, self.progress
-        )
+        reference = reference_of(job.classifier, self.run.policy, self.sample.files, self.progress)
         with self.progress.stage(f"Writing {self.row.title}", None):
             self.row.write(job, folder)
         write_text(
@@ -285,9 +281,7 @@ class _Export:
         info = replace(self._info(job), measured=measured)
         package = " ".join(RUNTIMES[self.row.name].packages)
         write_text(folder / "README.md", card(self._card_facts(info, sentences, package)))
-        files = {
-            file.name: FileDigest.of(file.read_bytes()) for file in sorted(folder.iterdir())
-        }
+        files = {file.name: FileDigest.of(file.read_bytes()) for file in sorted(folder.iterdir())}
         info = replace(info, files=files)
         write_json(folder / ABOUT, asdict(info))
         return info, sentences
@@ -382,9 +376,7 @@ class _Export:
             runners[precision] = RUNNERS[self.row.name].open(folder / self.row.file)
         if self.row.name == "openvino" and not self.int8 and _has_bf16():
             runners["bf16"] = open_openvino(folder / self.row.file, "bf16")
-            in_bf16 = runner_answers(
-                runners["bf16"], reference.files, self._decode, self.progress
-            )
+            in_bf16 = runner_answers(runners["bf16"], reference.files, self._decode, self.progress)
             found = compared(reference, in_bf16, self._names(reference))
             measured["bf16"] = found.to_json(answers) | self._accuracy_cost(reference, in_bf16)
             sentences.append(self._parity_sentence("bf16", found))
@@ -438,9 +430,7 @@ class _Export:
             f"{high:+.2f})"
         ]
 
-    def _card_facts(
-        self, info: BundleInfo, sentences: Sequence[str], package: str
-    ) -> CardFacts:
+    def _card_facts(self, info: BundleInfo, sentences: Sequence[str], package: str) -> CardFacts:
         part = next((part for part in ("test", "validation") if part in self.run.metrics), "")
         stored = self.run.info
         kind = "int8" if self.int8 else "float32"
@@ -479,9 +469,7 @@ def _views_of(classifier: AnyClassifier) -> str:
     return names[0] if len(set(names)) == 1 else " + ".join(names)
 
 
-def _metadata(
-    run: Run, around: Around, inputs: Sequence[Preprocessing]
-) -> dict[str, str]:
+def _metadata(run: Run, around: Around, inputs: Sequence[Preprocessing]) -> dict[str, str]:
     """What the model's file itself says, each value as JSON."""
     import json
 

@@ -173,9 +173,7 @@ def _frame(name: str, size: int) -> int:
     return max(size, int(size / float(pretrained_configuration(name).crop_pct)))
 
 
-def _engine(
-    name: str, whole: Preprocessing, size: int, device: str, progress: Progress
-) -> Engine:
+def _engine(name: str, whole: Preprocessing, size: int, device: str, progress: Progress) -> Engine:
     def make_module() -> nn.Module:
         from torch import nn
 
@@ -185,7 +183,10 @@ def _engine(
         return nn.Sequential(Normalise(whole.mean, whole.std), load_imagenet_network(name)).eval()
 
     key = cache.text_digest(
-        "imagenet", name, weights_digest(fetch_weights(name)), f"{whole.mean}{whole.std}",
+        "imagenet",
+        name,
+        weights_digest(fetch_weights(name)),
+        f"{whole.mean}{whole.std}",
         metadata.version("timm"),
     )
     return build_engine(

@@ -172,9 +172,7 @@ def inspect(
     audit_size = AUDIT_SIZE if len(table) <= MANY else AUDIT_SIZE_OF_MANY
     pixels = _load(source, table, audit_size if wants_audit else SIDE, progress)
     findings = _audit(pixels, target, progress) if wants_audit else None
-    found = survey(
-        pixels, network_size=preprocessing.height, audit=findings, progress=progress
-    )
+    found = survey(pixels, network_size=preprocessing.height, audit=findings, progress=progress)
     samples = _augmented(recipe, found.table, preprocessing, seed) if augment else None
     if out is None:  # whose name another folder may have
         place = write_folder(
@@ -207,13 +205,12 @@ def _check_out(out: Path, source: Path) -> None:
     _check_writable(out)
 
 
-def _check_lists(
-    fix: str | Path | None, quarantine: str | Path | None, source: Path
-) -> None:
+def _check_lists(fix: str | Path | None, quarantine: str | Path | None, source: Path) -> None:
     """Only a list that we wrote may be replaced by a list, and none is written among images."""
     given = {
         option: Path(file)
-        for option, file in (("--fix", fix), ("--quarantine", quarantine)) if file is not None
+        for option, file in (("--fix", fix), ("--quarantine", quarantine))
+        if file is not None
     }
     for option, file in given.items():
         if source.is_dir() and source.resolve() in file.resolve().parents:
@@ -265,9 +262,7 @@ def _check_writable(path: Path) -> None:
 # --- the work -------------------------------------------------------------------------------------
 
 
-def _load(
-    source: Source, table: ImageTable, side: int, progress: Progress
-) -> PixelCache:
+def _load(source: Source, table: ImageTable, side: int, progress: Progress) -> PixelCache:
     """Small pictures of all images; unreadable ones are what this verb is there to tell."""
     pixels = source.pixels(
         table, _small_preprocessing(side), maximum_unreadable=1.0, progress=progress
@@ -290,9 +285,7 @@ def _audit(pixels: PixelCache, device: str, progress: Progress) -> AuditReport:
     from tellapart.engines.features import extract_features
 
     rule = _small_preprocessing(pixels.pixels.shape[1])
-    features = extract_features(
-        BackboneModel(), rule, pixels, device=device, progress=progress
-    )[0]
+    features = extract_features(BackboneModel(), rule, pixels, device=device, progress=progress)[0]
     return audit(pixels, features, progress=progress)
 
 
@@ -405,8 +398,10 @@ def _fact_lines(found: Survey) -> list[str]:
     sizes = f"{headers.widths[0]:,} x {headers.heights[0]:,}, all of them"
     if np.ptp(headers.widths) or np.ptp(headers.heights):
         area = headers.widths * headers.heights
-        ends = [f"{headers.widths[i]:,} x {headers.heights[i]:,}"
-                for i in (int(area.argmin()), int(area.argmax()))]
+        ends = [
+            f"{headers.widths[i]:,} x {headers.heights[i]:,}"
+            for i in (int(area.argmin()), int(area.argmax()))
+        ]
         sizes = (
             f"{ends[0]} to {ends[1]}, median {np.median(headers.widths):,.0f} x "
             f"{np.median(headers.heights):,.0f} (shorter side {np.median(shortest):,.0f})"
@@ -419,8 +414,11 @@ def _fact_lines(found: Survey) -> list[str]:
         ("sizes", sizes),
         ("shapes", shapes),
         ("formats", _counted_text(headers.formats.tolist())),
-        ("colours", _counted_text([mode_name(mode) for mode in headers.modes.tolist()])
-         + f"; {int(looks.grey.sum()):,} without colour"),
+        (
+            "colours",
+            _counted_text([mode_name(mode) for mode in headers.modes.tolist()])
+            + f"; {int(looks.grey.sum()):,} without colour",
+        ),
         ("brightness", _range_text(looks.brightness, ".2f")),
         ("sharpness", _range_text(looks.sharpness, ".0f")),
     ]

@@ -285,9 +285,7 @@ def _climb(
     path = place / rung.folder
     if (path / "run.json").is_file():
         known = open_run(path, complete=False)
-        return known if known.status == COMPLETE else resume(
-            path, device=device, progress=progress
-        )
+        return known if known.status == COMPLETE else resume(path, device=device, progress=progress)
     recipe = place / f"{rung.folder}.yaml"
     write_text(recipe, recipe_to_yaml(rung.recipe))
     return train(folder, recipe=recipe, run=path, device=device, progress=progress, **reading)
@@ -310,9 +308,7 @@ def lessons(result: PairedComparison, rungs: list[Rung]) -> Iterator[str]:
         yield _lesson(result, rows[before.name], rows[rung.name], rung)
 
 
-def _lesson(
-    result: PairedComparison, before: ComparedRun, now: ComparedRun, rung: Rung
-) -> str:
+def _lesson(result: PairedComparison, before: ComparedRun, now: ComparedRun, rung: Rung) -> str:
     pair = next(
         pair for pair in result.pairs if {pair.first, pair.second} == {before.name, now.name}
     )

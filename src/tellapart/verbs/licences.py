@@ -34,9 +34,7 @@ class Licences(Rows[Licence]):
     @property
     def sentence(self) -> str:
         """Whether anything forbids to sell what is made with tellapart."""
-        forbidding = [
-            f"{row.name} ({row.needed_by})" for row in self.rows if row.forbids_selling
-        ]
+        forbidding = [f"{row.name} ({row.needed_by})" for row in self.rows if row.forbids_selling]
         if not forbidding:
             return "None of them forbids selling."
         return f"None of them forbids selling, but for {listed(forbidding, 20, 'and')}."

@@ -92,9 +92,7 @@ def prepare(
         leaked = copies.leaked(splits.table.parts)
     if folds is None:
         _require_decidable(splits.table, recipe)
-    audit = brief_audit(
-        splits.table, images.digests, copies, left_out=not recipe.data.keep_leaks
-    )
+    audit = brief_audit(splits.table, images.digests, copies, left_out=not recipe.data.keep_leaks)
     unused = unused_settings(recipe)
     for sentence in [*unused, *splits.table.notes[len(table.notes) :], *audit.sentences]:
         progress.note(sentence)
@@ -113,8 +111,10 @@ def _fold(
     """
     together = together_in(table, copies.groups)
     folds = assign_folds(together, number, seed=recipe.seed)
-    whole = "" if together.groups is None else (
-        ", whole groups" if table.groups is not None else ", copies kept together"
+    whole = (
+        ""
+        if together.groups is None
+        else (", whole groups" if table.groups is not None else ", copies kept together")
     )
     note = (
         f"Cross-validation in {number} folds: every image is held out once, by class{whole}, "
@@ -178,9 +178,7 @@ def _require_positive(table: ImageTable, recipe: Recipe) -> None:
 
 
 def _split(table: ImageTable, recipe: Recipe) -> Splits:
-    return split(
-        table, validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed
-    )
+    return split(table, validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed)
 
 
 def choosing_rows(prepared: Prepared) -> NDArray[np.int64] | None:

@@ -100,9 +100,7 @@ def _between_folds(prepared: Prepared, folds: NDArray[np.int64]) -> Leaks:
     )
 
 
-def _named(
-    table: ImageTable, pairs: SimilarPairs, rows: list[int]
-) -> tuple[BorderlinePair, ...]:
+def _named(table: ImageTable, pairs: SimilarPairs, rows: list[int]) -> tuple[BorderlinePair, ...]:
     """The first of some pairs, with the paths of their images."""
     return tuple(
         BorderlinePair(

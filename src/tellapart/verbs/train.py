@@ -162,9 +162,7 @@ def train(
         recipe, settings, seed, validation, test, fit, keep_leaks, cross_validate
     )
     resolved = with_decision(resolved, positive, cost_miss)
-    check_cross_validation(
-        resolved, from_run=from_run is not None, num_processes=num_processes()
-    )
+    check_cross_validation(resolved, from_run=from_run is not None, num_processes=num_processes())
     check_trainable(resolved, from_run=from_run is not None, num_processes=num_processes())
     clock = Clock(search_seconds(resolved, time))
     if resolved.method == "auto":
@@ -206,9 +204,7 @@ def _refuse_companions(
     recipe: str | Path, settings: Iterable[str], cross_validate: int | None
 ) -> None:
     """Before other processes are started: folds are trained in one."""
-    resolved = _resolve_recipe(
-        recipe, settings, None, None, None, None, False, cross_validate
-    )
+    resolved = _resolve_recipe(recipe, settings, None, None, None, None, False, cross_validate)
     check_cross_validation(resolved, from_run=False, num_processes=2)
 
 
@@ -467,9 +463,7 @@ def _refuse_other_images(run: Run, prepared: Prepared, progress: Progress) -> No
             "otherwise; train anew on them."
         )
     if not same_contents(stored, table.paths, prepared.images.digests):
-        raise RunError(
-            f"The images of {run.path} have changed since it began; train anew on them."
-        )
+        raise RunError(f"The images of {run.path} have changed since it began; train anew on them.")
     if {(image.part, image.path) for image in stored} != parts_of(table):
         raise RunError(
             f"The images of {run.path} would be divided into other parts now than when it began; "
@@ -506,7 +500,10 @@ def _resolve_recipe(
 ) -> Recipe:
     """The recipe with the command line laid over it."""
     given = {
-        "seed": seed, "data.validation": validation, "data.test": test, "data.fit": fit,
+        "seed": seed,
+        "data.validation": validation,
+        "data.test": test,
+        "data.fit": fit,
         "data.keep_leaks": "true" if keep_leaks else None,
         "data.cross_validate": cross_validate,
     }
@@ -568,9 +565,7 @@ def _train_and_publish(
         run.info.data, fingerprint=prepared.images.key, leaks=leaks_of(prepared),
         groups=num_groups(prepared),
     )  # fmt: skip
-    run = run.update(
-        status=RUNNING, stopped="", data=data, files={}, from_cache=from_cache
-    )
+    run = run.update(status=RUNNING, stopped="", data=data, files={}, from_cache=from_cache)
     write_images(run.images_file, stored_images(prepared))
     run = publish(run, task, prepared.splits, trained, scored, watch)
     if trained.stopped is None:  # else the other processes are not where this one is

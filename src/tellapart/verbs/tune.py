@@ -262,9 +262,7 @@ def tune(
         require_free(Path(run))
     images = _images({name: given[name] for name in _IMAGES})
     prepared = _prepare(images, base, kind, progress)
-    asked = Asked(
-        images, objective, sampler, pruner, prepared.images.key, space_to_json(ranges)
-    )
+    asked = Asked(images, objective, sampler, pruner, prepared.images.key, space_to_json(ranges))
     place = _new_place(asked, base, Path(runs), Path(run) if run is not None else None)
     try:
         return _tune(place, asked, prepared, ranges, start, seconds, trials, progress)
@@ -514,9 +512,7 @@ def _counted(run: Run, study: Any) -> tuple[Run, int]:
     return run, _times(study)
 
 
-def _keep(
-    place: Place, recipe: Recipe, rows: Sequence[TrialRow], space: tuple[Tuned, ...]
-) -> None:
+def _keep(place: Place, recipe: Recipe, rows: Sequence[TrialRow], space: tuple[Tuned, ...]) -> None:
     """Bring best.yaml and trials.csv up to what is known."""
     write_text(place.best_file, recipe_to_yaml(_best_recipe(recipe, rows)))
     write_rows(place.trials_file, rows, space)

@@ -135,12 +135,14 @@ def confusion(evidence: Evidence) -> Found | None:
     if any(p.share >= MUCH for p in pairs):
         first = max(pairs, key=lambda p: (p.share, p.images))
         return Found(
-            "too_few", 9,
+            "too_few",
+            9,
             "Too few images to tell whether a class is often taken for another: "
             f"{_told(first, part)}.",
         )
     return Found(
-        "good", 15,
+        "good",
+        15,
         f"No class is often taken for another; the most frequent mistake is "
         f"{class_named(first.true)} called {class_named(first.answer)}, {first.images:,} of "
         f"{images_of(part, first.support)}.",
@@ -181,8 +183,9 @@ def classes_alike(evidence: Evidence) -> Found | None:
     worst, best = rows[names[0]], rows[names[-1]]
     if worst.recall.value == best.recall.value:
         return Found(
-            "good", 8, f"All classes are found equally often: {share_of(worst.recall)} of the "
-            "images of each.",
+            "good",
+            8,
+            f"All classes are found equally often: {share_of(worst.recall)} of the images of each.",
         )
     numbers = (
         f"{share_of(worst.recall)} of {images_of(evidence.shown.part, worst.support)} of "
@@ -192,8 +195,9 @@ def classes_alike(evidence: Evidence) -> Found | None:
     if worst.recall.measured()[2] < best.recall.measured()[1]:
         return Found("bad", 34, f"The classes are not found equally often: {numbers}.")
     return Found(
-        "good", 7, f"The classes are found about equally often: {numbers}; the difference may be "
-        "chance.",
+        "good",
+        7,
+        f"The classes are found about equally often: {numbers}; the difference may be chance.",
     )
 
 
@@ -206,11 +210,14 @@ def few_class_images(evidence: Evidence) -> Found | None:
     part = evidence.shown.part
     if len(few) == len(evidence.present) > 1:
         return Found(
-            "too_few", 38, f"Every class has fewer than {FEW_IMAGES} {images_of(part)}, so what is "
+            "too_few",
+            38,
+            f"Every class has fewer than {FEW_IMAGES} {images_of(part)}, so what is "
             "said of single classes is rough.",
         )
     return Found(
-        "too_few", 38,
+        "too_few",
+        38,
         f"{classes_named(few)} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} "
         f"{images_of(part)}, so what is said of {'it' if len(few) == 1 else 'them'} is rough.",
     )

@@ -33,13 +33,15 @@ def confidence(evidence: Evidence) -> Found | None:
         return Found("bad", 33, f"It is not sure enough: {says} {off}.")
     if error > LARGE_ERROR and least > SURE_ERROR:
         return Found(
-            "bad", 32,
+            "bad",
+            32,
             f"Its confidence is too high in some ranges and too low in others: {says} {off}.",
         )
     if most < SMALL_ERROR:
         return Found("good", 25, f"Its confidence can be taken at its word: {says} {off}.")
     return Found(
-        "too_few", 6,
+        "too_few",
+        6,
         f"Too few images to tell whether its confidence can be taken at its word: {says} {off}.",
     )
 
@@ -55,18 +57,18 @@ def temperature(evidence: Evidence) -> Found | None:
     of = f"The temperature of {evidence.temperature:.2f}, fitted on the validation images,"
     here = images_of(evidence.shown.part)
     if high < 0.0:
-        return Found(
-            "bad", 46, f"{of} made the confidence on the {here} worse: {losses}."
-        )
+        return Found("bad", 46, f"{of} made the confidence on the {here} worse: {losses}.")
     if value < 0.0:
         return Found(
-            "too_few", 12,
+            "too_few",
+            12,
             f"{of} made the confidence on the {here} worse, which may be chance: {losses}.",
         )
     if low > 0.0:
         return Found("good", 0, f"{of} made the confidence on the {here} better: {losses}.")
     return Found(
-        "too_few", 0,
+        "too_few",
+        0,
         f"{of} made the confidence on the {here} better, which may be chance: {losses}.",
     )
 
@@ -80,7 +82,8 @@ def sure_mistakes(evidence: Evidence) -> Found | None:
         return None
     usual = "less than one" if expected < 0.5 else f"about {expected:.0f}"
     return Found(
-        "too_few", 37,
+        "too_few",
+        37,
         f"It was more than {share_of(rows[0].low)} sure in "
         f"{some_of(wrong, evidence.mistakes, 'mistake')}, where {usual} {are(round(expected))} to "
         "be expected: these are hard images, or their labels are wrong.",

@@ -27,7 +27,8 @@ def underfitting(evidence: Evidence) -> Found | None:
     line = chance + FITTED * (1.0 - chance)
     if high < line:
         return Found(
-            "bad", 78,
+            "bad",
+            78,
             f"It does not fit even its own training images: {_of_train(evidence)} are right"
             f"{_and_held_out(evidence)}.",
         )
@@ -74,13 +75,15 @@ def shift(evidence: Evidence) -> Found | None:
     here = images_of(shown.part)
     if low > SMALL_SHIFT:
         return Found(
-            "bad", YELLOW + 9,
+            "bad",
+            YELLOW + 9,
             f"The {here} are harder: {numbers}. They may be of another kind, from other places, "
             "cameras or days.",
         )
     if high < -SMALL_SHIFT:
         return Found(
-            "bad", YELLOW + 8,
+            "bad",
+            YELLOW + 8,
             f"The {here} are easier: {numbers}. Look whether they are of the kind that is meant, "
             "or are known from training.",
         )

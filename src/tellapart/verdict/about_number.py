@@ -43,7 +43,8 @@ def no_labels(evidence: Evidence) -> Found | None:
     if shown.images or evidence.leak is not None:
         return None
     return Found(
-        "too_few", RED + 9,
+        "too_few",
+        RED + 9,
         f"No {one_of(shown.part)} has a label, so nothing can be said about how good the answers "
         "are.",
     )
@@ -57,12 +58,14 @@ def leak(evidence: Evidence) -> Found | None:
             return None
         if evidence.shown.cross_validated:
             return Found(
-                "good", 20,
+                "good",
+                20,
                 "No image was predicted by a model that had seen it, nor a copy of it, as far as "
                 "equal files and near copies show.",
             )
         return Found(
-            "good", 20,
+            "good",
+            20,
             f"No {one_of(part)} was also used in training, as far as equal files and near copies "
             "show.",
         )
@@ -75,7 +78,8 @@ def leak(evidence: Evidence) -> Found | None:
     if found.counted:
         heavy = found.share >= COUNTED_SHARE or found.lift >= COUNTED_LIFT
         return Found(
-            "bad", RED + 7 if heavy else YELLOW + 15,
+            "bad",
+            RED + 7 if heavy else YELLOW + 15,
             f"{what}, and {'it counts' if found.images == 1 else 'they count'} here. "
             f"Without {_them(found)} the accuracy is {_accuracy(found.without_them)}.",
         )
@@ -84,10 +88,12 @@ def leak(evidence: Evidence) -> Found | None:
     with_them = found.with_them.accuracy if found.with_them is not None else None
     compared = (
         f" With {_them(found)} the accuracy would be {share_of(with_them)}."
-        if with_them is not None and with_them.known else ""
+        if with_them is not None and with_them.known
+        else ""
     )
     return Found(
-        "bad", weight,
+        "bad",
+        weight,
         f"{what}; {'it is' if found.images == 1 else 'they are'} left out of the numbers here."
         f"{compared}",
     )
@@ -126,7 +132,8 @@ def not_sought(evidence: Evidence) -> Found | None:
             "good", 13, f"{sentence}; what belongs together was kept in one part (--group-by)."
         )
     return Found(
-        "too_few", YELLOW,
+        "too_few",
+        YELLOW,
         f"{sentence}. Where pictures of one and the same thing are in training and here, the "
         "number is too good.",
     )
@@ -138,7 +145,8 @@ def one_class(evidence: Evidence) -> Found | None:
         return None
     part, name = evidence.shown.part, class_named(evidence.present[0])
     return Found(
-        "too_few", RED + 8,
+        "too_few",
+        RED + 8,
         f"All {images_of(part)} are labelled {name}, so nothing shows whether the classes are told "
         "apart.",
     )
@@ -151,7 +159,8 @@ def single_prediction(evidence: Evidence) -> Found | None:
         return None
     only = next(name for name in shown.classes if shown.per_class[name].predicted)
     return Found(
-        "bad", RED + 8,
+        "bad",
+        RED + 8,
         f"Every {one_of(shown.part)} is called {class_named(only)}: the classifier tells nothing "
         "apart.",
     )
@@ -172,9 +181,9 @@ def learned(evidence: Evidence) -> Found | None:
     if high >= (1.0 + chance) / 2:
         return Found("too_few", RED + 4, f"Too few images to tell it from guessing: {numbers}.")
     return Found(
-        "bad", RED + 5,
-        f"Nothing was learned, as far as these images show: {numbers}."
-        f"{_what_train_says(evidence)}",
+        "bad",
+        RED + 5,
+        f"Nothing was learned, as far as these images show: {numbers}.{_what_train_says(evidence)}",
     )
 
 
@@ -220,7 +229,8 @@ def few_images(evidence: Evidence) -> Found | None:
     )
     few += " is too few, and leaves" if shown.images == 1 else " are few, and leave"
     return Found(
-        "too_few", RED + 1 if high - low > FAR_TOO_WIDE else YELLOW + 4,
+        "too_few",
+        RED + 1 if high - low > FAR_TOO_WIDE else YELLOW + 4,
         f"{sentence}: {few} the true accuracy anywhere "
         f"between {limits_of(shown.accuracy).replace(' to ', ' and ')} (95 %); four times as many "
         "would halve that range.",
@@ -233,7 +243,8 @@ def few_groups(evidence: Evidence) -> Found | None:
     if groups is None or groups >= min(FEW_GROUPS, shown.images) or not shown.images:
         return None
     return Found(
-        "too_few", YELLOW + 2,
+        "too_few",
+        YELLOW + 2,
         f"{images_of(shown.part, shown.images)} "
         + ("all belong together" if groups == 1 else f"belong to only {groups:,} groups")
         + ", and images that belong together say little more than one of them does.",
@@ -253,20 +264,23 @@ def majority(evidence: Evidence) -> Found | None:
         middle = share + 0.5 * (1.0 - share)
         if share == 1.0 or high <= middle:
             return Found(
-                "bad", YELLOW + 13,
+                "bad",
+                YELLOW + 13,
                 f"The accuracy alone says little: {always}, and {share_of(value)} "
                 f"({limits_of(shown.accuracy)}) may be no better than that; {balanced}.",
             )
         return Found(
-            "too_few", YELLOW + 3,
+            "too_few",
+            YELLOW + 3,
             f"Too few images to tell the accuracy from that of one answer for all: {always}, and "
             f"it reaches {share_of(value)} ({limits_of(shown.accuracy)}).",
         )
     if share <= UNEVEN * evidence.chance:
         return None
     return Found(
-        "good", 14, f"The classes are uneven: {always}; it reaches {share_of(value)}, and "
-        f"{balanced}.",
+        "good",
+        14,
+        f"The classes are uneven: {always}; it reaches {share_of(value)}, and {balanced}.",
     )
 
 
@@ -285,10 +299,12 @@ def rare_class(evidence: Evidence) -> Found | None:
     it = "it" if len(rare) == 1 else "them"
     without = (
         f": were {it} never found, it would still be {share_of(value - found / shown.images)}"
-        if found else ""
+        if found
+        else ""
     )
     return Found(
-        "too_few", YELLOW + 1,
+        "too_few",
+        YELLOW + 1,
         f"Only {images_of(shown.part, images)} {are(images)} of {classes_named(rare)}, so the "
         f"accuracy says next to nothing about {it}{without}.",
     )
@@ -300,7 +316,8 @@ def missing_classes(evidence: Evidence) -> Found | None:
     if not names or len(evidence.present) < 2:
         return None
     return Found(
-        "bad", YELLOW + 12,
+        "bad",
+        YELLOW + 12,
         f"There is no {one_of(evidence.shown.part)} of {classes_named(names, 'or')}, so the number "
         f"says nothing about {'it' if len(names) == 1 else 'them'}.",
     )
@@ -311,7 +328,8 @@ def no_test(evidence: Evidence) -> Found | None:
     if not (evidence.own and evidence.shown.part == "validation"):
         return None
     return Found(
-        "bad", YELLOW + 5,
+        "bad",
+        YELLOW + 5,
         "There is no test part: the number is that of the validation images, which also chose "
         "what was kept, so it is a little too good.",
     )
@@ -323,7 +341,8 @@ def frames(evidence: Evidence) -> Found | None:
     if found is None or not evidence.own:
         return None
     return Found(
-        "too_few", YELLOW + 6,
+        "too_few",
+        YELLOW + 6,
         f"{capital(some_of(found.images, found.of, 'image'))} look by their names like frames of a "
         "video, a burst or one series; where neighbours are in different parts, the number is too "
         "good.",
@@ -339,7 +358,8 @@ def unlike(evidence: Evidence) -> Found | None:
     what = f"{share_of(value)} of the {images_of(evidence.shown.part)}"
     if low > MANY_UNLIKE:
         return Found(
-            "bad", YELLOW + 7,
+            "bad",
+            YELLOW + 7,
             f"{what} are unlike any that it was trained on (5 % would be usual).",
         )
     if high <= 2 * MANY_UNLIKE:
@@ -353,7 +373,8 @@ def interrupted(evidence: Evidence) -> Found | None:
     if not where:
         return None
     return Found(
-        "bad", YELLOW + 11,
+        "bad",
+        YELLOW + 11,
         f"Training did not come to its end: it {where}. The numbers are of what it had learned by "
         "then.",
     )
@@ -365,7 +386,8 @@ def borderline(evidence: Evidence) -> Found | None:
     if not pairs:
         return None
     return Found(
-        "too_few", 13,
+        "too_few",
+        13,
         f"{plural(pairs, 'pair')} of images in different parts "
         f"look{'s' if pairs == 1 else ''} alike, though not enough to be taken for copies.",
     )

@@ -26,7 +26,8 @@ def epochs(evidence: Evidence) -> Found | None:
         )
         if kept is not None and kept <= shape.lowest_epoch:
             return Found(
-                "good", 12,
+                "good",
+                12,
                 f"{course} The weights of epoch {kept} were kept, so that did no harm.",
             )
         which = f" The weights of epoch {kept} were kept." if kept is not None else ""
@@ -35,20 +36,23 @@ def epochs(evidence: Evidence) -> Found | None:
         if training.ended_by:  # by early stopping or the clock: that is no advice any more
             return None
         return Found(
-            "bad", 44,
+            "bad",
+            44,
             f"More epochs would probably help: the validation loss was still falling when training "
             f"ended after epoch {shape.last_epoch:g} (from {shape.recent_loss:.3g} to "
             f"{shape.last_loss:.3g} over the last {shape.recent} epochs).",
         )
     if shape.kind == "ran_down":
         return Found(
-            "too_few", 5,
+            "too_few",
+            5,
             f"The validation loss was lowest at {of} ({shape.lowest_loss:.3g}). The schedule "
             f"brought the learning rate down to {shape.last_rate:.2g}, which ends learning by "
             "itself, so the curve does not say whether a longer training would help.",
         )
     return Found(
-        "good", 17,
+        "good",
+        17,
         f"More epochs would hardly help: the validation loss was lowest at {of} "
         f"({shape.lowest_loss:.3g}) and has levelled off.",
     )
@@ -64,7 +68,8 @@ def rate_steps(evidence: Evidence) -> Found | None:
     rest = len(drops) - _STEPS
     more = f" and {rest} more time{'' if rest == 1 else 's'}" if rest > 0 else ""
     return Found(
-        "good", 0,
+        "good",
+        0,
         f"The learning rate dropped {', '.join(steps)}{more} (at first "
         f"{history[0]['learning_rate']:.2g}, {len(epochs_of(history))} epochs in all).",
     )
@@ -77,7 +82,8 @@ def validation_leak(evidence: Evidence) -> Found | None:
         return None
     one = leaked == 1
     return Found(
-        "bad", 48,
+        "bad",
+        48,
         f"{leaked:,} of the validation images {'was' if one else 'were'} also used to train, so "
         "what they chose, such as the epoch and the temperature, rests on images that it knew.",
     )

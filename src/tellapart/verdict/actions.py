@@ -42,8 +42,10 @@ def actions_of(evidence: Evidence, conclusions: tuple[Conclusion, ...]) -> tuple
     made: list[Action] = []
     for advice in _ADVICE:
         action = advice(evidence, origin, found)
-        repeats = action is not None and action.command and any(
-            action.command == other.command for other in made
+        repeats = (
+            action is not None
+            and action.command
+            and any(action.command == other.command for other in made)
         )
         if action is not None and not repeats:
             made.append(action)
@@ -71,7 +73,8 @@ def _leave_out_leaks(evidence: Evidence, origin: Origin, found: Found) -> Action
         return None
     if leak.counted:
         return Action(
-            "no_leaks", "Train without --keep-leaks, so that only clean images count.",
+            "no_leaks",
+            "Train without --keep-leaks, so that only clean images count.",
             train_again(origin, "--set", "data.keep_leaks=false", start=origin.started_from),
         )
     if found["leak"].weight < RED:
@@ -90,10 +93,14 @@ def _group(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     if not evidence.own or origin.group_by or origin.given_parts:
         return None
     if frames is None:
-        return None if not _doubted(found, "not_sought") else Action(
-            "group",
-            "If several images show the same thing (one product, one patient), train again with "
-            "--group-by, which keeps them in one part.",
+        return (
+            None
+            if not _doubted(found, "not_sought")
+            else Action(
+                "group",
+                "If several images show the same thing (one product, one patient), train again "
+                "with --group-by, which keeps them in one part.",
+            )
         )
     return Action(
         "group",
@@ -107,7 +114,8 @@ def _look_at_labels(evidence: Evidence, origin: Origin, found: Found) -> Action 
         return None
     if _bad(found, "learned"):
         return Action(
-            "labels", "Look at the labels and the pictures: nothing in them was learned.",
+            "labels",
+            "Look at the labels and the pictures: nothing in them was learned.",
             inspect_images(origin),
         )
     if "sure_mistakes" in found:
@@ -206,7 +214,8 @@ def _more_epochs(evidence: Evidence, origin: Origin, found: Found) -> Action | N
     seconds = training.seconds_an_epoch
     time = f", about {duration(number * seconds)} on the same machine" if seconds else ""
     return Action(
-        "more_epochs", f"Train for {number} more epochs{time}.",
+        "more_epochs",
+        f"Train for {number} more epochs{time}.",
         go_on(origin, "--extend", str(number)),
     )
 
@@ -227,9 +236,7 @@ def _balance(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
         "balance",
         f"Let rare classes count more: {class_named(rare)} has only {counts[rare]:,} of "
         f"{images_of('train', sum(counts.values()))}.",
-        train_again(
-            origin, "--set", f"{section}.class_weight=balanced", start=origin.started_from
-        ),
+        train_again(origin, "--set", f"{section}.class_weight=balanced", start=origin.started_from),
     )
 
 
@@ -256,8 +263,8 @@ def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action |
     has = evidence.counts.get("train", {}).get(worst)
     now = f", which has {has:,} to train on" if has else ""
     return Action(
-        "more_images", f"Collect more images of {class_named(worst)}{now}, like those that it "
-        "gets wrong.",
+        "more_images",
+        f"Collect more images of {class_named(worst)}{now}, like those that it gets wrong.",
     )
 
 

@@ -34,7 +34,9 @@ from tellapart.wording import percent
 
 #: Fill and hatch of each part, the same in every figure.
 _PARTS: Mapping[str, tuple[str, str | None]] = {
-    "train": (ORANGE, None), "validation": ("#6ab4e4", "////"), "test": (BLUE, None),
+    "train": (ORANGE, None),
+    "validation": ("#6ab4e4", "////"),
+    "test": (BLUE, None),
 }
 
 #: Bars of more classes than these would make a figure longer than any page.
@@ -63,12 +65,22 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
         rows = np.arange(len(classes))
         for part, values in parts.items():
             colour, hatch = _part_style(part)
-            axes.barh(rows, values, left=left, height=0.72, color=colour, hatch=hatch,
-                      edgecolor="white", linewidth=0.6, label=f"{part} ({values.sum():,})")
+            axes.barh(
+                rows,
+                values,
+                left=left,
+                height=0.72,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.6,
+                label=f"{part} ({values.sum():,})",
+            )
             left = left + values
         for row, total in enumerate(left):
-            axes.annotate(f"{total:,}", (total, row), (4, 0), textcoords="offset points",
-                          va="center")
+            axes.annotate(
+                f"{total:,}", (total, row), (4, 0), textcoords="offset points", va="center"
+            )
         _name_rows(axes, classes)
         set_title(figure, title)
         axes.set_xlabel("images")
@@ -105,9 +117,15 @@ def per_class_bars(
         size = 6.0 if len(known) <= 30 else 3.5
         axes.plot(value, rows, "o", color=BLUE, markersize=size, markeredgecolor="white")
         _name_rows(axes, [f"{shorten(name)}  ({images:,})" for name, images, _ in known], 40)
-        set_title(figure, title_with_part(
-            f"{word} of each class" if number == len(known)
-            else f"{word} of the {len(known)} worst of {number:,} classes", part))
+        set_title(
+            figure,
+            title_with_part(
+                f"{word} of each class"
+                if number == len(known)
+                else f"{word} of the {len(known)} worst of {number:,} classes",
+                part,
+            ),
+        )
         label = word.lower() if metric == "recall" else word
         axes.set_xlabel(f"{label}, 95 % interval (images)")
         lowest = float(np.nanmin(value - errors[0])) if len(known) else 0.0
@@ -135,13 +153,26 @@ def compare_accuracy_bars(
             value, errors = whiskers(accuracies[part])
             rows = np.arange(len(names)) + (i - (len(parts) - 1) / 2) * height
             colour, hatch = _part_style(part)
-            axes.barh(rows, np.nan_to_num(value), height=height * 0.92, color=colour, hatch=hatch,
-                      edgecolor="white", linewidth=0.6, label=part)
+            axes.barh(
+                rows,
+                np.nan_to_num(value),
+                height=height * 0.92,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.6,
+                label=part,
+            )
             axes.hlines(rows, value - errors[0], value + errors[1], color=INK, linewidth=1.1)
             for row, number, above in zip(rows, value, errors[1], strict=True):
                 if np.isfinite(number):
-                    axes.annotate(percent(number), (number + above, row), (5, 0),
-                                  textcoords="offset points", va="center")
+                    axes.annotate(
+                        percent(number),
+                        (number + above, row),
+                        (5, 0),
+                        textcoords="offset points",
+                        va="center",
+                    )
         _name_rows(axes, names, 40)
         set_title(figure, f"Accuracy on {' and '.join(parts)}")
         axes.set_xlim(0, 1.13)
@@ -158,8 +189,12 @@ def accuracy_against_parameters(
 ) -> Figure:
     """Accuracy of each run against its trainable parameters (logarithmic)."""
     return _accuracy_against(
-        names, parameters, accuracies, f"Accuracy against trainable parameters: {part}",
-        "trainable parameters", _short_count,
+        names,
+        parameters,
+        accuracies,
+        f"Accuracy against trainable parameters: {part}",
+        "trainable parameters",
+        _short_count,
         [step * 10.0**power for power in range(13) for step in (1, 2, 5)],
     )
 
@@ -169,8 +204,13 @@ def accuracy_against_seconds(
 ) -> Figure:
     """Accuracy of each run against how long it trained (logarithmic)."""
     return _accuracy_against(
-        names, seconds, accuracies, f"Accuracy against training time: {part}",
-        "training time", _short_time, _TIMES,
+        names,
+        seconds,
+        accuracies,
+        f"Accuracy against training time: {part}",
+        "training time",
+        _short_time,
+        _TIMES,
     )
 
 
@@ -192,10 +232,19 @@ def _accuracy_against(
         axes: Axes = axes_grid[0, 0]
         for i, name in enumerate(names):
             colour = COLOURS[i % len(COLOURS)]
-            axes.vlines(x[i], value[i] - errors[0, i], value[i] + errors[1, i], color=colour,
-                        linewidth=1.3)
-            axes.plot(x[i], value[i], MARKERS[i % len(MARKERS)], color=colour, markersize=7.5,
-                      markeredgecolor="white", label=shorten(name, 30), zorder=4)
+            axes.vlines(
+                x[i], value[i] - errors[0, i], value[i] + errors[1, i], color=colour, linewidth=1.3
+            )
+            axes.plot(
+                x[i],
+                value[i],
+                MARKERS[i % len(MARKERS)],
+                color=colour,
+                markersize=7.5,
+                markeredgecolor="white",
+                label=shorten(name, 30),
+                zorder=4,
+            )
         axes.set_xscale("log")
         axes.set_xlim(x.min() / 2.2, x.max() * 2.2)
         axes.xaxis.set_major_locator(FixedLocator(_some(ticks, *axes.get_xlim())))
@@ -235,13 +284,28 @@ def embedding_map(
             if not mask.any():
                 continue
             marker = MARKERS[(index // len(COLOURS) + index) % len(MARKERS)]
-            axes.scatter(points[mask, 0], points[mask, 1], s=size, marker=marker,
-                         color=COLOURS[index % len(COLOURS)], alpha=0.75, linewidths=0,
-                         label=shorten(name), rasterized=many)
+            axes.scatter(
+                points[mask, 0],
+                points[mask, 1],
+                s=size,
+                marker=marker,
+                color=COLOURS[index % len(COLOURS)],
+                alpha=0.75,
+                linewidths=0,
+                label=shorten(name),
+                rasterized=many,
+            )
         if wrong is not None and wrong.any():
-            axes.scatter(points[wrong, 0], points[wrong, 1], s=46, facecolors="none",
-                         edgecolors=INK, linewidths=1.0, label=f"mistake ({int(wrong.sum()):,})",
-                         rasterized=many)
+            axes.scatter(
+                points[wrong, 0],
+                points[wrong, 1],
+                s=46,
+                facecolors="none",
+                edgecolors=INK,
+                linewidths=1.0,
+                label=f"mistake ({int(wrong.sum()):,})",
+                rasterized=many,
+            )
         set_title(figure, title_with_part("Map of the features", part, len(points)))
         axes.set_xticks([])
         axes.set_yticks([])
@@ -253,15 +317,43 @@ def embedding_map(
             for index, name in enumerate(classes):
                 if (labels == index).any():
                     centre = np.median(points[labels == index], axis=0)
-                    axes.text(centre[0], centre[1], shorten(name, 14), ha="center",
-                              va="center", fontweight="bold",
-                              bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8})
+                    axes.text(
+                        centre[0],
+                        centre[1],
+                        shorten(name, 14),
+                        ha="center",
+                        va="center",
+                        fontweight="bold",
+                        bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8},
+                    )
     return figure
 
 
 #: Round times in seconds, from a tenth of a second to a week.
-_TIMES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000,
-          36000, 86400, 172800, 604800)
+_TIMES = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    20,
+    30,
+    60,
+    120,
+    300,
+    600,
+    1200,
+    1800,
+    3600,
+    7200,
+    18000,
+    36000,
+    86400,
+    172800,
+    604800,
+)
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -285,8 +377,12 @@ def _name_rows(axes: Axes, names: Sequence[str], longest: int = 26) -> None:
 
 def _legend_below(figure: Figure, axes: Axes, entries: int) -> None:
     if entries > 1:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=entries,
-                      labelcolor=MUTED)
+        figure.legend(
+            *axes.get_legend_handles_labels(),
+            loc="outside lower right",
+            ncols=entries,
+            labelcolor=MUTED,
+        )
 
 
 def _some(ticks: Sequence[float], low: float, high: float) -> list[float]:

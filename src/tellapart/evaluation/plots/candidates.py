@@ -44,8 +44,15 @@ def candidates_over_time(
             if len(rows):
                 shown, lengths = whiskers([accuracies[row] for row in rows.tolist()])
                 axes.errorbar(
-                    np.array(minutes)[rows], shown, yerr=lengths, fmt="o",
-                    markersize=5, color=colour, elinewidth=1.0, capsize=2, zorder=3,
+                    np.array(minutes)[rows],
+                    shown,
+                    yerr=lengths,
+                    fmt="o",
+                    markersize=5,
+                    color=colour,
+                    elinewidth=1.0,
+                    capsize=2,
+                    zorder=3,
                 )
         for minute, value, number in zip(minutes, values, numbers, strict=True):
             axes.annotate(str(number), (minute, value), xytext=(5, 4),

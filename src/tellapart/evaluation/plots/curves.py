@@ -139,20 +139,26 @@ def calibration_diagram(
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
         x = np.array([row.confidence for row in rows])
         y = np.array([row.accuracy for row in rows])
-        limits = np.array([
-            wilson(round(row.accuracy * row.images), row.images) for row in rows
-        ]).reshape(-1, 2)
+        limits = np.array(
+            [wilson(round(row.accuracy * row.images), row.images) for row in rows]
+        ).reshape(-1, 2)
         axes.vlines(x, y, x, color=ORANGE, linewidth=5, alpha=0.35)
         axes.vlines(x, limits[:, 0], limits[:, 1], color=BLUE, linewidth=1.3)
-        axes.plot(x, y, "o", color=BLUE, markersize=5.5, markeredgecolor="white",
-                  markeredgewidth=0.7, linestyle="none")
+        axes.plot(
+            x,
+            y,
+            "o",
+            color=BLUE,
+            markersize=5.5,
+            markeredgecolor="white",
+            markeredgewidth=0.7,
+            linestyle="none",
+        )
         start = max(0.0, np.floor((x.min() if len(x) else 0.0) * 10) / 10 - 0.02)
         lowest = max(0.0, min(start, limits[:, 0].min() if len(x) else 0.0) - 0.02)
         axes.set(xlim=(start, 1.012), ylim=(lowest, 1.03), ylabel="accuracy")
-        axes.text(0.02, 0.95, "underconfident", transform=axes.transAxes, color=MUTED,
-                  va="top")
-        axes.text(0.98, 0.05, "overconfident", transform=axes.transAxes, color=MUTED,
-                  ha="right")
+        axes.text(0.02, 0.95, "underconfident", transform=axes.transAxes, color=MUTED, va="top")
+        axes.text(0.98, 0.05, "overconfident", transform=axes.transAxes, color=MUTED, ha="right")
         set_title(figure, title_with_part("Calibration", part, len(confidence)))
         widths = 0.84 / BINS
         centres = np.array([(row.low + row.high) / 2 for row in rows])
@@ -160,8 +166,14 @@ def calibration_diagram(
         below.bar(centres, images, width=widths, color=BLUE)
         below.set_ylim(0, 1.25 * max(images, default=1))
         for centre, count in zip(centres, images, strict=True):
-            below.annotate(f"{count:,}", (centre, count), (0, 2), textcoords="offset points",
-                           ha="center", color=MUTED)
+            below.annotate(
+                f"{count:,}",
+                (centre, count),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                color=MUTED,
+            )
         below.set(ylabel="images", xlabel="confidence (probability of the prediction)")
         for each in (axes, below):
             grid(each, "y")
@@ -186,12 +198,25 @@ def probability_histogram(
             (axes_grid[0, 0], correct, BLUE, "right"),
             (axes_grid[1, 0], ~correct, ORANGE, "wrong"),
         ):
-            axes.hist(confidence[mask], bins=edges, color=colour, rwidth=0.88,
-                      hatch=None if word == "right" else "////", edgecolor="white")
+            axes.hist(
+                confidence[mask],
+                bins=edges,
+                color=colour,
+                rwidth=0.88,
+                hatch=None if word == "right" else "////",
+                edgecolor="white",
+            )
             axes.set_ylabel("images")
             count = int(mask.sum())
-            axes.text(0.01, 0.92, f"{count:,} {word}", transform=axes.transAxes,
-                      fontweight="bold", va="top", color=INK)
+            axes.text(
+                0.01,
+                0.92,
+                f"{count:,} {word}",
+                transform=axes.transAxes,
+                fontweight="bold",
+                va="top",
+                color=INK,
+            )
             _whole_numbers(axes.yaxis)
             axes.set_ylim(0, 1.25 * max(axes.get_ylim()[1], 1.0))
             grid(axes, "y")
@@ -216,9 +241,9 @@ def coverage_curve(
         figure, axes_grid = new_figure(WIDTH, 3.4)
         axes: Axes = axes_grid[0, 0]
         x, y = thin(coverage, accuracy)
-        band = np.array([
-            wilson(a * c * images, max(c * images, 1.0)) for c, a in zip(x, y, strict=True)
-        ]).reshape(-1, 2)
+        band = np.array(
+            [wilson(a * c * images, max(c * images, 1.0)) for c, a in zip(x, y, strict=True)]
+        ).reshape(-1, 2)
         # Of the first few images an accuracy says nothing.
         shown = x >= 0.05 if (x >= 0.05).sum() > 5 else np.ones(len(x), bool)
         axes.fill_between(x[shown], band[shown, 0], band[shown, 1], color=BLUE, alpha=0.16)
@@ -234,11 +259,25 @@ def coverage_curve(
         ):
             del places[1]
         for at in places:
-            axes.plot(coverage[at], accuracy[at], "o", color=BLUE, markersize=5.5,
-                      markeredgecolor="white", clip_on=False, zorder=5)
-            axes.annotate(percent(accuracy[at]), (coverage[at], accuracy[at]),
-                          (-7, -3), textcoords="offset points", ha="right", va="top",
-                          fontweight="bold")
+            axes.plot(
+                coverage[at],
+                accuracy[at],
+                "o",
+                color=BLUE,
+                markersize=5.5,
+                markeredgecolor="white",
+                clip_on=False,
+                zorder=5,
+            )
+            axes.annotate(
+                percent(accuracy[at]),
+                (coverage[at], accuracy[at]),
+                (-7, -3),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                fontweight="bold",
+            )
         set_title(figure, title_with_part("Uncertain ones set aside", part, images))
         axes.set_xlabel("share answered, the most certain first")
         axes.set_ylabel("accuracy of the answers")
@@ -273,9 +312,7 @@ def _one_against_rest(
     return curves
 
 
-def _draw(
-    axes: Axes, curves: list[tuple[str, float, _Curve]], legend_at: Any, what: str
-) -> None:
+def _draw(axes: Axes, curves: list[tuple[str, float, _Curve]], legend_at: Any, what: str) -> None:
     """All curves; of many, the three worst stand out and the others stay grey."""
     chosen = curves
     if len(curves) > _COLOURED:
@@ -283,12 +320,19 @@ def _draw(
         worst = {name for name, *_ in chosen}
         rest = [curve for curve in curves if curve[0] not in worst]
         drawn = sorted(rest, key=lambda curve: curve[1])[:_GREY] if len(rest) > _GREY else rest
-        others = f"the other {len(rest)} classes" if drawn is rest else (
-            f"the next {len(drawn)} of {len(rest):,} others"
+        others = (
+            f"the other {len(rest)} classes"
+            if drawn is rest
+            else (f"the next {len(drawn)} of {len(rest):,} others")
         )
         for i, (_, _, curve) in enumerate(drawn):
-            axes.plot(*thin(*curve, 60), color="#aeb6bd", linewidth=0.7, alpha=0.8,
-                      label=others if i == 0 else None)
+            axes.plot(
+                *thin(*curve, 60),
+                color="#aeb6bd",
+                linewidth=0.7,
+                alpha=0.8,
+                label=others if i == 0 else None,
+            )
     for (name, area, curve), line in zip(chosen, line_styles(len(chosen)), strict=True):
         label = f"{shorten(name)}  {area:.3f}"
         axes.plot(*thin(*curve), label=label, **line)

@@ -40,17 +40,32 @@ def distance_histogram(
         figure, axes_grid = new_figure(WIDTH, 3.0)
         axes = axes_grid[0, 0]
         axes.hist(
-            known, edges, weights=np.full(len(known), 1 / len(known)), color=BLUE, alpha=0.55,
+            known,
+            edges,
+            weights=np.full(len(known), 1 / len(known)),
+            color=BLUE,
+            alpha=0.55,
             label="images of the run",
         )
         axes.hist(
-            asked, edges, weights=np.full(len(asked), 1 / len(asked)), histtype="step",
-            color=ORANGE, linewidth=1.8, label="these images",
+            asked,
+            edges,
+            weights=np.full(len(asked), 1 / len(asked)),
+            histtype="step",
+            color=ORANGE,
+            linewidth=1.8,
+            label="these images",
         )
         axes.axvline(threshold, color=INK, linestyle=(0, (5, 1.5)), linewidth=1.0)
         axes.annotate(
-            "unknown →", (threshold, 1), xycoords=("data", "axes fraction"), ha="left", va="bottom",
-            color=INK, xytext=(0, 1), textcoords="offset points",
+            "unknown →",
+            (threshold, 1),
+            xycoords=("data", "axes fraction"),
+            ha="left",
+            va="bottom",
+            color=INK,
+            xytext=(0, 1),
+            textcoords="offset points",
         )
         axes.set(xlabel="distance from the nearest training images", ylabel="share of images")
         figure.legend(loc="outside lower center", ncols=2)
@@ -59,9 +74,7 @@ def distance_histogram(
     return figure
 
 
-def share_bars(
-    names: Sequence[str], asked: Sequence[float], known: Sequence[float]
-) -> Figure:
+def share_bars(names: Sequence[str], asked: Sequence[float], known: Sequence[float]) -> Figure:
     """How frequent each class is among the answers, those that moved most where they are many."""
     order = np.argsort([-abs(a - k) for a, k in zip(asked, known, strict=True)], kind="stable")
     rows = sorted(order[:MOST_CLASSES].tolist())

@@ -31,9 +31,7 @@ MOST_CLASSES = 8
 _ROUND_SIZES = [step * 10**power for power in range(1, 6) for step in (1, 2, 5)]
 
 
-def image_sizes(
-    widths: NDArray[np.int64], heights: NDArray[np.int64], network_size: int
-) -> Figure:
+def image_sizes(widths: NDArray[np.int64], heights: NDArray[np.int64], network_size: int) -> Figure:
     """Width against height of every image; larger dots are sizes that more images have.
 
     Args:
@@ -50,15 +48,40 @@ def image_sizes(
     with style():
         figure, axes_grid = new_figure(WIDTH, 4.4)
         axes: Axes = axes_grid[0, 0]
-        axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)),
-                  label="square")
+        axes.plot(
+            [low, high],
+            [low, high],
+            color=MUTED,
+            linewidth=0.8,
+            linestyle=(0, (2, 2)),
+            label="square",
+        )
         frame = float(network_size)
-        axes.plot([low, frame, frame], [frame, frame, low], color=ORANGE, linewidth=1.4,
-                  label=f"what the network sees, {network_size} x {network_size}")
-        axes.scatter(sizes[:, 0], sizes[:, 1], s=area, color=BLUE, alpha=0.45, linewidths=0,
-                     label="images", rasterized=many)
-        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
-                 xlabel="width in pixels", ylabel="height in pixels")
+        axes.plot(
+            [low, frame, frame],
+            [frame, frame, low],
+            color=ORANGE,
+            linewidth=1.4,
+            label=f"what the network sees, {network_size} x {network_size}",
+        )
+        axes.scatter(
+            sizes[:, 0],
+            sizes[:, 1],
+            s=area,
+            color=BLUE,
+            alpha=0.45,
+            linewidths=0,
+            label="images",
+            rasterized=many,
+        )
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlim=(low, high),
+            ylim=(low, high),
+            xlabel="width in pixels",
+            ylabel="height in pixels",
+        )
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(FixedLocator(_ticks(low, high)))
             axis.set_minor_locator(NullLocator())
@@ -85,14 +108,24 @@ def aspect_ratios(ratios: NDArray[np.float64], crop_loss: float) -> Figure:
     with style():
         figure, axes_grid = new_figure(WIDTH, 3.0)
         axes: Axes = axes_grid[0, 0]
-        axes.hist(ratios, bins=bins.tolist(), weights=np.full(len(ratios), 1 / len(ratios)),
-                  color=BLUE)
+        axes.hist(
+            ratios, bins=bins.tolist(), weights=np.full(len(ratios), 1 / len(ratios)), color=BLUE
+        )
         for low, high in ((1 / span, 1 / edge), (edge, span)):
             axes.axvspan(low, high, color=ORANGE, alpha=0.13, linewidth=0)
         axes.set_xscale("log")
         axes.set_xlim(1 / span, span)
-        named = {0.25: "1:4", 1 / 3: "1:3", 0.5: "1:2", 0.75: "3:4", 1.0: "1:1", 4 / 3: "4:3",
-                 2.0: "2:1", 3.0: "3:1", 4.0: "4:1"}
+        named = {
+            0.25: "1:4",
+            1 / 3: "1:3",
+            0.5: "1:2",
+            0.75: "3:4",
+            1.0: "1:1",
+            4 / 3: "4:3",
+            2.0: "2:1",
+            3.0: "3:1",
+            4.0: "4:1",
+        }
         if span > 2.5:  # there is room for these only
             named = {value: text for value, text in named.items() if "3" not in text}
         shown = {value: text for value, text in named.items() if 1 / span < value < span}
@@ -101,8 +134,7 @@ def aspect_ratios(ratios: NDArray[np.float64], crop_loss: float) -> Figure:
         axes.set_xticklabels(list(shown.values()))
         axes.set(xlabel="width : height", ylabel="share of the images")
         loses = f"a centre crop loses\nmore than {percent(crop_loss, 0)}"
-        axes.text(0.985, 0.94, loses, color=INK,
-                  transform=axes.transAxes, ha="right", va="top")
+        axes.text(0.985, 0.94, loses, color=INK, transform=axes.transAxes, ha="right", va="top")
         percent_axis(axes.yaxis)
         set_title(figure, "Shapes of the images")
         grid(axes, "y")
@@ -126,8 +158,10 @@ def looks_by_class(
     together = len(classes) > MOST_CLASSES
     with style():
         figure, axes_grid = new_figure(WIDTH, 3.3, columns=2)
-        panels = (("brightness", brightness, 1.0),
-                  ("sharpness", sharpness, max(1.0, float(np.percentile(sharpness, 99.5)))))
+        panels = (
+            ("brightness", brightness, 1.0),
+            ("sharpness", sharpness, max(1.0, float(np.percentile(sharpness, 99.5)))),
+        )
         for axes, (name, values, largest) in zip(axes_grid[0], panels, strict=True):
             bins = np.linspace(0.0, largest, 33)
             if together:
@@ -139,16 +173,15 @@ def looks_by_class(
                         _outline(axes, chosen, bins, line, shorten(classes[index]))
             axes.set_xlim(0.0, largest)
             axes.set_ylim(bottom=0.0)
-            axes.set_xlabel({"brightness": "brightness, 0 to 1",
-                             "sharpness": "sharpness"}[name])
+            axes.set_xlabel({"brightness": "brightness, 0 to 1", "sharpness": "sharpness"}[name])
             percent_axis(axes.yaxis)
             grid(axes)
         axes_grid[0, 0].set_ylabel("share of the images" if together else "share of the class")
-        set_title(figure, "Brightness and sharpness"
-                          + ("" if together else " of each class"))
+        set_title(figure, "Brightness and sharpness" + ("" if together else " of each class"))
         if not together:
-            figure.legend(*axes_grid[0, 0].get_legend_handles_labels(),
-                          loc="outside lower left", ncols=2)
+            figure.legend(
+                *axes_grid[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2
+            )
     return figure
 
 

@@ -71,8 +71,12 @@ def confusion_matrix(
         axes.set_yticks(range(size), names, fontsize=font, color=INK)
         if size > 4:
             for label in axes.get_xticklabels():
-                label.set(rotation=45 if size <= _ONE else 90, rotation_mode="anchor",
-                          ha="right", va="center")
+                label.set(
+                    rotation=45 if size <= _ONE else 90,
+                    rotation_mode="anchor",
+                    ha="right",
+                    va="center",
+                )
         axes.tick_params(length=0, pad=4)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -125,12 +129,34 @@ def _write_cells(
             dark = share > (0.35 if row == column else 0.6)
             colour = "white" if dark else INK
             if not both:
-                axes.text(column, row, percent(share, 0).removesuffix(" %"),
-                          ha="center", va="center", fontsize=large, color=colour)
+                axes.text(
+                    column,
+                    row,
+                    percent(share, 0).removesuffix(" %"),
+                    ha="center",
+                    va="center",
+                    fontsize=large,
+                    color=colour,
+                )
                 continue
-            axes.annotate(f"{count:,}", (column, row), (0, 2), textcoords="offset points",
-                          ha="center", va="bottom", fontsize=large, fontweight="bold",
-                          color=colour)
-            axes.annotate(percent(share), (column, row), (0, -2),
-                          textcoords="offset points", ha="center", va="top",
-                          fontsize=8.5 if size <= 4 else 6.5, color="white" if dark else MUTED)
+            axes.annotate(
+                f"{count:,}",
+                (column, row),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=large,
+                fontweight="bold",
+                color=colour,
+            )
+            axes.annotate(
+                percent(share),
+                (column, row),
+                (0, -2),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=8.5 if size <= 4 else 6.5,
+                color="white" if dark else MUTED,
+            )

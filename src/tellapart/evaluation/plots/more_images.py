@@ -51,8 +51,10 @@ def more_images(curve: LearningCurve) -> Figure:
         axes.set_xticks([*x, *ends[1:]])
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set(xlim=(x[0] / 1.25, ends[-1] * 1.3),
-                 ylim=(max(0.0, lowest - 0.08 * (1 - lowest)), 1 + 0.04 * (1 - lowest)))
+        axes.set(
+            xlim=(x[0] / 1.25, ends[-1] * 1.3),
+            ylim=(max(0.0, lowest - 0.08 * (1 - lowest)), 1 + 0.04 * (1 - lowest)),
+        )
         axes.axhline(1.0, color=MUTED, linewidth=0.6)
         set_title(figure, f"What more images would buy ({curve.splits} divisions)")
         axes.set_xlabel("images to train on")

@@ -52,10 +52,24 @@ FONT = "DejaVu Sans"  # comes with matplotlib
 #: Looked for on this machine, for names in scripts that DejaVu Sans lacks: Noto and others on
 #: Linux, then what comes with Windows and with macOS.
 FALLBACK_FONTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
-    "WenQuanYi Zen Hei", "Droid Sans Fallback", "Noto Sans Thai", "Noto Sans Devanagari",
-    "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Leelawadee UI", "Nirmala UI",
-    "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Noto Sans JP",
+    "Noto Sans KR",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Noto Sans Thai",
+    "Noto Sans Devanagari",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Leelawadee UI",
+    "Nirmala UI",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Arial Unicode MS",
 )
 
 _SETTINGS: Any = {  # matplotlib wants its own literal type here
@@ -161,7 +175,10 @@ def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with style(), _without_glyph_warnings():
         figure.savefig(
-            buffer, format="png", dpi=PNG_DPI, facecolor="white",
+            buffer,
+            format="png",
+            dpi=PNG_DPI,
+            facecolor="white",
             metadata={"Software": None},
             # Half the time of the default level for a tenth more bytes.
             pil_kwargs={"compress_level": 3},
@@ -178,9 +195,7 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
     figure.set_layout_engine("none")
     text = buffer.getvalue()
     # A hundredth of a point is enough for a path, and a third fewer bytes.
-    text = re.sub(
-        r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), text
-    )
+    text = re.sub(r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), text)
     prefix = re.sub(r"[^A-Za-z0-9]+", "-", name) or "figure"
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = re.sub(rf"font-family: '{FONT}'[^;\"]*; ", "", text)  # named once instead
@@ -204,7 +219,7 @@ def _without_glyph_warnings() -> Iterator[None]:
 
 
 def title_with_part(what: str, part: str, images: int | None = None) -> str:
-    """"Confusion matrix: test, 2,000 images": every figure names the part it shows."""
+    """As "Confusion matrix: test, 2,000 images": every figure names the part it shows."""
     if not part:
         return what
     return f"{what}: {part}" + (f", {images:,} images" if images is not None else "")
@@ -214,8 +229,10 @@ def line_styles(count: int) -> list[dict[str, Any]]:
     """``count`` line styles, colour and dash together, the first ones most distinct."""
     return [
         # One dash further each time the colours are used up, so that no pair comes twice.
-        {"color": COLOURS[i % len(COLOURS)],
-         "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)]}
+        {
+            "color": COLOURS[i % len(COLOURS)],
+            "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)],
+        }
         for i in range(count)
     ]
 
@@ -226,7 +243,7 @@ def shorten(text: str, longest: int = 24) -> str:
     if len(text) <= longest:
         return text
     head = (longest - 1 + 1) // 2
-    return f"{text[:head]}…{text[-(longest - 1 - head):]}"
+    return f"{text[:head]}…{text[-(longest - 1 - head) :]}"
 
 
 def percent_axis(axis: Any, decimals: int | None = None) -> None:

@@ -48,7 +48,10 @@ def learning_curves(history: History, best_epoch: int | None = None) -> Figure:
     rows = 3 if np.isfinite(rate).any() else 2
     with style():
         figure, axes_grid = new_figure(
-            WIDTH, 2.1 * 2 + (1.0 if rows == 3 else 0.3), rows=rows, sharex=True,
+            WIDTH,
+            2.1 * 2 + (1.0 if rows == 3 else 0.3),
+            rows=rows,
+            sharex=True,
             gridspec_kw={"height_ratios": (2, 2, 0.8)[:rows]},
         )
         for axes, name in zip(axes_grid[:2, 0], ("loss", "accuracy"), strict=True):
@@ -66,8 +69,9 @@ def learning_curves(history: History, best_epoch: int | None = None) -> Figure:
         _whole_epochs(axes_grid[-1, 0], epochs)
         set_title(figure, "Learning curves: train and validation")
         # Below the drawing: above it stand the words about the kept epoch.
-        figure.legend(*axes_grid[0, 0].get_legend_handles_labels(), loc="outside lower left",
-                      ncols=2)
+        figure.legend(
+            *axes_grid[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2
+        )
         figure.align_ylabels(list(axes_grid[:, 0]))
     return figure
 
@@ -95,8 +99,15 @@ def overlay_curves(
             label = shorten(name, 34)
             axes.plot(epochs, values, label=label, **line)
             best = int(np.nanargmin(values) if "loss" in quantity else np.nanargmax(values))
-            axes.plot(epochs[best], values[best], "o", color=line["color"], markersize=6,
-                      markeredgecolor="white", zorder=5)
+            axes.plot(
+                epochs[best],
+                values[best],
+                "o",
+                color=line["color"],
+                markersize=6,
+                markeredgecolor="white",
+                zorder=5,
+            )
         set_title(figure, f"{what[:1].upper()}{what[1:]} of each run (dot: its best epoch)")
         axes.set(xlabel="epoch", ylabel=what)
         if "accuracy" in quantity:
@@ -124,14 +135,20 @@ def _train_and_validation(
     if len(at) and np.isfinite(validation[at[0]]):
         value = validation[at[0]]
         axes.axvline(epochs[at[0]], color=MUTED, linewidth=1.0, linestyle=(0, (1, 1.5)))
-        axes.plot(epochs[at[0]], value, "o", color=BLUE, markersize=7, markeredgecolor="white",
-                  zorder=5)
+        axes.plot(
+            epochs[at[0]], value, "o", color=BLUE, markersize=7, markeredgecolor="white", zorder=5
+        )
         text = percent(value) if name == "accuracy" else f"{value:.3g}"
         to_the_left = _place(epochs, epochs[at[0]]) > 0.5
-        axes.annotate(f"kept: epoch {best_epoch:g}, {text}", (epochs[at[0]], 1),
-                      (5 if to_the_left else -5, 3), xycoords=("data", "axes fraction"),
-                      textcoords="offset points", ha="right" if to_the_left else "left",
-                      color=INK)
+        axes.annotate(
+            f"kept: epoch {best_epoch:g}, {text}",
+            (epochs[at[0]], 1),
+            (5 if to_the_left else -5, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="right" if to_the_left else "left",
+            color=INK,
+        )
 
 
 def _place(epochs: NDArray[np.float64], epoch: float) -> float:

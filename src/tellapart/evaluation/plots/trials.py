@@ -37,8 +37,14 @@ def trials_over_time(
         if own is not None:
             axes.axhline(own, color=ORANGE, linestyle=(0, (5, 1.5)), linewidth=1.2)
             axes.annotate(
-                "the recipe as it is", (1, own), xycoords=("axes fraction", "data"), ha="right",
-                va="bottom", color=INK, xytext=(0, 2), textcoords="offset points",
+                "the recipe as it is",
+                (1, own),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                color=INK,
+                xytext=(0, 2),
+                textcoords="offset points",
             )
         axes.plot(minutes, values, linestyle="none", marker="o", markersize=4, color=MUTED)
         axes.step(minutes, np.minimum.accumulate(values), where="post", color=BLUE)
