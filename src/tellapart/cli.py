@@ -419,9 +419,9 @@ def subset(
         train=train,
         validation=validation,
         test=test,
-        order=order,
+        order=order,  # type: ignore[arg-type]
         seed=seed,
-        link=link,  # type: ignore[arg-type]
+        link=link,
         classes=_parts(classes),
         root=root,
         path_column=path_column,
