@@ -161,7 +161,8 @@ def test_tiny_pictures_do_not_grow_from_stamps() -> None:
         for candidate in tuning_candidates(facts, standing(60, 900.0).study, costs(), seconds)
         if candidate.family == "full"
     ]
-    assert found and all(c.recipe.training.progressive_resizing is None for c in found)
+    grown = [c.recipe.training.progressive_resizing for c in found]
+    assert found and all(one is None or one.image_size >= 64 for one in grown)
 
 
 def test_two_backbones_side_by_side_are_tried_and_cost_what_both_do() -> None:
@@ -202,3 +203,56 @@ def test_a_head_or_a_view_is_changed_of_probes_only() -> None:
     )  # fmt: skip
     for best in (tuned, together):
         assert all(c.recipe.method == "probe" for c in probe_candidates(facts, best))
+
+
+def test_small_pictures_grow_and_are_mixed_where_they_would_be_known_by_heart() -> None:
+    """CIFAR-10 in twenty minutes: no time for the last stages alone, which whole tuning covers."""
+
+    def of(images: int, left: float) -> State:
+        state = standing(errors=200, left=left, images=1000)
+        study = SimpleNamespace(
+            table=Sized(np.array(["train"] * images + ["validation"] * 1000)), num_train=images,
+            num_validation=1000, by_folds=False,
+        )  # fmt: skip
+        return replace(
+            state, study=cast(Any, study), facts=Facts(load_recipe("auto"), 64, 32), seconds=left
+        )
+
+    rates = Costs(training=0.25, features=0.03)
+    rates.measured |= {"training", "features"}
+    tried = tuple(
+        Trial(
+            number=n, name=c.name, family="probe", description="", why="", status="failed",
+            seconds=1.0, ended=1.0, became_best=False, recipe="",
+        )
+        for n, c in enumerate(
+            probe_candidates(of(40_000, 1.0).facts, of(40_000, 1.0).best.candidate), start=2
+        )
+    )  # fmt: skip
+    found = next_candidate(replace(of(40_000, 1100.0), trials=tried), rates)
+    assert isinstance(found, Planned) and found.candidate.family == "full"
+    training = found.candidate.recipe.training
+    assert found.candidate.size >= 96 and training.cutmix == 1.0
+    assert training.progressive_resizing and training.progressive_resizing.image_size == 64
+    few = next_candidate(replace(of(1_000, 1100.0), trials=tried), rates)
+    assert isinstance(few, Planned) and few.candidate.recipe.training.cutmix == 0.0
+
+
+def test_the_last_stages_alone_do_not_take_the_time_of_a_whole_training() -> None:
+    """Whole trainings promise more, and gain with each epoch: they are not cut short."""
+    rates = costs()
+    rates.measured.add("training")
+    for left in range(100, 1200, 50):
+        state = replace(standing(errors=60, left=float(left)), seconds=float(left))
+
+        def whole(left: float, state: State = state) -> float:
+            found = tuning_candidates(state.facts, state.study, rates, left)
+            return max((c.promise for c in found if c.family == "full"), default=0.0)
+
+        found = next_candidate(state, rates)
+        if isinstance(found, Planned) and found.candidate.family == "partial":
+            room = left - rates.finishing(
+                state.study, state.best.candidate.recipe, state.best.candidate.size
+            )
+            before, after = whole(0.9 * room), whole(0.9 * (room - found.seconds))
+            assert after >= 0.9 * before or before <= found.candidate.promise

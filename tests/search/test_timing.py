@@ -10,6 +10,8 @@ import pytest
 
 from tellapart.recipe import TrainingStage
 from tellapart.recipe_reading import load_recipe
+from tellapart.search.costs import Costs
+from tellapart.search.study import Study
 from tellapart.search.timing import seconds_an_image
 from tellapart.training.outcome import Task
 
@@ -34,6 +36,18 @@ def test_of_two_stages_the_last_one_is_timed(monkeypatch: pytest.MonkeyPatch) ->
     )  # fmt: skip
     seconds = seconds_an_image(cast(Task, task))
     assert recipe.fine_tuning is not None
-    assert timed[0].trainable == recipe.fine_tuning.trainable
     assert timed[0].batch_size == recipe.fine_tuning.batch_size
     assert seconds == pytest.approx(1.28 / 64)  # the quickest epoch, of two batches of 32
+    assert timed[0].trainable.backbone == "all" and not timed[0].cached_views
+
+
+def test_a_training_that_took_longer_than_planned_makes_the_next_dearer() -> None:
+    """Three times what was planned: the same candidate costs three times as much."""
+    recipe = load_recipe("solar-cells-finetune")
+    study = cast(Study, SimpleNamespace(num_train=1000, num_validation=200, table=range(1400)))
+    costs = Costs()
+    costs.sizes.add(300)
+    before = costs.tuning(study, recipe, 300) - costs.scoring(study, recipe, 300)
+    costs.saw_tuning(3 * before, study, recipe, 300)
+    after = costs.tuning(study, recipe, 300) - costs.scoring(study, recipe, 300)
+    assert after == pytest.approx(3 * before)

@@ -111,6 +111,13 @@ class Costs:
         self.training = seconds_an_image / (work_a_pixel(backbone) * size * size / 1e6)
         self.measured.add("training")
 
+    def saw_tuning(self, seconds: float, study: Study, recipe: Recipe, size: int) -> None:
+        """A training in epochs on pictures took so long until it was to be scored."""
+        if any(stage.cached_views for stage in recipe.stages):
+            return  # what extraction took of it, and what steps, is not known
+        expected = self.tuning(study, recipe, size) - self.scoring(study, recipe, size)
+        self.training *= min(4.0, max(0.25, seconds / expected))
+
     def decode(self, study: Study, size: int) -> float:
         """Seconds until the pictures of a size are there."""
         return 0.0 if size in self.sizes else self.decoding * len(study.table)

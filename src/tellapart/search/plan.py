@@ -21,6 +21,8 @@ _ONE_PROBE, _ALL_PROBES = 0.2, 0.4
 _OF_LEFT = 0.9
 #: What a kind of candidate promises once one of it was tried: it came best, or it did not.
 _AFTER_SUCCESS, _AFTER_FAILURE, _AFTER_FAILED_PROBE = 0.7, 0.35, 0.8
+#: What a whole training must still promise after a candidate before it, as a share.
+_STILL_PROMISED = 0.9
 #: Mistakes that a candidate must promise to put right; the log loss shows what is less than one.
 _LEAST_GAIN = 0.5
 #: A tuning of a kind that was tried is repeated only with this much more work.
@@ -72,7 +74,8 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
     tried = {trial.name for trial in state.trials}
     found: list[Planned] = []
     too_dear = 0
-    tunings = list(tuning_candidates(state.facts, state.study, costs, max(0.0, _OF_LEFT * room)))
+    tunings = _tunings(state, costs, room)
+    whole = _whole_promise(tunings, state, tried)
     for candidate in [*probe_candidates(state.facts, state.best.candidate), *tunings]:
         if candidate.name in tried or _is_old_news(candidate, state):
             continue
@@ -83,6 +86,10 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         if seconds > _allowed(candidate, state, room, bool(tunings)):
             too_dear += 1
             continue
+        if candidate.family == "partial" and _promise(candidate, state) < whole:
+            later = _whole_promise(_tunings(state, costs, room - seconds), state, tried)
+            if later < _STILL_PROMISED * whole:
+                continue
         why = (
             f"{candidate.because}; {plural(max(1, round(gain)), 'mistake')} of {errors} might go "
             f"for about {duration(seconds)}"
@@ -107,6 +114,30 @@ def _not_possible() -> str:
     if pytorch_is_here():
         return ""
     return " Tuning the network was not tried: it needs PyTorch (pip install 'tellapart[train]')."
+
+
+def _tunings(state: State, costs: Costs, room: float) -> list[Candidate]:
+    """The trainings that so many seconds allow."""
+    seconds = max(0.0, _OF_LEFT * room)
+    return list(tuning_candidates(state.facts, state.study, costs, seconds))
+
+
+def _whole_promise(tunings: Sequence[Candidate], state: State, tried: set[str]) -> float:
+    """The most that a training of all layers promises, of those that were not tried.
+
+    What the last stages gain, a training of all layers gains as well: it is not to be cut
+    short for them.
+    """
+    return max(
+        (
+            _promise(candidate, state)
+            for candidate in tunings
+            if candidate.family == "full"
+            and candidate.name not in tried
+            and not _is_old_news(candidate, state)
+        ),
+        default=0.0,
+    )
 
 
 def _would_gain_with_time(state: State, costs: Costs, tried: set[str], errors: int) -> bool:

@@ -80,8 +80,10 @@ def _outcome(
     trained = train_task(seen)
     if trained.stopped is not None and trained.stopped.reason == INTERRUPTED:
         raise KeyboardInterrupt
-    _learn_rates(candidate, study, costs, perf_counter() - extracting)
-    if trained.stopped is not None and not trained.stopped.as_planned:
+    was_cut_short = trained.stopped is not None and not trained.stopped.as_planned
+    if not was_cut_short:
+        _learn_rates(candidate, study, costs, perf_counter() - extracting)
+    if trained.stopped is not None and was_cut_short:
         note = f"Its time was over: {trained.stopped.text()}."
         trained = replace(trained, stopped=None, notes=[*trained.notes, note])
     scored = score_validation(seen, trained)
@@ -91,6 +93,8 @@ def _outcome(
 def _learn_rates(candidate: Candidate, study: Study, costs: Costs, seconds: float) -> None:
     """What the training says of this machine's speed."""
     recipe = candidate.recipe
+    if recipe.method == "fit":
+        costs.saw_tuning(seconds, study, recipe, candidate.size)
     if recipe.method != "probe":
         return
     networks = networks_of(recipe, candidate.size)
