@@ -15,7 +15,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.recipe_reading import load_recipe
 from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
-from tellapart.search.plan import Ended, Planned, State, next_candidate
+from tellapart.search.plan import Ended, Planned, State, next_candidate, promise_of
 from tellapart.search.record import Trial
 from tellapart.search.space import Facts, first_candidate, probe_candidates, tuning_candidates
 
@@ -256,3 +256,44 @@ def test_the_last_stages_alone_do_not_take_the_time_of_a_whole_training() -> Non
             )
             before, after = whole(0.9 * room), whole(0.9 * (room - found.seconds))
             assert after >= 0.9 * before or before <= found.candidate.promise
+
+
+def test_a_training_is_asked_of_the_backbone_whose_probe_was_good() -> None:
+    """A training takes its share of the mistakes of its own probe, not of the best so far's."""
+
+    def whole(lite2: float, best: float) -> str:
+        state = standing(errors=60, left=900.0)
+        losses = np.full(300, best)
+        state.best.__dict__["losses"] = losses
+        known = {"first": 0.30, "probe-lite2-260": lite2}
+        trials = tuple(
+            Trial(
+                number=n, name=name, family="first" if n == 1 else "probe", description="",
+                why="", status="done", seconds=1.0, ended=1.0, log_loss=loss, became_best=False,
+                recipe="",
+            )
+            for n, (name, loss) in enumerate(known.items(), start=1)
+        )  # fmt: skip
+        state = replace(state, trials=trials, seconds=900.0)
+        found = [
+            c
+            for c in tuning_candidates(state.facts, state.study, costs(), 900.0)
+            if c.family == "full"
+        ]
+        return max(found, key=lambda c: promise_of(c, state)).name.split("-")[1]
+
+    assert whole(lite2=0.15, best=0.15) == "lite2"
+    assert whole(lite2=0.40, best=0.30) == "lite0"
+
+
+def test_no_training_is_tried_whose_probe_is_far_from_the_best() -> None:
+    """A fifth of the mistakes of a probe that makes twice as many as the best is no gain."""
+    state = standing(errors=60, left=900.0)
+    state.best.__dict__["losses"] = np.full(300, 0.1)
+    first = Trial(
+        number=1, name="first", family="first", description="", why="", status="done",
+        seconds=1.0, ended=1.0, log_loss=0.4, became_best=False, recipe="",
+    )  # fmt: skip
+    state = replace(state, trials=(first,), seconds=900.0)
+    found = list(tuning_candidates(state.facts, state.study, costs(), 900.0))
+    assert found and all(promise_of(candidate, state) < 0 for candidate in found)

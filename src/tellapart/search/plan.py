@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tellapart.extras import pytorch_is_here
+from tellapart.recipe import BackboneModel
 from tellapart.search.choose import can_show_gain
 from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
 from tellapart.search.record import Trial
-from tellapart.search.space import Candidate, Facts, probe_candidates, tuning_candidates
+from tellapart.search.space import (
+    Candidate,
+    Facts,
+    probe_candidates,
+    probe_name,
+    tuning_candidates,
+)
 from tellapart.search.study import Study
 from tellapart.wording import duration, plural
 
@@ -19,7 +26,10 @@ from tellapart.wording import duration, plural
 _ONE_PROBE, _ALL_PROBES = 0.2, 0.4
 #: A tuning gets this share of what is left, so that writing the result keeps its room.
 _OF_LEFT = 0.9
-#: What a kind of candidate promises once one of it was tried: it came best, or it did not.
+#: Log loss of a probe on a larger backbone that was not tried, beside the first answer's.
+_LARGER = 0.9
+#: What a kind of candidate promises once one of it was tried: it came best, or it did not. (What
+#: a training gained, the best has: its log loss says so.)
 _AFTER_SUCCESS, _AFTER_FAILURE, _AFTER_FAILED_PROBE = 0.7, 0.35, 0.8
 #: What a whole training must still promise after a candidate before it, as a share.
 _STILL_PROMISED = 0.9
@@ -80,13 +90,13 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         if candidate.name in tried or _is_old_news(candidate, state):
             continue
         seconds = costs.of(state.study, candidate.recipe, candidate.size)
-        gain = _promise(candidate, state) * errors
+        gain = promise_of(candidate, state) * errors
         if gain < _LEAST_GAIN:
             continue
         if seconds > _allowed(candidate, state, room, bool(tunings)):
             too_dear += 1
             continue
-        if candidate.family == "partial" and _promise(candidate, state) < whole:
+        if candidate.family == "partial" and promise_of(candidate, state) < whole:
             later = _whole_promise(_tunings(state, costs, room - seconds), state, tried)
             if later < _STILL_PROMISED * whole:
                 continue
@@ -96,7 +106,7 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         )
         found.append(Planned(candidate, seconds, why))
     if found:
-        return max(found, key=lambda p: _promise(p.candidate, state) / max(p.seconds, 1.0))
+        return max(found, key=lambda p: promise_of(p.candidate, state) / max(p.seconds, 1.0))
     if too_dear or _would_gain_with_time(state, costs, tried, errors):
         return Ended(
             f"The {duration(max(0.0, state.left))} left are too short for what is left."
@@ -130,7 +140,7 @@ def _whole_promise(tunings: Sequence[Candidate], state: State, tried: set[str]) 
     """
     return max(
         (
-            _promise(candidate, state)
+            promise_of(candidate, state)
             for candidate in tunings
             if candidate.family == "full"
             and candidate.name not in tried
@@ -145,23 +155,47 @@ def _would_gain_with_time(state: State, costs: Costs, tried: set[str], errors: i
     return any(
         candidate.name not in tried
         and not _is_old_news(candidate, state)
-        and _promise(candidate, state) * errors >= _LEAST_GAIN
+        and promise_of(candidate, state) * errors >= _LEAST_GAIN
         for candidate in tuning_candidates(state.facts, state.study, costs, math.inf)
     )
 
 
-def _promise(candidate: Candidate, state: State) -> float:
-    """Its promise, with what candidates of its kind have shown on these images."""
+def promise_of(candidate: Candidate, state: State) -> float:
+    """The share of the best's mistakes that it may put right; none where it is not above 0.
+
+    What candidates of its kind have shown on these images counts.
+    """
     kind = _kind(candidate.family)
     promise = candidate.promise
+    if kind == "tuning":
+        promise = 1 - (1 - promise) * _probe_beside_best(candidate, state)
     for trial in state.trials[1:]:
         if trial.status != "done" or _kind(trial.family) != kind:
             continue
-        failure = _AFTER_FAILURE if kind == "tuning" else _AFTER_FAILED_PROBE
-        promise *= _AFTER_SUCCESS if trial.became_best else failure
+        if kind == "tuning":
+            promise *= 1.0 if trial.became_best else _AFTER_FAILURE
+        else:
+            promise *= _AFTER_SUCCESS if trial.became_best else _AFTER_FAILED_PROBE
     if kind == "probe" and _kind(state.best.candidate.family) != "probe":
         promise *= 0.1  # a probe would have to be better than what came after the probes
     return promise
+
+
+def _probe_beside_best(candidate: Candidate, state: State) -> float:
+    """Log loss of a probe on the candidate's backbone, as a share of the best's.
+
+    Of a backbone that was not tried it is a guess. 1 where nothing is known.
+    """
+    losses = {trial.name: trial.log_loss for trial in state.trials if trial.log_loss}
+    first, best = losses.get("first"), float(state.best.losses.mean())
+    model, first_model = candidate.recipe.model, state.facts.recipe.model
+    if first is None or best <= 0 or not isinstance(model, BackboneModel):
+        return 1.0
+    stem = probe_name(model.backbone, 0).removesuffix("0")
+    own = [loss for name, loss in losses.items() if name.removeprefix(stem).isdigit()]
+    if isinstance(first_model, BackboneModel) and model.backbone == first_model.backbone:
+        own.append(first)
+    return min(own, default=_LARGER * first) / best
 
 
 def _allowed(candidate: Candidate, state: State, room: float, tunable: bool) -> float:

@@ -54,7 +54,8 @@ class Candidate:
     recipe: Recipe
     #: Height and width of its pictures.
     size: int
-    #: Share of the mistakes that it may put right.
+    #: Share of the mistakes that it may put right: of a probe those of the best so far, of a
+    #: training those that a probe on the same backbone makes.
     promise: float
     #: Why it is worth a try, as the end of a sentence.
     because: str
@@ -213,7 +214,7 @@ def _side_by_side(facts: Facts, *members: tuple[str, int]) -> Candidate:
 
 
 def _probe(facts: Facts, backbone: str, size: int, promise: float, because: str) -> Candidate:
-    name = f"probe-{_short(backbone)}-{size}"
+    name = probe_name(backbone, size)
     text = f"probe on {title_of(backbone)}, {size} pixels"
     recipe = _changed(
         facts.recipe, f"auto-{name}", text, method="probe", data={"image_size": size},
@@ -237,9 +238,10 @@ def _variant(
 def tuning_candidates(
     facts: Facts, study: Study, costs: Costs, seconds: float
 ) -> Iterator[Candidate]:
-    """Trainings whose epochs and size fill these seconds and no more; the largest network first.
+    """Trainings whose epochs and size fill these seconds and no more.
 
-    None where PyTorch, which they need, is not installed.
+    They promise a share of the mistakes that a probe on the same backbone makes. None where
+    PyTorch, which they need, is not installed.
     """
     first = _backbone(facts.recipe)
     if first not in _BACKBONE_TITLES or not pytorch_is_here():
@@ -247,13 +249,13 @@ def tuning_candidates(
     small = facts.picture <= _SMALL
     full = (0.6 if small else 0.3) if study.num_train >= 100 else 0.1
     if facts.suits:
-        full = min(full, 0.15)
+        full = min(full, 0.2)
     larger = [name for name in backbones_here(first)[:1] if name in _BACKBONE_TITLES]
-    for backbone, more in [(first, 0.0), *((name, 0.1) for name in larger)]:
-        found = _full(facts, study, costs, seconds, backbone, full + more)
+    for backbone in (first, *larger):
+        found = _full(facts, study, costs, seconds, backbone, full)
         if found is not None:
             yield found
-        partial = _partial(facts, backbone, (0.35 if small else 0.7) * (full + more))
+        partial = _partial(facts, backbone, (0.35 if small else 0.7) * full)
         if not facts.suits and costs.tuning(study, partial.recipe, partial.size) <= seconds:
             yield partial
 
@@ -416,6 +418,11 @@ def _changed(base: Recipe, name: str, text: str, **sections: Any) -> Recipe:
 
 def _backbone(recipe: Recipe) -> str:
     return recipe.model.backbone if isinstance(recipe.model, BackboneModel) else ""
+
+
+def probe_name(backbone: str, size: int) -> str:
+    """What a probe beside the first answer is called."""
+    return f"probe-{_short(backbone)}-{size}"
 
 
 def _short(backbone: str) -> str:
