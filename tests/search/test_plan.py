@@ -297,3 +297,14 @@ def test_no_training_is_tried_whose_probe_is_far_from_the_best() -> None:
     state = replace(state, trials=(first,), seconds=900.0)
     found = list(tuning_candidates(state.facts, state.study, costs(), 900.0))
     assert found and all(promise_of(candidate, state) < 0 for candidate in found)
+
+
+def test_a_head_on_many_images_is_not_thought_to_take_a_moment() -> None:
+    """Forty thousand images take tens of seconds; what was seen here counts from then on."""
+    few, many = standing(60, 900.0).study, standing(60, 900.0).study
+    many.__dict__["num_train"] = 40_000
+    recipe = first_candidate(load_recipe("auto"), 224).recipe
+    rates = costs()
+    assert rates.probe(many, recipe, 224) > 20 > 5 > rates.probe(few, recipe, 224)
+    rates.saw_head(7.0, recipe)
+    assert rates.probe(many, recipe, 224) == pytest.approx(7.0)

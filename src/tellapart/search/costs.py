@@ -30,6 +30,8 @@ _TRAINING_TO_FEATURES = 4.0
 _PARTIAL_SHARE = 0.25
 #: Opening a network and converting it, in seconds; and fitting a head on features.
 _OPENING, _HEAD = 5.0, 1.5
+#: A head on the features of many images: seconds each.
+_HEAD_AN_IMAGE = 6e-4
 
 
 def work_a_pixel(backbone: str) -> float:
@@ -97,6 +99,12 @@ class Costs:
     sizes: set[int] = field(default_factory=set)
     extracted: set[tuple[str, int, str]] = field(default_factory=set)
 
+    def head_on(self, study: Study) -> float:
+        """Seconds of a logistic regression on the features of one view."""
+        if "head" in self.measured:
+            return self.head
+        return max(self.head, _HEAD_AN_IMAGE * study.num_train)
+
     def saw_features(self, seconds: float, images: int, size: int, backbone: str) -> None:
         """The features of so many images took so long."""
         if seconds > 0.5 and images:
@@ -110,6 +118,11 @@ class Costs:
         """A training step takes so long for each of its images."""
         self.training = seconds_an_image / (work_a_pixel(backbone) * size * size / 1e6)
         self.measured.add("training")
+
+    def saw_head(self, seconds: float, recipe: Recipe) -> None:
+        """Fitting a head on features that were there took so long."""
+        self.head = max(0.2, seconds / (_HEADS[recipe.probe.head] * len(recipe.probe.views)))
+        self.measured.add("head")
 
     def saw_tuning(self, seconds: float, study: Study, recipe: Recipe, size: int) -> None:
         """A training in epochs on pictures took so long until it was to be scored."""
@@ -133,7 +146,7 @@ class Costs:
         return (
             sum(self.decode(study, size) for size in sizes) + extraction
             + _OPENING * len({network for network, _ in fresh})
-            + self.head * _HEADS[recipe.probe.head] * len(recipe.probe.views)
+            + self.head_on(study) * _HEADS[recipe.probe.head] * len(recipe.probe.views)
         )  # fmt: skip
 
     def tuning(self, study: Study, recipe: Recipe, size: int) -> float:

@@ -33,6 +33,8 @@ _LARGER = 0.9
 _AFTER_SUCCESS, _AFTER_FAILURE, _AFTER_FAILED_PROBE = 0.7, 0.35, 0.8
 #: What a whole training must still promise after a candidate before it, as a share.
 _STILL_PROMISED = 0.9
+#: Of trainings of all layers the quickest counts among those that promise so much of the best one.
+_AS_GOOD = 0.95
 #: Mistakes that a candidate must promise to put right; the log loss shows what is less than one.
 _LEAST_GAIN = 0.5
 #: A tuning of a kind that was tried is repeated only with this much more work.
@@ -96,6 +98,8 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         if seconds > _allowed(candidate, state, room, bool(tunings)):
             too_dear += 1
             continue
+        if candidate.family == "full" and promise_of(candidate, state) < _AS_GOOD * whole:
+            continue  # each fills the time that is left: the other one would not follow it
         if candidate.family == "partial" and promise_of(candidate, state) < whole:
             later = _whole_promise(_tunings(state, costs, room - seconds), state, tried)
             if later < _STILL_PROMISED * whole:

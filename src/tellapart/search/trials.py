@@ -101,9 +101,11 @@ def _learn_rates(candidate: Candidate, study: Study, costs: Costs, seconds: floa
     known = {(*network, view) for network in networks for view in recipe.probe.views}
     fresh = known - costs.extracted
     if len(networks) == 1 and fresh:
-        extraction = seconds - costs.head * len(recipe.probe.views) - 3.0
+        extraction = seconds - costs.head_on(study) * len(recipe.probe.views) - 3.0
         backbone, size = networks[0]
         costs.saw_features(extraction, len(study.table) * len(fresh), size, backbone)
+    if not fresh and not study.by_folds:
+        costs.saw_head(seconds, recipe)
     costs.extracted |= known
     costs.sizes |= {size for _, size in networks}
 
