@@ -60,6 +60,7 @@ def test_small_pictures_leave_the_time_to_the_training_that_they_need(
     """A twentieth of 1,200 s is enough for 60,000 pictures of 111 pixels."""
     table = read_table(image_folder(per_class=3, size=(32, 32)))
     monkeypatch.setattr(type(table), "__len__", lambda _: 60_000)
+    monkeypatch.setattr("tellapart.training.auto.typical_side", lambda _: 32)
     recipe = load_recipe("auto").model_copy(update={"time_limit_seconds": 1200})
     assert settle_image_size(recipe, table).data.image_size == 96
 
