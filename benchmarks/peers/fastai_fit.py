@@ -7,7 +7,8 @@ reader of packaged weights it uses. IMAGES has a row an image: file, path, label
 is the first answer's, EfficientNet-Lite0 with the same weights, under fastai's own head; pictures,
 augmentation and ``fine_tune`` (one epoch of the head, then all layers) are as fastai has them
 where nothing is set, at 224 pixels and 64 images a batch. What a user would do with a stop-watch
-is done here: a few batches of both stages are timed, and as many epochs are asked for as fit. OUT
+is done here: a few batches of both stages are timed, and as many epochs are asked for as fit, at
+most 40; where images are few a batch has a quarter of them. OUT
 has a row a test image: path, label, prediction.
 """
 
@@ -41,6 +42,8 @@ from fastai.vision.learner import _timm_norm
 from tellapart.models.weights import load_pretrained
 
 BACKBONE, SIZE, BATCH, TIMED_BATCHES = "tf_efficientnet_lite0", 224, 64, 3
+#: Of few images more would fit, and only be learnt by heart.
+MOST_EPOCHS = 40
 
 
 def learner_of(frame: pandas.DataFrame) -> Any:
@@ -50,7 +53,9 @@ def learner_of(frame: pandas.DataFrame) -> Any:
         blocks=(ImageBlock, CategoryBlock), get_x=ColReader("file"), get_y=ColReader("label"),
         splitter=IndexSplitter(chosen), item_tfms=Resize(SIZE), batch_tfms=aug_transforms(),
     )  # fmt: skip
-    loaders = block.dataloaders(frame, bs=BATCH, num_workers=2)
+    # fastai drops a last batch that is not full: with few images there would be none.
+    batch = min(BATCH, max(4, (len(frame) - len(chosen)) // 4))
+    loaders = block.dataloaders(frame, bs=batch, num_workers=2)
     model, config = create_timm_model(BACKBONE, len(loaders.vocab), pretrained=False)
     known = load_pretrained(BACKBONE).state_dict()
     wanted = model[0].model.state_dict()
@@ -99,10 +104,11 @@ def main() -> None:
     batches = len(learner.dls.train)
     # Validation and the test part at the end cost about a third of a training step each.
     images = len(learner.dls.valid_ds)
-    rest = whole / BATCH / 3
+    rest = whole / learner.dls.train.bs / 3
     left = given.seconds - (perf_counter() - began) - len(test) * rest
     an_epoch = batches * whole + images * rest
     epochs = max(1, int((left - batches * frozen - images * rest) / an_epoch))
+    epochs = min(epochs, MOST_EPOCHS)
     if batches * (frozen + whole) > left:
         raise SystemExit(f"one epoch of each stage takes more than the {given.seconds:.0f} s given")
     with learner.no_bar():

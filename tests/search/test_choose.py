@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,11 @@ def test_chance_alone_replaces_the_first_answer_about_as_often_as_one_standard_e
 
 
 def test_few_mistakes_leave_no_room_for_a_gain_beyond_chance() -> None:
-    assert not can_show_gain(0, 1000)
-    assert not can_show_gain(3, 45)
-    assert can_show_gain(13, 1000)
+    def losses(mistakes: int, images: int, others: float = 0.01) -> Any:
+        return np.array([3.0] * mistakes + [others] * (images - mistakes))
+
+    assert not can_show_gain(np.zeros(1000))
+    assert not can_show_gain(losses(3, 45))
+    assert can_show_gain(losses(13, 1000))
+    # All unsure: fewer mistakes show as much.
+    assert can_show_gain(losses(1, 45, others=0.3))

@@ -13,6 +13,7 @@ import pytest
 
 from tellapart.evaluation.predictions import Predictions
 from tellapart.recipe_reading import load_recipe
+from tellapart.search.choose import losses_of
 from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
 from tellapart.search.plan import Ended, Planned, State, next_candidate, promise_of
@@ -22,7 +23,7 @@ from tellapart.search.space import Facts, first_candidate, probe_candidates, tun
 
 def predictions(errors: int, images: int) -> Predictions:
     """Two classes; so many of the images are answered wrongly."""
-    right = np.where(np.arange(images) < errors, 0.3, 0.9)
+    right = np.where(np.arange(images) < errors, 0.05, 0.999)
     return Predictions(
         "validation", ("a", "b"), tuple(f"{n}.jpg" for n in range(images)),
         np.zeros(images, np.int64), np.column_stack([right, 1 - right]),
@@ -35,9 +36,10 @@ def standing(errors: int, left: float, tried: tuple[Trial, ...] = (), images: in
     parts = np.array(["train"] * 2000 + ["validation"] * images + ["test"] * 300)
     study = SimpleNamespace(table=Sized(parts), num_train=2000, num_validation=images,
                             by_folds=False)  # fmt: skip
+    validation = predictions(errors, images)
     best = cast(Outcome, SimpleNamespace(
-        candidate=first_candidate(recipe, 224), errors=errors, losses=np.zeros(images),
-        validation=predictions(errors, images),
+        candidate=first_candidate(recipe, 224), errors=errors, losses=losses_of(validation),
+        validation=validation,
     ))  # fmt: skip
     return State(cast(Any, study), Facts(recipe, 224, 224), best, tried, 300.0, left)
 
@@ -308,3 +310,15 @@ def test_a_head_on_many_images_is_not_thought_to_take_a_moment() -> None:
     assert rates.probe(many, recipe, 224) > 20 > 5 > rates.probe(few, recipe, 224)
     rates.saw_head(7.0, recipe)
     assert rates.probe(many, recipe, 224) == pytest.approx(7.0)
+
+
+def test_a_classifier_unsure_of_all_few_images_may_be_bettered_though_it_made_one_mistake() -> None:
+    """Of 40 images one is wrong, but each answer is sure by 85 %: six are to be expected."""
+    state = standing(errors=1, left=200.0, images=40)
+    unsure = replace(
+        predictions(1, 40),
+        probabilities=np.column_stack([np.full(40, 0.85), np.full(40, 0.15)]),
+    )
+    state.best.__dict__.update(losses=losses_of(unsure), validation=unsure)
+    found = next_candidate(state, costs())
+    assert isinstance(found, Planned) and "of the mistakes on many images might go" in found.why

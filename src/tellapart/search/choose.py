@@ -21,6 +21,8 @@ from tellapart.evaluation.predictions import Predictions
 _LEAST = 1e-6
 #: What costs this many times less is taken though it is a little worse.
 CHEAPER = 4.0
+#: Standard errors that the mean loss must measure, so that a gain could be shown.
+_SHOWN_BY = 2.0
 
 
 def losses_of(predictions: Predictions) -> NDArray[np.float64]:
@@ -67,11 +69,33 @@ def standard_error(differences: NDArray[np.float64]) -> float:
     return float(differences.std(ddof=1) / math.sqrt(len(differences)))
 
 
-def can_show_gain(errors: int, images: int) -> bool:
-    """Whether so many mistakes on so many images leave room for a gain that is more than chance.
+def can_show_gain(losses: NDArray[np.float64]) -> bool:
+    """Whether a candidate's gain on these images could be told from chance.
 
-    A candidate that puts half of the mistakes right and makes no others would gain e/2 of n
-    images, with a standard error of about sqrt(e/2)/n: with fewer than four mistakes even that
-    is within 1.4 standard errors.
+    What takes the same share of each image's loss gains that share of the mean, with that share
+    of its standard error: the share does not matter. With k confident mistakes among images that
+    are clear the mean is sqrt(k) standard errors; two, four such mistakes, are asked. With few
+    images, where every answer is a little unsure, fewer mistakes do.
+
+    Args:
+        losses: of the best so far, the log loss of each image, float64 (N,).
+
+    >>> can_show_gain(np.array([3.0] * 5 + [0.0] * 995)), can_show_gain(np.array([3.0, 0.0] * 2))
+    (True, False)
+    >>> can_show_gain(np.array([0.9] + [0.15] * 39))
+    True
     """
-    return images >= 2 and errors >= 4
+    mean = losses.mean() if len(losses) >= 2 else 0.0
+    return bool(mean > 0 and mean >= _SHOWN_BY * standard_error(losses))
+
+
+def expected_mistakes(errors: int, losses: NDArray[np.float64]) -> float:
+    """Mistakes that a classifier may be expected to make on so many images.
+
+    Those that it made, or, if that is more, those that its calibrated probabilities tell of: a
+    few images show few mistakes of a classifier that is unsure of all of them.
+
+    >>> expected_mistakes(0, -np.log(np.full(40, 0.9)))
+    4.0
+    """
+    return max(float(errors), float(np.round((1 - np.exp(-losses)).sum(), 9)))

@@ -158,7 +158,7 @@ def _together(
 ) -> Planned | None:
     """The last candidate: the best together; None where there is no time, or nothing to join."""
     best = _in_force(pool).outcome
-    if not can_show_gain(best.errors, len(best.losses)):
+    if not can_show_gain(best.losses):
         return None
     planned = plan_ensemble([one.outcome for one in pool], record.trials)
     if planned is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tellapart.extras import pytorch_is_here
 from tellapart.recipe import BackboneModel
-from tellapart.search.choose import can_show_gain
+from tellapart.search.choose import can_show_gain, expected_mistakes
 from tellapart.search.costs import Costs
 from tellapart.search.outcome import Outcome
 from tellapart.search.record import Trial
@@ -20,7 +20,7 @@ from tellapart.search.space import (
     tuning_candidates,
 )
 from tellapart.search.study import Study
-from tellapart.wording import duration, plural
+from tellapart.wording import duration, percent, plural
 
 #: Share of the whole time that one probe, and all of them, may take before a tuning was tried.
 _ONE_PROBE, _ALL_PROBES = 0.2, 0.4
@@ -76,13 +76,14 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
     noun = "image" if state.study.by_folds else "validation image"
     if not images:
         return Ended("There are no validation images, by which a candidate could be chosen.")
-    if not can_show_gain(errors, images):
+    if not can_show_gain(state.best.losses):
         return Ended(
             f"The best so far makes {plural(errors, 'mistake') if errors else 'no mistake'} on "
             f"{plural(images, noun)}: no candidate could show more than chance."
         )
     room = state.left - costs.finishing(state.study, state.best.candidate.recipe,
                                         state.best.candidate.size)  # fmt: skip
+    mistakes = expected_mistakes(errors, state.best.losses)
     tried = {trial.name for trial in state.trials}
     found: list[Planned] = []
     too_dear = 0
@@ -92,7 +93,7 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         if candidate.name in tried or _is_old_news(candidate, state):
             continue
         seconds = costs.of(state.study, candidate.recipe, candidate.size)
-        gain = promise_of(candidate, state) * errors
+        gain = promise_of(candidate, state) * mistakes
         if gain < _LEAST_GAIN:
             continue
         if seconds > _allowed(candidate, state, room, bool(tunings)):
@@ -105,13 +106,13 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
             if later < _STILL_PROMISED * whole:
                 continue
         why = (
-            f"{candidate.because}; {plural(max(1, round(gain)), 'mistake')} of {errors} might go "
+            f"{candidate.because}; {_might_go(promise_of(candidate, state), errors)} might go "
             f"for about {duration(seconds)}"
         )
         found.append(Planned(candidate, seconds, why))
     if found:
         return max(found, key=lambda p: promise_of(p.candidate, state) / max(p.seconds, 1.0))
-    if too_dear or _would_gain_with_time(state, costs, tried, errors):
+    if too_dear or _would_gain_with_time(state, costs, tried, mistakes):
         return Ended(
             f"The {duration(max(0.0, state.left))} left are too short for what is left."
             f"{_not_possible()}"
@@ -121,6 +122,13 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
         f"{plural(images, noun)}, so that no gain could be told from chance."
         f"{_not_possible()}"
     )
+
+
+def _might_go(promise: float, errors: int) -> str:
+    """Mistakes that a candidate might put right, in words."""
+    if errors < 2:
+        return f"{percent(promise, 0)} of the mistakes on many images"
+    return f"{plural(min(errors, max(1, round(promise * errors))), 'mistake')} of {errors}"
 
 
 def _not_possible() -> str:
@@ -154,12 +162,12 @@ def _whole_promise(tunings: Sequence[Candidate], state: State, tried: set[str]) 
     )
 
 
-def _would_gain_with_time(state: State, costs: Costs, tried: set[str], errors: int) -> bool:
+def _would_gain_with_time(state: State, costs: Costs, tried: set[str], mistakes: float) -> bool:
     """Whether a tuning that does not fit any more promises something."""
     return any(
         candidate.name not in tried
         and not _is_old_news(candidate, state)
-        and promise_of(candidate, state) * errors >= _LEAST_GAIN
+        and promise_of(candidate, state) * mistakes >= _LEAST_GAIN
         for candidate in tuning_candidates(state.facts, state.study, costs, math.inf)
     )
 
