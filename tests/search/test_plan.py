@@ -313,11 +313,11 @@ def test_a_head_on_many_images_is_not_thought_to_take_a_moment() -> None:
 
 
 def test_a_classifier_unsure_of_all_few_images_may_be_bettered_though_it_made_one_mistake() -> None:
-    """Of 40 images one is wrong, but each answer is sure by 85 %: six are to be expected."""
+    """Of 40 images one is wrong, but each answer is sure by 95 %: two are to be expected."""
     state = standing(errors=1, left=200.0, images=40)
     unsure = replace(
         predictions(1, 40),
-        probabilities=np.column_stack([np.full(40, 0.85), np.full(40, 0.15)]),
+        probabilities=np.column_stack([np.full(40, 0.95), np.full(40, 0.05)]),
     )
     state.best.__dict__.update(losses=losses_of(unsure), validation=unsure)
     found = next_candidate(state, costs())

@@ -35,8 +35,9 @@ _AFTER_SUCCESS, _AFTER_FAILURE, _AFTER_FAILED_PROBE = 0.7, 0.35, 0.8
 _STILL_PROMISED = 0.9
 #: Of trainings of all layers the quickest counts among those that promise so much of the best one.
 _AS_GOOD = 0.95
-#: Mistakes that a candidate must promise to put right; the log loss shows what is less than one.
-_LEAST_GAIN = 0.5
+#: Mistakes that a candidate must promise to put right (a probe, which costs little: or a share of
+#: the images, if that is less); the log loss shows what is less than one.
+_LEAST_GAIN, _LEAST_SHARE = 0.5, 0.005
 #: A tuning of a kind that was tried is repeated only with this much more work.
 _MORE_WORK = 1.6
 
@@ -76,14 +77,13 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
     noun = "image" if state.study.by_folds else "validation image"
     if not images:
         return Ended("There are no validation images, by which a candidate could be chosen.")
+    made = f"{plural(errors, 'mistake') if errors else 'no mistake'} on {plural(images, noun)}"
     if not can_show_gain(state.best.losses):
-        return Ended(
-            f"The best so far makes {plural(errors, 'mistake') if errors else 'no mistake'} on "
-            f"{plural(images, noun)}: no candidate could show more than chance."
-        )
+        return Ended(f"The best so far makes {made}: no candidate could show more than chance.")
     room = state.left - costs.finishing(state.study, state.best.candidate.recipe,
                                         state.best.candidate.size)  # fmt: skip
     mistakes = expected_mistakes(errors, state.best.losses)
+    least_of_probe = min(_LEAST_GAIN, _LEAST_SHARE * images)
     tried = {trial.name for trial in state.trials}
     found: list[Planned] = []
     too_dear = 0
@@ -94,7 +94,7 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
             continue
         seconds = costs.of(state.study, candidate.recipe, candidate.size)
         gain = promise_of(candidate, state) * mistakes
-        if gain < _LEAST_GAIN:
+        if gain < (least_of_probe if candidate.family == "probe" else _LEAST_GAIN):
             continue
         if seconds > _allowed(candidate, state, room, bool(tunings)):
             too_dear += 1
@@ -118,9 +118,8 @@ def next_candidate(state: State, costs: Costs) -> Planned | Ended:
             f"{_not_possible()}"
         )
     return Ended(
-        f"Nothing that is left promises to put right any of the {errors} mistakes on "
-        f"{plural(images, noun)}, so that no gain could be told from chance."
-        f"{_not_possible()}"
+        "Nothing that is left promises a gain that could be told from chance: the best so far "
+        f"makes {made}.{_not_possible()}"
     )
 
 
