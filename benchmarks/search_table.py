@@ -75,6 +75,12 @@ def train(folder: Path, arguments: list[str], more: list[str], seed: int) -> flo
     return perf_counter() - started
 
 
+def images_csv(folder: Path) -> list[dict[str, str]]:
+    """A row for each image of a run."""
+    with (folder / "images.csv").open(newline="", encoding="utf-8") as file:
+        return [*csv.DictReader(file)]
+
+
 def of_run(folder: Path, name: str, way: str, seed: int, given: float) -> Row:
     run = open_run(folder)
     test, validation = run.predictions("test"), run.predictions("validation")
@@ -82,8 +88,14 @@ def of_run(folder: Path, name: str, way: str, seed: int, given: float) -> Row:
     record = read_record(folder)
     right = validation.probabilities.argmax(axis=1) == validation.labels
     seconds = json.loads((folder / "wall.json").read_text())["seconds"]
+    leaked = {row["path"] for row in images_csv(folder) if row["leaked"]}
+    clean = {
+        path: hit
+        for path, hit in zip(test.paths, found.tolist(), strict=True)
+        if path not in leaked
+    }
     return Row(
-        name, way, seed, given, seconds, dict(zip(test.paths, found.tolist(), strict=True)),
+        name, way, seed, given, seconds, clean,
         record.best.description if record else run.recipe.name,
         len(record.trials) if record else 1, float(right.mean()),
     )  # fmt: skip
@@ -112,8 +124,7 @@ def images_of(work: Path, name: str, arguments: list[str], first: Path) -> Path:
             labels = {row["path"]: row["label"] for row in csv.DictReader(file)}
     else:
         root, labels = Path(arguments[0]), {}
-    with (first / "images.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if not row["leaked"]]
+    rows = [row for row in images_csv(first) if not row["leaked"]]
     known = {*run.classes}
     with out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
