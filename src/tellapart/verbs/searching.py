@@ -349,9 +349,12 @@ def resume_search(
     size = best_recipe.data.image_size or task.preprocessing.height
     candidate = Candidate(trial.name, trial.description, trial.family, best_recipe, size, 1.0, "")
     best = outcome_of_run(run, study, candidate)
-    first = _first_again(task, recipe, progress)
-    if record.by_folds:
-        first, best = judged(first, study), judged(best, study)
+    best = judged(best, study) if record.by_folds else best
+    if record.best.number == 1:
+        first = best
+    else:
+        first = _first_again(task, recipe, progress)
+        first = judged(first, study) if record.by_folds else first
     record = replace(
         record, seconds=record.seconds_used + clock.seconds, seconds_before=record.seconds_used,
         ended="", more="",
