@@ -44,6 +44,21 @@ def standing(errors: int, left: float, tried: tuple[Trial, ...] = (), images: in
     return State(cast(Any, study), Facts(recipe, 224, 224), best, tried, 300.0, left)
 
 
+def trial(number: int, name: str, **more: Any) -> Trial:
+    """A probe that failed, but for what is given."""
+    usual = {
+        "family": "probe", "description": "", "why": "", "status": "failed", "seconds": 1.0,
+        "ended": 1.0, "became_best": False, "recipe": "",
+    }  # fmt: skip
+    return Trial(number=number, name=name, **cast(Any, usual | more))
+
+
+def failed_probes(state: State) -> tuple[Trial, ...]:
+    """Every probe that could be tried, as tried in vain."""
+    found = probe_candidates(state.facts, state.best.candidate)
+    return tuple(trial(number, one.name) for number, one in enumerate(found, start=2))
+
+
 class Sized:
     """A table of which only the parts are asked for."""
 
@@ -78,16 +93,12 @@ def test_what_comes_next_fits_into_the_time_left() -> None:
 
 
 def test_with_no_time_for_what_would_gain_the_time_is_blamed() -> None:
-    tried = tuple(
-        Trial(
-            number=n, name=name, family="probe", description="", why="", status="done",
-            seconds=1.0, ended=1.0, became_best=False, recipe="",
-        )
-        for n, name in enumerate(
-            ("first-mirrored", "first-discriminant", "first-network", "probe-lite2-224",
-             "probe-lite2-256", "probe-lite2-260", "probe-lite0-224-lite2-224",
-             "probe-lite0-224-lite2-256", "probe-lite0-224-lite2-260"), start=1)
+    names = (
+        "first-mirrored", "first-discriminant", "first-network", "probe-lite2-224",
+        "probe-lite2-256", "probe-lite2-260", "probe-lite0-224-lite2-224",
+        "probe-lite0-224-lite2-256", "probe-lite0-224-lite2-260",
     )  # fmt: skip
+    tried = tuple(trial(n, name, status="done") for n, name in enumerate(names, start=1))
     ended = next_candidate(standing(errors=60, left=35.0, tried=tried), costs())
     assert isinstance(ended, Ended)
     assert ended.why == "The 35 s left are too short for what is left."
@@ -131,15 +142,7 @@ def test_without_an_end_to_the_time_the_largest_tuning_comes_at_last() -> None:
     """What more time would buy: cheap ones first, and no limit to what one costs."""
     found = next_candidate(standing(errors=60, left=math.inf), costs())
     assert isinstance(found, Planned)
-    tried = tuple(
-        Trial(
-            number=n, name=c.name, family="probe", description="", why="", status="failed",
-            seconds=1.0, ended=1.0, became_best=False, recipe="",
-        )
-        for n, c in enumerate(
-            probe_candidates(standing(60, 1.0).facts, standing(60, 1.0).best.candidate), start=2
-        )
-    )  # fmt: skip
+    tried = failed_probes(standing(60, 1.0))
     found = next_candidate(standing(errors=60, left=math.inf, tried=tried), costs())
     assert isinstance(found, Planned) and found.candidate.family in ("partial", "full")
     assert math.isfinite(found.seconds) and found.seconds > 100
@@ -222,15 +225,7 @@ def test_small_pictures_grow_and_are_mixed_where_they_would_be_known_by_heart() 
 
     rates = Costs(training=0.25, features=0.03)
     rates.measured |= {"training", "features"}
-    tried = tuple(
-        Trial(
-            number=n, name=c.name, family="probe", description="", why="", status="failed",
-            seconds=1.0, ended=1.0, became_best=False, recipe="",
-        )
-        for n, c in enumerate(
-            probe_candidates(of(40_000, 1.0).facts, of(40_000, 1.0).best.candidate), start=2
-        )
-    )  # fmt: skip
+    tried = failed_probes(of(40_000, 1.0))
     found = next_candidate(replace(of(40_000, 1100.0), trials=tried), rates)
     assert isinstance(found, Planned) and found.candidate.family == "full"
     training = found.candidate.recipe.training
@@ -269,13 +264,9 @@ def test_a_training_is_asked_of_the_backbone_whose_probe_was_good() -> None:
         state.best.__dict__["losses"] = losses
         known = {"first": 0.30, "probe-lite2-260": lite2}
         trials = tuple(
-            Trial(
-                number=n, name=name, family="first" if n == 1 else "probe", description="",
-                why="", status="done", seconds=1.0, ended=1.0, log_loss=loss, became_best=False,
-                recipe="",
-            )
+            trial(n, name, family="first" if n == 1 else "probe", status="done", log_loss=loss)
             for n, (name, loss) in enumerate(known.items(), start=1)
-        )  # fmt: skip
+        )
         state = replace(state, trials=trials, seconds=900.0)
         found = [
             c
@@ -292,10 +283,7 @@ def test_no_training_is_tried_whose_probe_is_far_from_the_best() -> None:
     """A fifth of the mistakes of a probe that makes twice as many as the best is no gain."""
     state = standing(errors=60, left=900.0)
     state.best.__dict__["losses"] = np.full(300, 0.1)
-    first = Trial(
-        number=1, name="first", family="first", description="", why="", status="done",
-        seconds=1.0, ended=1.0, log_loss=0.4, became_best=False, recipe="",
-    )  # fmt: skip
+    first = trial(1, "first", family="first", status="done", log_loss=0.4)
     state = replace(state, trials=(first,), seconds=900.0)
     found = list(tuning_candidates(state.facts, state.study, costs(), 900.0))
     assert found and all(promise_of(candidate, state) < 0 for candidate in found)
