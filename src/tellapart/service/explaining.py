@@ -45,7 +45,7 @@ class Explainer:
                 422,
                 f"'{shown(model.name)}' is an export, which cannot be explained; serve its run.",
             )
-        self._model = model
+        self.model = model
         self._run: Run = model.run
         self._lock = Lock()
 
@@ -60,7 +60,7 @@ class Explainer:
         Raises:
             Refused: there is no such class.
         """
-        classes = self._model.predictor.classes
+        classes = self.model.predictor.classes
         if target is not None and target not in classes:
             hint = did_you_mean(target, classes) or f" It knows: {listed(classes, 20)}."
             raise Refused(404, f"The model does not know the class '{shown(target)}'.{hint}")
@@ -74,14 +74,14 @@ class Explainer:
         from tellapart.explanation.of_image import Subject, explain_images
         from tellapart.prediction.predictor import Predictor
 
-        classes = self._model.predictor.classes
+        classes = self.model.predictor.classes
         network = self._network
         pixels, (reason,) = network.decoded([picture.content])
         if reason:
             raise Refused(422, f"{picture.name} cannot be read: {reason}")
         probabilities = np.array([[answer.probabilities[name] for name in classes]])
         (found,) = explain_images(
-            Predictor(network, self._model.predictor.policy),
+            Predictor(network, self.model.predictor.policy),
             self._inside,
             [Subject(picture.name, pixels[0])],
             answers=probabilities,
@@ -90,7 +90,7 @@ class Explainer:
         drawn = [("grad-cam", heat) for heat in found.evidence.values()]
         drawn.append(("occlusion", found.hidden.heat))
         neighbours, note = self._neighbours(pixels)
-        joint = isinstance(self._model.predictor.model, JointClassifier)
+        joint = isinstance(self.model.predictor.model, JointClassifier)
         notes = [*([_OF_MEMBERS] if joint else []), self._inside.refusal, note]
         return {
             "explained": classes[found.target],
@@ -105,7 +105,7 @@ class Explainer:
     @cached_property
     def _network(self) -> Classifier:
         """The network that is looked into."""
-        model = self._model.predictor.model
+        model = self.model.predictor.model
         if isinstance(model, JointClassifier):
             return model.heaviest
         assert isinstance(model, Classifier)  # noqa: S101  a run has no other

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from tellapart.errors import RunError
 from tellapart.pixels.decode import UnreadableImage
@@ -39,15 +38,22 @@ class Work:
         stopping: whether the service has been told to stop.
     """
 
-    def __init__(self, settings: ServiceSettings, observe: Observe) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        observe: Observe,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings
-        self.models = Models(settings, check=self._check_pixels, observe=observe)
+        self.models = Models(
+            settings, check=self._check_pixels, observe=observe, on_change=on_change
+        )
         self.memory = Memory(settings.limits.waiting_bytes)
         self.waiting = 0
         self.stopping = False
         self._explaining = 0
         self._seconds_an_image = 0.01
-        self._explainers: WeakKeyDictionary[ServedModel, Explainer] = WeakKeyDictionary()
+        self._explainers: dict[str, Explainer] = {}
         self._explanations = ThreadPoolExecutor(1, "tellapart-explain")
 
     def stop(self) -> None:
@@ -117,9 +123,9 @@ class Work:
     async def _explained(
         self, model: ServedModel, picture: GivenPicture, answer: Answer, target: str | None
     ) -> dict[str, Any]:
-        explainer = self._explainers.get(model)
-        if explainer is None:
-            explainer = self._explainers[model] = Explainer(model)
+        explainer = self._explainers.get(model.name)
+        if explainer is None or explainer.model is not model:
+            explainer = self._explainers[model.name] = Explainer(model)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._explanations, explainer.explain, picture, answer, target
