@@ -1,13 +1,14 @@
 """How often ``tellapart drift`` notices foreign images, and how often it is alarmed for nothing.
 
     python benchmarks/drift.py --cifar FOLDER --pets FOLDER --scans FOLDER [--json results.json]
+                               [--stored FILE] [--power 40] [--alarms 300] [--others 0]
 
 The classifiers and the foreign images are those of ``foreign.py``, and photographs of cats and dogs
 as another camera would take them. Each trial draws training, validation and new images anew: 500,
 100 and 200 of one kind; for the power a fifth of the new ones is replaced by foreign ones, or all
-by changed ones. With ``--others`` stand other tests on the same draws beside the one in use: the
-maximum mean discrepancy, Kolmogorov and Smirnov's test of each direction with Bonferroni's
-correction, and a classifier that is to tell new from known images.
+by changed ones. With ``--others`` stand other tests on the same draws beside the one in use, see
+:func:`others`. ``--stored`` keeps the features in a file and takes them from there the next time:
+then folders are not needed, and a trial is a matter of a fifth of a second.
 """
 
 from __future__ import annotations

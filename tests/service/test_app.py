@@ -234,6 +234,9 @@ def test_an_explanation_shows_the_picture_and_its_nearest_training_images(
     nearest = told["neighbours"][0]
     assert nearest["path"] == train.path and nearest["distance"] < 1e-6  # it is itself
     assert Image.open(BytesIO(b64decode(nearest["thumbnail"]))).format == "WEBP"
+    first = client.post("/v1/explain?overlays=1", content=content, headers=JPEG).json()
+    assert first["overlays"] == told["overlays"][:1]
+    refused(client.post("/v1/explain?overlays=0", content=content, headers=JPEG), 422, "overlays")
     distances = [neighbour["distance"] for neighbour in told["neighbours"]]
     assert distances == sorted(distances) and len(distances) > 1
     other = next(name for name in run.classes if name != told["explained"])
@@ -244,6 +247,15 @@ def test_an_explanation_shows_the_picture_and_its_nearest_training_images(
     two = [("images", ("a.png", picture(9)))] * 2
     refused(client.post("/v1/explain", files=two), 422, "one picture")
     refused(client.post("/v1/explain", content=b"x", headers=JPEG), 422, "cannot be read")
+
+
+def test_a_visit_of_the_page_prepares_explanations(run: Run, service: Service) -> None:
+    with service(run.path) as opened:
+        work = opened.app.state.work
+        explainer = work._explainer(work.models.named(None))
+        assert "_inside" not in vars(explainer)
+        assert opened.get("/page/models").status_code == 200
+        wait_for(lambda: vars(explainer), lambda there: {"_inside", "_training"} <= set(there))
 
 
 def test_without_the_training_images_the_explanation_says_so(

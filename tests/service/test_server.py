@@ -33,9 +33,7 @@ def test_what_stays_is_left_alone_by_the_collector_and_what_goes_is_freed() -> N
         gc.unfreeze()
 
 
-def test_models_say_when_they_are_open_and_when_one_was_exchanged(
-    run: Run, tmp_path: Path
-) -> None:
+def test_models_say_when_they_are_open_and_when_one_was_exchanged(run: Run, tmp_path: Path) -> None:
     changes: list[int] = []
     place = tmp_path / "live"
     place.symlink_to(run.path)

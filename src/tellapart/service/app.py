@@ -22,6 +22,7 @@ from tellapart.prediction.answers import Answer
 from tellapart.service import schema
 from tellapart.service.answering import answer_to_json
 from tellapart.service.bodies import pictures_of
+from tellapart.service.explaining import MOST_OVERLAYS
 from tellapart.service.feedback import Inbox, is_folder_name
 from tellapart.service.gatherer import Features, GivenPicture
 from tellapart.service.guard import Guard
@@ -92,6 +93,10 @@ _BEARER = HTTPBearer(auto_error=False, description="The token of --token-file.")
 Model = Annotated[str | None, Query(description="Its name; the first one if left out.")]
 Top = Annotated[int, Query(ge=1, le=1000, description="How many classes `likeliest` names.")]
 
+Overlays = Annotated[int, Query(
+    ge=1, le=MOST_OVERLAYS,
+    description="How many overlays, at most; the first takes the least time.",
+)]  # fmt: skip
 Prefer = Annotated[list[str] | None, Header(
     description=f"`{LENIENT}`: where no picture can be read the answers say so as well, each in "
     "its `error`, with status 200 instead of 422. Others are ignored (RFC 7240).",
@@ -163,7 +168,10 @@ def create_app(
     _add_feedback(app, work, private)
     _add_models(app, work, private)
     _add_operation(app, work, metrics, private)
-    add_page(app, work.models, private, asks_token=bool(settings.token))
+    add_page(
+        app, work.models, private, asks_token=bool(settings.token),
+        on_visit=work.prepare_explanations,
+    )  # fmt: skip
     _add_refusals(app)
     return app
 
@@ -214,11 +222,12 @@ def _add_answers(app: FastAPI, work: Work, private: Sequence[Any]) -> None:
             str | None, Query(description="The class to look for; the answer if left out.")
         ] = None,
         top: Top = 5,
+        overlays: Overlays = MOST_OVERLAYS,
     ) -> Response:
         """Show where the network looked in one picture, and the training images most like it."""
         with work.memory.holding() as take:
             (picture,) = await _pictures(request, limits, take, one=True)
-            served, answer, found = await work.explanation(model, picture, target)
+            served, answer, found = await work.explanation(model, picture, target, overlays)
         return Json({
             "model": served.name, "version": served.version,
             "answer": answer_to_json(answer, top), **found,
