@@ -233,6 +233,11 @@ def test_an_explanation_shows_the_picture_and_its_nearest_training_images(
         assert Image.open(BytesIO(b64decode(overlay["png"]))).format == "PNG"
     nearest = told["neighbours"][0]
     assert nearest["path"] == train.path and nearest["distance"] < 1e-6  # it is itself
+    assert any("This very picture is among the training images" in n for n in told["notes"])
+    new = next(image for image in run.images if image.part == "test")
+    other = (photos / new.path).read_bytes()
+    told_of_other = client.post("/v1/explain", content=other, headers=JPEG).json()
+    assert not any("very picture" in note for note in told_of_other["notes"])
     assert Image.open(BytesIO(b64decode(nearest["thumbnail"]))).format == "WEBP"
     first = client.post("/v1/explain?overlays=1", content=content, headers=JPEG).json()
     assert first["overlays"] == told["overlays"][:1]

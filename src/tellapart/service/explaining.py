@@ -35,6 +35,13 @@ _OF_MEMBERS = (
     "counts most."
 )
 
+#: A training image so near is the same picture to the network.
+_SAME_DISTANCE = 1e-4
+_TRAINED_ON = (
+    "This very picture is among the training images, so its answer does not show how well others "
+    "are answered."
+)
+
 
 class Explainer:
     """Explains answers of one version of a run; several threads may ask, one is served at a time.
@@ -134,10 +141,10 @@ class Explainer:
     def _inside(self) -> Any:
         from tellapart.explanation.inside import look_inside
 
-        return look_inside(self._network)
+        return look_inside(self._network, light=True)
 
     def _neighbours(self, pixels: NDArray[np.uint8]) -> tuple[list[dict[str, Any]], str]:
-        """The training images nearest to a prepared picture, or why there are none."""
+        """The training images nearest to a prepared picture, and what is to be said of them."""
         from tellapart.explanation.neighbours import nearest
         from tellapart.explanation.vectors import vectors_of
 
@@ -153,7 +160,7 @@ class Explainer:
                 "path": table.paths[row], "label": table.classes[int(table.labels[row])],
                 "distance": distance, "thumbnail": _text(thumbnail),
             })  # fmt: skip
-        return found, ""
+        return found, _TRAINED_ON if distances[0][0] < _SAME_DISTANCE else ""
 
     @cached_property
     def _training(self) -> tuple[PixelCache, NDArray[np.int64], NDArray[np.float32]] | str:
