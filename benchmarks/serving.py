@@ -266,15 +266,17 @@ def section(results: dict[str, dict[str, Any]]) -> str:
                 f"| {cell['p95_ms']:,.0f} | {cell['p99_ms']:,.0f} |"
                 for clients, cell in result.get(service, {}).items()
             ]
-        ratios = ", ".join(
-            f"{ratio:.2f} from {clients}" for clients, ratio in result["ratios"].items()
+        ratios, cheaper = (
+            ", ".join(f"{ratio:.2f} from {clients}" for clients, ratio in result[key].items())
+            for key in ("ratios", "processor_ratios")
         )
         faults = ", ".join(result["faults"]) or "none was wrong or lost"
         lines += [
             f"| `predict`, without HTTP | - | {alone['processor_ms_an_image']:.1f} "
             f"| {alone['images_a_second']:,.1f} | - | - | - |",
             "",
-            f"Requests a second as a multiple of the plain handler's: {ratios}. Of "
+            f"Requests a second as a multiple of the plain handler's: {ratios}. Processor time of "
+            f"the plain handler as a multiple of the service's: {cheaper}. Of "
             f"{result['compared']:,} answers {faults}.",
         ]
     return "\n".join([*lines, "", ""])

@@ -19,8 +19,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from service import Service, free_port, multipart, pictures, post
-from serving import BOUNDARY, load, plain
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "reliability"), str(HERE.parent / "src")]
+
+from service import Service, free_port, multipart, pictures, post  # noqa: E402
+from serving import BOUNDARY, load, plain  # noqa: E402
 
 #: Threads by the beginning of their names; "ThreadPoolExecutor" hands images to OpenVINO.
 KINDS = {
