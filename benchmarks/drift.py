@@ -287,7 +287,9 @@ def level(task: Task, number: int) -> dict[str, float]:
         alarms["looks"] += by_looks
         alarms["shares"] += by_shares
         alarms["in use"] += by_looks or by_shares
-    return {name: round(count / number, 4) for name, count in alarms.items()} | {"trials": number}
+    return {name: round(float(count) / number, 4) for name, count in alarms.items()} | {
+        "trials": number
+    }
 
 
 def summary(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -358,21 +360,23 @@ def main() -> None:
             store(options.stored, found, changes)
     results: dict[str, dict[str, Any]] = {}
 
+    def keep(task: Task, kind: str, found: dict[str, float]) -> None:
+        results.setdefault(task.name, {})[kind] = found
+        print(f"{task.name}: {kind}: {found}", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
     def tell(task: Task, kind: str, foreign: Rows | None, number: int, share: int, frozen: bool,
              with_others: bool = False) -> None:  # fmt: skip
         rows = list(trials(task, foreign, number, share=share, with_others=with_others,
                            frozen=frozen))  # fmt: skip
-        results.setdefault(task.name, {})[kind] = summary(rows)
-        print(f"{task.name}: {kind}: {results[task.name][kind]}", flush=True)
-        if options.json:
-            options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        keep(task, kind, summary(rows))
 
     for number, task in enumerate(found):
         if options.tasks and number not in options.tasks:
             continue
         if options.level:
-            results.setdefault(task.name, {})["level"] = level(task, options.level)
-            print(f"{task.name}: level: {results[task.name]['level']}", flush=True)
+            keep(task, "level", level(task, options.level))
         for kind, rows in task.foreign.items():
             if kind in options.skip or not options.power:
                 continue
