@@ -183,7 +183,7 @@ def passed(result: dict[str, Any]) -> bool:
 
 def compared(run: Path, given: argparse.Namespace) -> dict[str, Any]:
     """All services of one run, measured."""
-    files = pictures(given.folder)
+    files, busy = pictures(given.folder), os.getloadavg()[0]
     right = expected(run, files)
     alone = subprocess.run(
         [sys.executable, __file__, str(given.folder), str(run), "--alone", "predict"],
@@ -239,6 +239,7 @@ def compared(run: Path, given: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "seconds": given.seconds, "rounds": given.rounds, "pictures": len(files),
+        "load_before": round(busy, 1),
         "compared": answered, "faults": dict(faults),
         "ratios": ratio("tellapart", "plain", "requests_a_second"),
         "processor_ratios": ratio("plain", "tellapart", "processor_ms_a_request"),
@@ -253,7 +254,7 @@ def section(results: dict[str, dict[str, Any]]) -> str:
         alone = result["predict"]
         lines += [
             "",
-            f"`{name}`:",
+            f"`{name}`, beside a load of {result['load_before']:.1f} of other work:",
             "",
             "| | clients | processor ms a request | requests a second | median ms | 95 % ms "
             "| 99 % ms |",
