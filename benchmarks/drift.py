@@ -1,13 +1,17 @@
 """How often ``tellapart drift`` notices foreign images, and how often it is alarmed for nothing.
 
     python benchmarks/drift.py --cifar FOLDER --pets FOLDER --scans FOLDER [--json results.json]
+                               [--stored FILE] [--power 40] [--alarms 300] [--others 0]
+                               [--level 0]
 
 The classifiers and the foreign images are those of ``foreign.py``, and photographs of cats and dogs
 as another camera would take them. Each trial draws training, validation and new images anew: 500,
 100 and 200 of one kind; for the power a fifth of the new ones is replaced by foreign ones, or all
-by changed ones. With ``--others`` stand other tests on the same draws beside the one in use: the
-maximum mean discrepancy, Kolmogorov and Smirnov's test of each direction with Bonferroni's
-correction, and a classifier that is to tell new from known images.
+by changed ones. With ``--others`` stand other tests on the same draws beside the one in use, see
+:func:`others`. ``--stored`` keeps the features in a file and takes them from there the next time:
+then folders are not needed, and a trial is a matter of a fifth of a second. ``--level`` counts
+false alarms in many more trials, a fiftieth of a second each, by the tests that decide and nothing
+else, on features turned into the 256 principal directions of all images.
 """
 
 from __future__ import annotations
@@ -26,9 +30,17 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from foreign import Rows, Task, features_of, tasks, unit
 from tellapart.evaluation.unknown import build_detector
-from tellapart.monitoring.compare import LEVEL, compare
+from tellapart.monitoring.compare import LEVEL, SHARES_PART, compare
 from tellapart.monitoring.known import KnownImages
-from tellapart.monitoring.two_sample import directions, draw, p_values
+from tellapart.monitoring.two_sample import (
+    apart,
+    directions,
+    draw,
+    further_out,
+    other_shares,
+    p_values,
+    together,
+)
 
 NEW, FOREIGN = 200, 40
 TRAIN, VALIDATION = 500, 100
@@ -37,6 +49,9 @@ PERMUTATIONS = 199
 APART = 400
 #: Photographs that each change of the camera is tried on.
 CHANGED = 250
+#: Directions of the features by which the level is measured.
+COMPACT = 256
+LEVEL_SEED = 10_000_000
 
 
 # --- what another camera does -------------------------------------------------------------------
@@ -98,34 +113,88 @@ def changed_photographs(pets: Path) -> dict[str, Rows]:
 # --- other tests --------------------------------------------------------------------------------
 
 
-def others(asked: Rows, known: Rows, seed: int) -> dict[str, float]:
-    """The p of tests that are not in use, of features (N, D) and (M, D)."""
+def others(asked: Rows, known: Rows, train: Rows, seed: int) -> dict[str, float]:
+    """The p of tests that are not in use, of features (N, D), (M, D) and (L, D).
+
+    - MMD: the maximum mean discrepancy, Gaussian kernel of the median distance, of a quarter of
+      it, and in whitened directions (Gretton et al. 2012).
+    - energy distance (Szekely and Rizzo 2013).
+    - neighbours: how many of the ten nearest of a new image are new (Schilling 1986).
+    - squares: Hotelling's statistic of the squares in 64 directions, for sets that are wider.
+    - KS: Kolmogorov and Smirnov's test of each direction, with Bonferroni's correction.
+    - classifier: a logistic regression that is to tell new from known images, cross-validated.
+    - tails, weighted as the distances in use are: the length of what lies outside 64 directions
+      ("residual", as ViM has it), the length in these ("Mahalanobis"), and the distance from the
+      fifth nearest of all images, new ones too ("among all").
+    - 128 directions in the place of 64, and both tests in use with one of these.
+    """
     from scipy.stats import ks_2samp, mannwhitneyu
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
 
-    both = np.concatenate([unit(asked), unit(known)])
-    first = np.arange(len(both)) < len(asked)
-    draws = draw(len(asked), np.zeros(len(both), int), permutations=PERMUTATIONS, seed=seed)
-    squares = np.clip(2 - 2 * both @ both.T, 0, None)
-    kernel = np.exp(-squares / np.median(squares)).astype(np.float32)
-    means = draws.asked @ kernel
+    detector = build_detector(train, known)
+    both = np.concatenate([unit(asked), unit(known), detector.reference])
+    count = len(both)
+    first = np.arange(count) < len(asked)
+    draws = draw(len(asked), np.zeros(count, np.int64), permutations=PERMUTATIONS, seed=seed)
     weights = draws.asked / draws.images - (1 - draws.asked) / draws.others
-    rest = kernel.sum(axis=0) - means
-    discrepancy = ((means / draws.images - rest / draws.others) * weights).sum(axis=1)
-    coordinates = directions(draws, both)
-    single = [ks_2samp(column[first], column[~first]).pvalue for column in coordinates.T]
+
+    def pairs(matrix: NDArray[Any]) -> Rows:
+        found: Rows = ((weights @ matrix.astype(np.float32)) * weights).sum(axis=1)
+        return found
+
+    wide = directions(draws, both, 128)
+    white = wide[:, :64]
+    squares = _squares_between(both)
+    within = _squares_between(white)
+    median = np.median(squares)
+    centred = draws.within_strata(both)
+    lengths = ((white.T @ centred) ** 2).sum(axis=1) / count  # of the directions
+    outside = (centred**2).sum(axis=1) - (white**2 @ lengths) / count
+    apart_from_itself = squares + 9 * np.eye(count)
+    ten = np.zeros((count, count), np.float32)
+    np.put_along_axis(ten, np.argpartition(apart_from_itself, 10, axis=1)[:, :10], 1.0, axis=1)
+    known_distances = np.concatenate([detector.distances(known), detector.own_distances()])
+    unlike = further_out(draws, np.concatenate([detector.distances(asked), known_distances]))
+    altogether, altogether_128 = apart(draws, white), apart(draws, wide)
+    capped = np.minimum(white**2, 9.0)
+    statistics = {
+        "MMD": pairs(np.exp(-squares / median)),
+        "MMD, narrow": pairs(np.exp(-4 * squares / median)),
+        "MMD, whitened": pairs(np.exp(-within / np.median(within))),
+        "energy distance": pairs(-np.sqrt(squares)),
+        "neighbours": ((draws.asked @ ten) * draws.asked).sum(axis=1),
+        "squares": apart(draws, (capped - capped.mean(axis=0)) / capped.std(axis=0)),
+        "residual": further_out(draws, outside.astype(np.float64)),
+        "Mahalanobis": further_out(draws, (white**2).sum(axis=1).astype(np.float64)),
+        "among all": further_out(
+            draws, np.partition(apart_from_itself, 4, axis=1)[:, 4].astype(np.float64)
+        ),
+        "128 directions": altogether_128,
+    }
+    single = [ks_2samp(column[first], column[~first]).pvalue for column in white.T]
     scores = cross_val_predict(
-        LogisticRegression(C=0.1, max_iter=200), coordinates, first, cv=5,
-        method="decision_function",
+        LogisticRegression(C=0.1, max_iter=200), white, first, cv=5, method="decision_function",
     )  # fmt: skip
     return {
-        "MMD": float(p_values(discrepancy)[0]),
-        "KS of each direction": min(1.0, float(min(single)) * len(single)),
+        **{name: float(p_values(each)[0]) for name, each in statistics.items()},
+        "KS": min(1.0, float(min(single)) * len(single)),
         "classifier": float(
             mannwhitneyu(scores[first], scores[~first], alternative="greater").pvalue
         ),
+        "in use, 128 directions": together(unlike, altogether_128),
+        **{
+            f"in use and {name}": together(unlike, altogether, statistics[name])
+            for name in ("energy distance", "residual", "neighbours", "MMD, whitened")
+        },
     }
+
+
+def _squares_between(rows: Rows) -> Rows:
+    """Squared distances (N, N) between rows (N, D)."""
+    lengths = (rows**2).sum(axis=1)
+    found: Rows = np.clip(lengths[:, None] + lengths[None] - 2 * rows @ rows.T, 0, None)
+    return found
 
 
 # --- trials ---------------------------------------------------------------------------------------
@@ -174,9 +243,53 @@ def trials(
             "in use": tests.all, "looks": tests.looks, "unlike": tests.unlike,
             "altogether": tests.altogether, "shares": tests.shares,
             "among the oddest": float((odd < share).mean()) if foreign is not None else 0.0,
-            **(others(new, np.concatenate([known, train]), trial)
-               if with_others else {}),
+            **(others(new, known, train, trial) if with_others else {}),
         }  # fmt: skip
+
+
+def level(task: Task, number: int) -> dict[str, float]:
+    """How often images of the same kind are called drifted, by the tests that decide."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(task.train[:APART])
+    classifier = LogisticRegression(C=0.01, max_iter=200).fit(
+        scaler.transform(task.train[:APART]), task.labels[:APART]
+    )
+    rows = np.concatenate([task.train[APART:], task.validation, task.test])
+    said = np.eye(len(classifier.classes_), dtype=np.float32)[
+        np.searchsorted(classifier.classes_, classifier.predict(scaler.transform(rows)))
+    ]
+    pool = unit(rows)
+    values, vectors = np.linalg.eigh(pool.T @ pool)
+    pool = unit(pool @ vectors[:, np.argsort(-values)[:COMPACT]])
+    alarms = {"looks": 0, "shares": 0, "in use": 0}
+    for trial in range(number):
+        random = np.random.default_rng(LEVEL_SEED + trial)
+        chosen = random.permutation(len(pool))[: NEW + VALIDATION + TRAIN]
+        new, known, train = np.split(pool[chosen], [NEW, NEW + VALIDATION])
+        detector = build_detector(train, known)
+        looks = np.concatenate([new, known, detector.reference])
+        draws = draw(NEW, np.zeros(len(looks), np.int64), permutations=PERMUTATIONS, seed=trial)
+        away = np.concatenate(
+            [detector.distances(new), detector.distances(known), detector.own_distances()]
+        )
+        p_looks = together(further_out(draws, away), apart(draws, directions(draws, looks)))
+        freely = draw(
+            NEW,
+            np.zeros(NEW + VALIDATION, np.int64),
+            permutations=PERMUTATIONS,
+            seed=~trial % 2**32,
+        )
+        p_shares = p_values(other_shares(freely, said[chosen[: NEW + VALIDATION]]))[0]
+        by_looks = p_looks <= LEVEL * (1 - SHARES_PART)
+        by_shares = p_shares <= LEVEL * SHARES_PART
+        alarms["looks"] += by_looks
+        alarms["shares"] += by_shares
+        alarms["in use"] += by_looks or by_shares
+    return {name: round(float(count) / number, 4) for name, count in alarms.items()} | {
+        "trials": number
+    }
 
 
 def summary(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -189,10 +302,46 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
     return found | {"trials": len(rows)}
 
 
+def store(file: Path, found: list[Task], changes: dict[str, Rows]) -> None:
+    """Keep features in float16, which is what a run keeps of them."""
+    arrays: dict[str, NDArray[Any]] = {f"changed/{kind}": rows for kind, rows in changes.items()}
+    for number, task in enumerate(found):
+        arrays[f"{number}/labels"] = task.labels
+        arrays[f"{number}/words"] = np.array([task.name, task.near])
+        parts = {"train": task.train, "validation": task.validation, "test": task.test}
+        for part, rows in (
+            parts | {f"foreign/{kind}": r for kind, r in task.foreign.items()}
+        ).items():
+            arrays[f"{number}/{part}"] = rows
+    np.savez(file, **{name: array.astype(np.float16) if array.dtype == np.float32 else array
+                      for name, array in arrays.items()})  # fmt: skip
+
+
+def read_stored(file: Path) -> tuple[list[Task], dict[str, Rows]]:
+    """What :func:`store` kept."""
+    with np.load(file) as kept:
+        arrays = {name: kept[name].astype(np.float32) if kept[name].dtype == np.float16
+                  else kept[name] for name in kept.files}  # fmt: skip
+    changes = {name.removeprefix("changed/"): rows for name, rows in arrays.items()
+               if name.startswith("changed/")}  # fmt: skip
+    found = []
+    for number in range(sum(name.endswith("/words") for name in arrays)):
+        own = {name.removeprefix(f"{number}/"): rows for name, rows in arrays.items()
+               if name.startswith(f"{number}/")}  # fmt: skip
+        name, near = map(str, own["words"])
+        foreign = {kind.removeprefix("foreign/"): rows for kind, rows in own.items()
+                   if kind.startswith("foreign/")}  # fmt: skip
+        found.append(Task(name, own["train"], own["labels"], own["validation"], own["test"],
+                          foreign, near))  # fmt: skip
+    return found, changes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("cifar", "pets", "scans"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--stored", type=Path, help="where features are kept")
+    parser.add_argument("--level", type=int, default=0, help="trials for the level alone")
     parser.add_argument("--power", type=int, default=40, help="trials for each kind")
     parser.add_argument("--alarms", type=int, default=300, help="trials without foreign images")
     parser.add_argument("--others", type=int, default=0, help="trials with the other tests as well")
@@ -200,37 +349,53 @@ def main() -> None:
     parser.add_argument("--skip", nargs="*", default=(), help="leave out these foreign images")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found = tasks(options.cifar, options.pets, options.scans)
-    changes = changed_photographs(options.pets)
+    if options.stored is not None and options.stored.exists():
+        found, changes = read_stored(options.stored)
+    elif None in (options.cifar, options.pets, options.scans):
+        parser.error("give --cifar, --pets and --scans, or --stored with a file that is there")
+    else:
+        found = tasks(options.cifar, options.pets, options.scans)
+        changes = changed_photographs(options.pets)
+        if options.stored is not None:
+            store(options.stored, found, changes)
     results: dict[str, dict[str, Any]] = {}
+
+    def keep(task: Task, kind: str, found: dict[str, float]) -> None:
+        results.setdefault(task.name, {})[kind] = found
+        print(f"{task.name}: {kind}: {found}", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
     def tell(task: Task, kind: str, foreign: Rows | None, number: int, share: int, frozen: bool,
              with_others: bool = False) -> None:  # fmt: skip
         rows = list(trials(task, foreign, number, share=share, with_others=with_others,
                            frozen=frozen))  # fmt: skip
-        results.setdefault(task.name, {})[kind] = summary(rows)
-        print(f"{task.name}: {kind}: {results[task.name][kind]}", flush=True)
-        if options.json:
-            options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        keep(task, kind, summary(rows))
 
     for number, task in enumerate(found):
         if options.tasks and number not in options.tasks:
             continue
+        if options.level:
+            keep(task, "level", level(task, options.level))
         for kind, rows in task.foreign.items():
-            if kind in options.skip:
+            if kind in options.skip or not options.power:
                 continue
             tell(task, kind, rows, options.power, FOREIGN, True)
-        if task.name == "cats and dogs":
+        if task.name == "cats and dogs" and options.power:
             for kind, rows in changes.items():
                 tell(task, kind, rows, options.power, FOREIGN, True)
                 tell(task, f"all {kind}", rows, options.power, NEW, True)
-        for kind in (task.near, "solar cells"):
+        for kind in (task.near, "solar cells") if options.power else ():
             tell(task, f"{kind}, without the training images", task.foreign[kind], options.power,
                  FOREIGN, False)  # fmt: skip
-        tell(task, "none", None, options.alarms, FOREIGN, True)
-        tell(task, "none, without the training images", None, options.alarms // 2, FOREIGN, False)
+        if options.alarms:
+            tell(task, "none", None, options.alarms, FOREIGN, True)
+            tell(task, "none, without the training images", None, options.alarms // 2, FOREIGN,
+                 False)  # fmt: skip
         if options.others:
-            kinds: dict[str, Rows | None] = {task.near: task.foreign[task.near], "none": None}
+            kinds: dict[str, Rows] = {}
+            if task.name != "cats and dogs":  # all tests notice other animals there
+                kinds[task.near] = task.foreign[task.near]
             if task.name == "cats and dogs":
                 kinds |= {kind: changes[kind] for kind in ("a little blurred", "dark")}
             for kind, rows in kinds.items():

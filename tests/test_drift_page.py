@@ -56,26 +56,20 @@ def test_the_figures_of_the_page_are_those_measured() -> None:
     file = ROOT / "benchmarks" / "results" / "drift.json"
     found = json.loads(file.read_text("utf-8"))
     alarms, trials = 0.0, 0
+    levels: dict[str, dict[str, float]] = {}
+    others: dict[str, dict[str, float]] = {}
     for name, kinds in found.items():
         task = "seven classes of CIFAR-10" if name.startswith("CIFAR") else name
         for kind, row in kinds.items():
+            if kind == "level":
+                levels[task] = row
+                continue
             noticed, odd = shown(row["in use"]), shown(row["among the oddest"])
             if kind.startswith("none"):
                 alarms, trials = alarms + row["in use"] * row["trials"], trials + row["trials"]
                 assert f"{noticed} of {row['trials']}" in PAGE, (name, kind)
             elif kind.endswith("other tests"):
-                cells = [
-                    shown(row[test])
-                    for test in (
-                        "looks",
-                        "unlike",
-                        "altogether",
-                        "MMD",
-                        "KS of each direction",
-                        "classifier",
-                    )
-                ]
-                assert f"{kind.partition(',')[0]} | {' | '.join(cells)} |" in PAGE, (name, kind)
+                others[kind.partition(",")[0]] = row
             elif kind.startswith("all "):
                 assert f"| {noticed} |" in PAGE
             elif kind.endswith("without the training images"):
@@ -87,3 +81,16 @@ def test_the_figures_of_the_page_are_those_measured() -> None:
     assert all(kinds[kind]["in use"] >= 0.9 for kinds in found.values() for kind in clearly
                if kind in kinds)  # fmt: skip
     assert f"{round(alarms)} of {trials:,}" in PAGE
+    for task, row in levels.items():
+        cells = [f"{100 * row[test]:.1f} %" for test in ("in use", "looks", "shares")]
+        assert (
+            f"| {task} | {cells[0]} of {row['trials']:,} trials | {cells[1]} | {cells[2]} |" in PAGE
+        )
+    trials = sum(int(row["trials"]) for row in levels.values())
+    alarms = sum(row["in use"] * row["trials"] for row in levels.values())
+    assert trials >= 1000 and alarms / trials <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
+    assert f"{round(alarms)} of {trials:,} ({100 * alarms / trials:.1f} %)" in PAGE
+    assert f"| test | {' | '.join(others)} |" in PAGE
+    for test in next(iter(others.values())).keys() - {"in use", "among the oddest", "trials"}:
+        noticed = " | ".join(shown(row[test]) for row in others.values())
+        assert f" | {noticed} |" in PAGE, test

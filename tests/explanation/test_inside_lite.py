@@ -93,11 +93,14 @@ def test_where_neighbours_vote_only_pytorch_has_maps_of_evidence() -> None:
     inside = in_numpy(classifier(head))
     assert inside.evidence_layer is None and "pip install 'tellapart[train]'" in inside.refusal
     assert inside.maps(PICTURES[0], "bn2").shape == (1280, 3, 3)
+    opened = look_inside(classifier(head), light=True)  # PyTorch is here, and can
+    assert isinstance(opened, InsideModule) and opened.evidence_layer is not None
 
 
 def test_the_way_is_chosen_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     of = heads()["linear"]
     assert isinstance(look_inside(of), InsideModule)
+    assert isinstance(look_inside(of, light=True), InsideLite)
     monkeypatch.setattr(extras, "_is_here", lambda name: name not in extras.TRAIN)
     assert isinstance(look_inside(of), InsideLite)
     scratch = Description(

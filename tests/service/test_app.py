@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shutil
@@ -12,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from weakref import ref
 
 import pytest
 from fakes import picture
@@ -109,6 +111,19 @@ def test_of_several_pictures_those_that_can_be_read_are_answered(client: TestCli
     assert good["prediction"] and "error" not in good
     assert list(bad) == ["name", "error"]
     refused(client.post("/v1/predict", files=parts[1:]), 422, "b.png", "cannot be read")
+
+
+def test_who_prefers_it_gets_an_answer_for_every_picture(client: TestClient) -> None:
+    parts = [("images", ("b.png", b"text"))]
+    for prefer in ("handling=lenient", 'respond-async, Handling="lenient"; a=b'):
+        told = client.post("/v1/predict", files=parts, headers={"prefer": prefer})
+        assert told.status_code == 200 and told.headers["preference-applied"] == "handling=lenient"
+        (answer,) = told.json()["answers"]
+        assert list(answer) == ["name", "error"]
+    for prefer in ("handling=strict", "lenient", "handling=lenientless", "x=handling=lenient"):
+        refused(client.post("/v1/predict", files=parts, headers={"prefer": prefer}), 422, "b.png")
+    good = client.post("/v1/predict", files=[("images", ("a.png", picture(9)))])
+    assert "preference-applied" not in good.headers
 
 
 # --- what is refused -------------------------------------------------------------------------
@@ -218,7 +233,15 @@ def test_an_explanation_shows_the_picture_and_its_nearest_training_images(
         assert Image.open(BytesIO(b64decode(overlay["png"]))).format == "PNG"
     nearest = told["neighbours"][0]
     assert nearest["path"] == train.path and nearest["distance"] < 1e-6  # it is itself
+    assert any("This very picture is among the training images" in n for n in told["notes"])
+    new = next(image for image in run.images if image.part == "test")
+    other = (photos / new.path).read_bytes()
+    told_of_other = client.post("/v1/explain", content=other, headers=JPEG).json()
+    assert not any("very picture" in note for note in told_of_other["notes"])
     assert Image.open(BytesIO(b64decode(nearest["thumbnail"]))).format == "WEBP"
+    first = client.post("/v1/explain?overlays=1", content=content, headers=JPEG).json()
+    assert first["overlays"] == told["overlays"][:1]
+    refused(client.post("/v1/explain?overlays=0", content=content, headers=JPEG), 422, "overlays")
     distances = [neighbour["distance"] for neighbour in told["neighbours"]]
     assert distances == sorted(distances) and len(distances) > 1
     other = next(name for name in run.classes if name != told["explained"])
@@ -229,6 +252,15 @@ def test_an_explanation_shows_the_picture_and_its_nearest_training_images(
     two = [("images", ("a.png", picture(9)))] * 2
     refused(client.post("/v1/explain", files=two), 422, "one picture")
     refused(client.post("/v1/explain", content=b"x", headers=JPEG), 422, "cannot be read")
+
+
+def test_a_visit_of_the_page_prepares_explanations(run: Run, service: Service) -> None:
+    with service(run.path) as opened:
+        work = opened.app.state.work
+        explainer = work._explainer(work.models.named(None))
+        assert "_inside" not in vars(explainer)
+        assert opened.get("/page/models").status_code == 200
+        wait_for(lambda: vars(explainer), lambda there: {"_inside", "_training"} <= set(there))
 
 
 def test_without_the_training_images_the_explanation_says_so(
@@ -317,9 +349,12 @@ def test_a_run_that_is_replaced_takes_over_and_a_damaged_one_does_not(
 
         old = ask()
         assert old[1] == first
+        assert opened.post("/v1/explain", content=content, headers=JPEG).status_code == 200
+        replaced = ref(opened.app.state.work.models.named(None))
         exchange(newer, place)
         seen = wait_for(lambda: ask(), lambda found: found != old)
         assert seen[1] == second
+        wait_for(lambda: (gc.collect(), replaced())[1], lambda kept: kept is None)  # none stays
         (place / "model.safetensors").write_bytes(b"damaged")
         info = replace(Run(place).info, seed=Run(place).info.seed)
         write_info(place / "run.json", asdict(info))  # which is when it is looked at again
@@ -381,5 +416,8 @@ def test_every_address_and_status_is_in_the_schema(client: TestClient) -> None:
     assert {"200", "400", "401", "404", "408", "413", "415", "422", "429", "503"} <= set(
         predict["responses"]
     )
+    (prefer,) = [p for p in predict["parameters"] if p["in"] == "header"]
+    assert prefer["name"] == "prefer" and not prefer["required"]
+    assert "handling=lenient" in prefer["description"]
     assert len({o["operationId"] for p in schema["paths"].values() for o in p.values()}) == 7
     assert json.dumps(schema).count("HTTPValidationError") == 0

@@ -2,7 +2,7 @@
 
 An image gets the same bits whether it comes alone or among others, on one core or on many,
 because it is always computed in the same way: requests have one size, which the network and
-its images settle, a short one is filled up, and each request is one thread's work. (With
+its images settle, whatever part of it is asked for, and each request is one thread's work. (With
 kernels chosen by the size of a request, as on processors with AMX, and sums split over
 threads, the last bit would hang on both.) The tests hold it to the bits, but on processors with
 AMX, where this could not be tried: there what is promised is :data:`PROMISED`.
@@ -112,14 +112,15 @@ class OpenVinoEngine:
         return outputs
 
     def _run(self, pixels: NDArray[np.uint8], outputs: NDArray[np.float32], start: int) -> None:
-        block = np.ascontiguousarray(pixels[start : start + self._batch])
-        number = len(block)
-        if number < self._batch:
-            block = np.concatenate([block, np.repeat(block[-1:], self._batch - number, axis=0)])
+        block = pixels[start : start + self._batch]
         request = self._requests.get()
         try:
-            request.infer({0: block})
-            outputs[start : start + number] = request.get_output_tensor(0).data[:number]
+            # Where the request is longer, what it held before is computed again. Images are put
+            # into its own memory: given as arguments they would be copied there by Python code.
+            request.get_input_tensor(0).data[: len(block)] = block
+            request.start_async()
+            request.wait()
+            outputs[start : start + len(block)] = request.get_output_tensor(0).data[: len(block)]
         finally:
             self._requests.put(request)
 

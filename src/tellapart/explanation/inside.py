@@ -76,19 +76,23 @@ class Inside(Protocol):
         """
 
 
-def look_inside(classifier: Classifier) -> Inside:
+def look_inside(classifier: Classifier, *, light: bool = False) -> Inside:
     """Open a classifier's network.
+
+    Args:
+        light: by NumPy wherever that does all, even if PyTorch is installed, which takes seconds
+            to import.
 
     Raises:
         MissingPackageError: only PyTorch could, and it is not installed.
     """
-    if not pytorch_is_here():
+    if light or not pytorch_is_here():
         plain = classifier.plain_network() or classifier.plain_backbone()
-        if plain is not None:
+        if plain is not None and (plain.head is not None or not pytorch_is_here()):
             from tellapart.explanation.inside_lite import InsideLite
 
             return InsideLite(plain, classifier)
-        require_pytorch("Looking inside this network")
+    require_pytorch("Looking inside this network")
     from tellapart.explanation.inside_module import InsideModule
 
     return InsideModule(classifier)

@@ -89,11 +89,16 @@ def explain_images(
                 images = np.repeat(subject.pixels[None], len(classes), axis=0)
                 maps = inside.evidence(images, classes)
                 evidence = dict(zip(classes, maps, strict=True))
-
-            def score(versions: Pixels, column: int = wanted) -> NDArray[np.float64]:
-                return log_odds(predictor.probabilities(versions), column)
-
-            hidden = occlusion(score, subject.pixels)
+            hidden = what_hiding_does(predictor, subject.pixels, wanted)
             found.append(ImageExplanation(subject, row, answer, wanted, evidence, hidden))
             stage.advance()
     return found
+
+
+def what_hiding_does(predictor: Predictor, image: Pixels, target: int) -> Occlusion:
+    """Occlusion of one prepared image (H, W, 3): the network sees it some 145 times."""
+
+    def score(versions: Pixels) -> NDArray[np.float64]:
+        return log_odds(predictor.probabilities(versions), target)
+
+    return occlusion(score, image)

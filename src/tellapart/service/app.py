@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
@@ -22,6 +22,7 @@ from tellapart.prediction.answers import Answer
 from tellapart.service import schema
 from tellapart.service.answering import answer_to_json
 from tellapart.service.bodies import pictures_of
+from tellapart.service.explaining import MOST_OVERLAYS
 from tellapart.service.feedback import Inbox, is_folder_name
 from tellapart.service.gatherer import Features, GivenPicture
 from tellapart.service.guard import Guard
@@ -30,6 +31,7 @@ from tellapart.service.metrics import CONTENT_TYPE, Metrics
 from tellapart.service.models import ServedModel
 from tellapart.service.monitoring import AnswerMetrics
 from tellapart.service.page import add_page
+from tellapart.service.preferences import LENIENT, is_lenient
 from tellapart.service.refusals import Refused
 from tellapart.service.settings import Limits, ServiceSettings
 from tellapart.service.stopping import draining
@@ -91,6 +93,15 @@ _BEARER = HTTPBearer(auto_error=False, description="The token of --token-file.")
 Model = Annotated[str | None, Query(description="Its name; the first one if left out.")]
 Top = Annotated[int, Query(ge=1, le=1000, description="How many classes `likeliest` names.")]
 
+Overlays = Annotated[int, Query(
+    ge=1, le=MOST_OVERLAYS,
+    description="How many overlays, at most; the first takes the least time.",
+)]  # fmt: skip
+Prefer = Annotated[list[str] | None, Header(
+    description=f"`{LENIENT}`: where no picture can be read the answers say so as well, each in "
+    "its `error`, with status 200 instead of 422. Others are ignored (RFC 7240).",
+)]  # fmt: skip
+
 
 def end_process(error: Exception) -> None:
     """Say why, and have this process end as if it were asked to."""
@@ -99,12 +110,16 @@ def end_process(error: Exception) -> None:
 
 
 def create_app(
-    settings: ServiceSettings, *, on_failure: Callable[[Exception], None] = end_process
+    settings: ServiceSettings,
+    *,
+    on_failure: Callable[[Exception], None] = end_process,
+    on_change: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The service as an ASGI application; it opens its models when it is started.
 
     Args:
         on_failure: told of the exception where a model cannot be opened.
+        on_change: called when all models are open, and after each exchange of one.
     """
     metrics = Metrics()
     of_answers = AnswerMetrics(metrics.registry)
@@ -113,7 +128,7 @@ def create_app(
         metrics.count_batch(model.name, len(answers))
         of_answers.observe(model, answers, features)
 
-    work = Work(settings, observe)
+    work = Work(settings, observe, on_change)
     metrics.watch_waiting(lambda: work.waiting)
 
     async def open_models() -> None:
@@ -153,7 +168,10 @@ def create_app(
     _add_feedback(app, work, private)
     _add_models(app, work, private)
     _add_operation(app, work, metrics, private)
-    add_page(app, work.models, private, asks_token=bool(settings.token))
+    add_page(
+        app, work.models, private, asks_token=bool(settings.token),
+        on_visit=work.prepare_explanations,
+    )  # fmt: skip
     _add_refusals(app)
     return app
 
@@ -176,20 +194,22 @@ def _add_answers(app: FastAPI, work: Work, private: Sequence[Any]) -> None:
         responses={200: {"model": schema.Predicted}, **_PROBLEMS},
         openapi_extra=_body(limits.images),
     )  # fmt: skip
-    async def predict(request: Request, model: Model = None, top: Top = 5) -> Response:
+    async def predict(
+        request: Request, model: Model = None, top: Top = 5, prefer: Prefer = None
+    ) -> Response:
         """Say what is in pictures; those that cannot be read are answered with `error`."""
         with work.memory.holding() as take:
             pictures = await _pictures(request, limits, take)
             served, answers = await work.answers(model, pictures)
         unread = [answer for answer in answers if answer.error]
-        lenient = "handling=lenient" in request.headers.get("prefer", "")  # RFC 7240
+        lenient = is_lenient(prefer or ())
         if len(unread) == len(answers) and not lenient:
             more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
             raise Refused(422, f"{unread[0].path} cannot be read: {unread[0].error}{more}")
         return Json({
             "model": served.name, "version": served.version,
             "answers": [answer_to_json(answer, top) for answer in answers],
-        })  # fmt: skip
+        }, headers={"Preference-Applied": LENIENT} if lenient else None)  # fmt: skip
 
     @app.post(
         "/v1/explain", operation_id="explain", tags=["answers"], dependencies=private,
@@ -202,11 +222,12 @@ def _add_answers(app: FastAPI, work: Work, private: Sequence[Any]) -> None:
             str | None, Query(description="The class to look for; the answer if left out.")
         ] = None,
         top: Top = 5,
+        overlays: Overlays = MOST_OVERLAYS,
     ) -> Response:
         """Show where the network looked in one picture, and the training images most like it."""
         with work.memory.holding() as take:
             (picture,) = await _pictures(request, limits, take, one=True)
-            served, answer, found = await work.explanation(model, picture, target)
+            served, answer, found = await work.explanation(model, picture, target, overlays)
         return Json({
             "model": served.name, "version": served.version,
             "answer": answer_to_json(answer, top), **found,

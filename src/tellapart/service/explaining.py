@@ -26,10 +26,20 @@ from tellapart.wording import did_you_mean, listed, shown
 
 #: Training images beside a picture.
 NEIGHBOURS = 6
+#: Methods that say where evidence lies: Grad-CAM, which is quick and not there for every network,
+#: and occlusion.
+MOST_OVERLAYS = 2
 _THUMBNAIL_SIDE = 160
 _OF_MEMBERS = (
     "Several networks answer together; overlays and nearest images are those of the one that "
     "counts most."
+)
+
+#: A training image so near is the same picture to the network.
+_SAME_DISTANCE = 1e-4
+_TRAINED_ON = (
+    "This very picture is among the training images, so its answer does not show how well others "
+    "are answered."
 )
 
 
@@ -45,55 +55,71 @@ class Explainer:
                 422,
                 f"'{shown(model.name)}' is an export, which cannot be explained; serve its run.",
             )
-        self._model = model
+        # Not the model itself, which is to go when a newer version has taken its place.
+        self.name = model.name
+        self._predictor = model.predictor
         self._run: Run = model.run
         self._lock = Lock()
 
-    def explain(self, picture: GivenPicture, answer: Answer, target: str | None) -> dict[str, Any]:
+    def prepare(self) -> None:
+        """Have all opened that an explanation needs, before one is asked for."""
+        with self._lock:
+            _ = self._inside, self._training
+            self._network.features(self._network.noise(1))
+
+    def explain(
+        self,
+        picture: GivenPicture,
+        answer: Answer,
+        target: str | None,
+        overlays: int = MOST_OVERLAYS,
+    ) -> dict[str, Any]:
         """A :class:`~tellapart.service.schema.Explained`, but for model, version and answer.
 
         Args:
             answer: what the model said of the picture.
             target: the class to look for; None: the one that is answered, or where that is
                 "unknown" or "uncertain" the likeliest.
+            overlays: how many methods are to say where evidence lies, at most.
 
         Raises:
             Refused: there is no such class.
         """
-        classes = self._model.predictor.classes
+        classes = self._predictor.classes
         if target is not None and target not in classes:
             hint = did_you_mean(target, classes) or f" It knows: {listed(classes, 20)}."
             raise Refused(404, f"The model does not know the class '{shown(target)}'.{hint}")
         with self._lock:
-            return self._explained(picture, answer, target)
+            return self._explained(picture, answer, target, overlays)
 
     def _explained(
-        self, picture: GivenPicture, answer: Answer, target: str | None
+        self, picture: GivenPicture, answer: Answer, target: str | None, overlays: int
     ) -> dict[str, Any]:
         from tellapart.explanation.figures import overlay
-        from tellapart.explanation.of_image import Subject, explain_images
+        from tellapart.explanation.of_image import what_hiding_does
         from tellapart.prediction.predictor import Predictor
 
-        classes = self._model.predictor.classes
-        network = self._network
+        classes, policy = self._predictor.classes, self._predictor.policy
+        network, inside = self._network, self._inside
         pixels, (reason,) = network.decoded([picture.content])
         if reason:
             raise Refused(422, f"{picture.name} cannot be read: {reason}")
-        probabilities = np.array([[answer.probabilities[name] for name in classes]])
-        (found,) = explain_images(
-            Predictor(network, self._model.predictor.policy),
-            self._inside,
-            [Subject(picture.name, pixels[0])],
-            answers=probabilities,
-            target=classes.index(target) if target is not None else None,
-        )
-        drawn = [("grad-cam", heat) for heat in found.evidence.values()]
-        drawn.append(("occlusion", found.hidden.heat))
+        predictor = Predictor(network, policy)
+        if target is not None:
+            wanted = classes.index(target)
+        else:
+            said = np.array([[answer.probabilities[name] for name in classes]])
+            wanted = int(predictor.decide(said)[0])
+        drawn = []
+        if inside.evidence_layer is not None:
+            drawn.append(("grad-cam", inside.evidence(pixels, [wanted])[0]))
+        if len(drawn) < overlays:
+            drawn.append(("occlusion", what_hiding_does(predictor, pixels[0], wanted).heat))
         neighbours, note = self._neighbours(pixels)
-        joint = isinstance(self._model.predictor.model, JointClassifier)
-        notes = [*([_OF_MEMBERS] if joint else []), self._inside.refusal, note]
+        joint = isinstance(self._predictor.model, JointClassifier)
+        notes = [*([_OF_MEMBERS] if joint else []), inside.refusal, note]
         return {
-            "explained": classes[found.target],
+            "explained": classes[wanted],
             "overlays": [
                 {"method": method, "png": _text(_png(overlay(pixels[0], heat)))}
                 for method, heat in drawn
@@ -105,7 +131,7 @@ class Explainer:
     @cached_property
     def _network(self) -> Classifier:
         """The network that is looked into."""
-        model = self._model.predictor.model
+        model = self._predictor.model
         if isinstance(model, JointClassifier):
             return model.heaviest
         assert isinstance(model, Classifier)  # noqa: S101  a run has no other
@@ -115,10 +141,10 @@ class Explainer:
     def _inside(self) -> Any:
         from tellapart.explanation.inside import look_inside
 
-        return look_inside(self._network)
+        return look_inside(self._network, light=True)
 
     def _neighbours(self, pixels: NDArray[np.uint8]) -> tuple[list[dict[str, Any]], str]:
-        """The training images nearest to a prepared picture, or why there are none."""
+        """The training images nearest to a prepared picture, and what is to be said of them."""
         from tellapart.explanation.neighbours import nearest
         from tellapart.explanation.vectors import vectors_of
 
@@ -134,7 +160,7 @@ class Explainer:
                 "path": table.paths[row], "label": table.classes[int(table.labels[row])],
                 "distance": distance, "thumbnail": _text(thumbnail),
             })  # fmt: skip
-        return found, ""
+        return found, _TRAINED_ON if distances[0][0] < _SAME_DISTANCE else ""
 
     @cached_property
     def _training(self) -> tuple[PixelCache, NDArray[np.int64], NDArray[np.float32]] | str:

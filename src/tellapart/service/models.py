@@ -83,16 +83,20 @@ class Models:
         *,
         check: Callable[[GivenPicture], None] = lambda picture: None,
         observe: Observe = lambda model, answers, features: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Know of the runs; nothing is opened yet.
 
         Args:
             check: refuses a picture before it is decoded, by an exception.
             observe: told of the answers of each batch, see :class:`Gatherer`.
+            on_change: called when all models are open, and when one was exchanged and the old
+                version has answered what it took.
         """
         self._settings = settings
         self._check = check
         self._observe = observe
+        self._on_change = on_change
         self._current: dict[str, ServedModel] = {}
         self._problems: dict[str, str] = {}
         self._decoders = ThreadPoolExecutor(num_cores(), "tellapart-decode")
@@ -141,6 +145,7 @@ class Models:
         for served in self._settings.runs:
             if served.name not in self._current:
                 self._current[served.name] = self._opened(served)
+        self._on_change()
         self._watcher = Thread(target=self._watch, name="tellapart-watch", daemon=True)
         self._watcher.start()
 
@@ -158,22 +163,30 @@ class Models:
     def reload(self) -> None:
         """Exchange those models whose folder has changed; a new one that cannot be used is not."""
         with self._exchanging:
-            for name, old in list(self._current.items()):
-                stamp = stamp_of(old.served.path)
-                if stamp is None or stamp == old.stamp:
-                    self._problems.pop(name, None)
-                    continue
-                try:
-                    new = self._opened(old.served)
-                except (TellapartError, OSError) as error:
-                    if self._problems.get(name) != str(error):
-                        _LOG.warning("%s: the old version goes on: %s", name, error)
-                    self._problems[name] = str(error)
-                    continue
-                self._problems.pop(name, None)
-                self._current[name] = new
-                old.gatherer.retire()  # what it has taken it answers
-                _LOG.info("%s: version %s in the place of %s", name, new.version, old.version)
+            exchanged = [self._exchanged(name) for name in list(self._current)]
+        if any(exchanged):
+            self._on_change()
+
+    def _exchanged(self, name: str) -> bool:
+        """Whether a newer version has taken over; the old one has answered what it took."""
+        old = self._current[name]
+        stamp = stamp_of(old.served.path)
+        if stamp is None or stamp == old.stamp:
+            self._problems.pop(name, None)
+            return False
+        try:
+            new = self._opened(old.served)
+        except (TellapartError, OSError) as error:
+            if self._problems.get(name) != str(error):
+                _LOG.warning("%s: the old version goes on: %s", name, error)
+            self._problems[name] = str(error)
+            return False
+        self._problems.pop(name, None)
+        self._current[name] = new
+        old.gatherer.retire()
+        _LOG.info("%s: version %s in the place of %s", name, new.version, old.version)
+        old.gatherer.join()
+        return True
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._settings.check_seconds):

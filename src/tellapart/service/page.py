@@ -6,8 +6,9 @@ it asks of the service. It loads nothing from another host, and its policy forbi
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -65,7 +66,12 @@ def page_file(name: str) -> tuple[bytes, str, str] | None:
 
 
 def add_page(
-    app: FastAPI, models: Models, private: Sequence[Any], *, asks_token: bool = False
+    app: FastAPI,
+    models: Models,
+    private: Sequence[Any],
+    *,
+    asks_token: bool = False,
+    on_visit: Callable[[], None] = lambda: None,
 ) -> None:
     """Add the page and its files to the application.
 
@@ -73,6 +79,7 @@ def add_page(
         models: those that answer.
         private: what must be given before anything is said of a model.
         asks_token: whether that is a token.
+        on_visit: called when the page shows the models to somebody.
     """
     told: WeakKeyDictionary[ServedModel, dict[str, Any]] = WeakKeyDictionary()
 
@@ -81,16 +88,21 @@ def add_page(
         """The page to try models on."""
         return Response(page(asks_token=asks_token), media_type="text/html", headers=HEADERS)
 
-    @app.get("/page/models", include_in_schema=False, dependencies=list(private))
-    def models_of_page() -> Response:
-        """What the page shows of the models."""
-        for model in models:
+    def pages_of_models() -> list[dict[str, Any]]:
+        shown = list(models)
+        for model in shown:
             if model not in told:
                 told[model] = page_of(model.name, model.predictor, model.run)
-        content = json.dumps([told[model] for model in models], ensure_ascii=False)
+        return [told[model] for model in shown]
+
+    @app.get("/page/models", include_in_schema=False, dependencies=list(private))
+    async def models_of_page() -> Response:
+        """What the page shows of the models."""
+        content = json.dumps(await asyncio.to_thread(pages_of_models), ensure_ascii=False)
+        on_visit()
         return Response(
             content.encode("utf-8", "backslashreplace"), media_type="application/json",
-            headers={"Cache-Control": "no-store"},
+            headers={"Cache-Control": "no-store"}
         )  # fmt: skip
 
     @app.get("/page/{name}", include_in_schema=False)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tellapart.errors import RunError
+from tellapart.errors import RunError, TellapartError
 from tellapart.pixels.decode import UnreadableImage
 from tellapart.pixels.headers import read_header
 from tellapart.prediction.answers import Answer
@@ -22,6 +23,7 @@ from tellapart.service.refusals import Refused, busy
 from tellapart.service.settings import Limits, ServiceSettings
 from tellapart.wording import plural
 
+_LOG = logging.getLogger("tellapart.service")
 #: What one answer took lately counts this much in the estimate of how long others will wait.
 _NEWEST = 0.1
 #: An explanation needs files of the run, which may be another by then; it is tried so often.
@@ -39,9 +41,16 @@ class Work:
         stopping: whether the service has been told to stop.
     """
 
-    def __init__(self, settings: ServiceSettings, observe: Observe) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        observe: Observe,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings
-        self.models = Models(settings, check=self._check_pixels, observe=observe)
+        self.models = Models(
+            settings, check=self._check_pixels, observe=observe, on_change=on_change
+        )
         self.memory = Memory(settings.limits.waiting_bytes)
         self.waiting = 0
         self.stopping = False
@@ -90,9 +99,9 @@ class Work:
         return model, answers
 
     async def explanation(
-        self, name: str | None, picture: GivenPicture, target: str | None
+        self, name: str | None, picture: GivenPicture, target: str | None, overlays: int
     ) -> tuple[ServedModel, Answer, dict[str, Any]]:
-        """The answer for a picture, and what speaks for it.
+        """The answer for a picture, and what speaks for it; see :meth:`Explainer.explain`.
 
         Raises:
             Refused: as :meth:`answers`; the picture cannot be read, or there is no such class.
@@ -107,23 +116,28 @@ class Work:
                 if answer.error:
                     raise Refused(422, f"{picture.name} cannot be read: {answer.error}")
                 try:
-                    return model, answer, await self._explained(model, picture, answer, target)
+                    found = await asyncio.get_running_loop().run_in_executor(
+                        self._explanations, self._explainer(model).explain,
+                        picture, answer, target, overlays,
+                    )  # fmt: skip
+                    return model, answer, found
                 except RunError:  # another version stands in its folder: take that one
                     await asyncio.to_thread(self.models.reload)
         finally:
             self._explaining -= 1
         raise Refused(503, "The run is being changed; try again.", {"Retry-After": "5"})
 
-    async def _explained(
-        self, model: ServedModel, picture: GivenPicture, answer: Answer, target: str | None
-    ) -> dict[str, Any]:
+    def prepare_explanations(self) -> None:
+        """Begin to open what explanations of the first model need; for when one is likely."""
+        model = next(iter(self.models), None)
+        if model is not None and model.run is not None and not (self._explaining or self.stopping):
+            self._explanations.submit(_prepare, self._explainer(model))
+
+    def _explainer(self, model: ServedModel) -> Explainer:
         explainer = self._explainers.get(model)
         if explainer is None:
             explainer = self._explainers[model] = Explainer(model)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._explanations, explainer.explain, picture, answer, target
-        )
+        return explainer
 
     @contextmanager
     def _among_the_waiting(self, images: int) -> Iterator[None]:
@@ -141,6 +155,13 @@ class Work:
 
     def _check_pixels(self, picture: GivenPicture) -> None:
         check_pixels(picture, self.settings.limits)
+
+
+def _prepare(explainer: Explainer) -> None:
+    try:
+        explainer.prepare()
+    except (TellapartError, OSError) as error:  # who asks for an explanation is told, too
+        _LOG.warning("%s: explanations are not prepared: %s", explainer.name, error)
 
 
 def check_pixels(picture: GivenPicture, limits: Limits) -> None:
