@@ -4,11 +4,11 @@
     tellapart train dogs-vs-cats-small --recipe probe --set probe.precision=int8 --run int8
     python benchmarks/int8_features.py usual int8 [--json results.json]
 
-Each run's head was fitted on its own features. Told is the accuracy of the second run less that of
-the first on the same test images, a paired difference with its 95 % interval, and how many images are
-answered otherwise. Then both backbones extract features of the same 128 test images in turn; told are
-images for each second of processor time, which other work on the machine hardly moves, and the ratio
-of neighbouring rounds: median, and 5 and 95 % of them.
+Each run's head was fitted on its own features. Told is the accuracy of the second run less that
+of the first on the same test images, a paired difference with its 95 % interval, and how many
+images are answered otherwise. Then both backbones extract features of the same 128 test images in
+turn; told are images for each second of processor time, which other work on the machine hardly
+moves, and the ratio of neighbouring rounds: median, and 5 and 95 % of them.
 
 Ends with 1 where int8 loses 0.2 points and more, or is not quicker: the pass mark.
 """

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from pages import commands_of
 from tellapart.cli import app
+from tellapart.engines.int8 import LEAST_COSINE
+from tellapart.engines.quantise import CALIBRATION_IMAGES
 from tellapart.errors import BundleError
 from tellapart.exporting.formats import FORMATS
 from tellapart.exporting.parity import LARGEST_FLOAT32, LEAST_EQUAL_INT8
@@ -49,6 +51,8 @@ def test_the_page_says_what_the_code_does() -> None:
     assert f"up to {CHECKED_IMAGES} test images" in text
     assert f"by more than {LARGEST_FLOAT32:g}" in text
     assert f"at least {LEAST_EQUAL_INT8:.0%}".replace("%", " %") in text
+    assert f"up to {CALIBRATION_IMAGES} training images" in text
+    assert f"(cosine with float32 below {LEAST_COSINE:g})" in text
 
 
 def test_the_speeds_of_the_page_are_those_measured() -> None:

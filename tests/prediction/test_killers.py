@@ -96,3 +96,13 @@ def test_many_workers_that_open_the_model_in_one_moment_are_no_deaths() -> None:
     for _ in range(100):  # replaced now and then
         assert ledger.opening()
         ledger.opened()
+
+
+def test_the_sentence_of_a_worker_is_found_in_what_ray_makes_of_it() -> None:
+    inner = RuntimeError(
+        "ray::MapWorker.__init__() (pid=1)\n  File x\ntellapart.errors.TellapartError: No memory."
+    )
+    outer = RuntimeError("something in Ray")
+    outer.__cause__ = inner
+    assert on_ray._root_of(outer) == "No memory"
+    assert on_ray._root_of(RuntimeError("The disk is full: 3 files")) == "The disk is full: 3 files"

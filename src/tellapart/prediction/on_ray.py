@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -163,8 +164,8 @@ def _round(
             yield [_answer(content) for content in batch["answer"]]
     except ray.exceptions.RayError as error:
         raise TellapartError(
-            f"The workers could not go on ({_first_line(error.__cause__ or error)}); what they "
-            "answered stays, and the same command goes on with it."
+            f"The workers could not go on ({_root_of(error)}); what they answered stays, and the "
+            "same command goes on with it."
         ) from error
 
 
@@ -191,17 +192,21 @@ def _cluster(workers: int) -> Iterator[Any]:
     that are started here and end with the block."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
-    import ray.data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own deprecations
+        import ray
+        import ray.data
 
     with ExitStack() as stack:
-        for name in ("ray", "ray.data"):  # which else tell of every step
+        for name in ("ray", "ray.data"):  # which else tell of every step, and print what is raised
             logger = logging.getLogger(name)
             stack.callback(logger.setLevel, logger.level)
-            logger.setLevel(logging.ERROR)
-        if not ray.is_initialized():
-            _connect(ray, os.environ.get("RAY_ADDRESS") or LOCAL, workers, stack)
-        context = ray.data.DataContext.get_current()
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if not ray.is_initialized():
+                _connect(ray, os.environ.get("RAY_ADDRESS") or LOCAL, workers, stack)
+            context = ray.data.DataContext.get_current()
         stack.callback(setattr, context, "enable_progress_bars", context.enable_progress_bars)
         options = context.execution_options
         stack.callback(setattr, options, "preserve_order", options.preserve_order)
@@ -242,6 +247,18 @@ def _short_folder() -> str:
     """Where Ray may put its sockets, whose whole names have 107 characters at most."""
     usual = gettempdir()
     return "/tmp" if len(usual) > _LONGEST_FOLDER and Path("/tmp").is_dir() else usual
+
+
+def _root_of(error: BaseException) -> str:
+    """What began it: Ray wraps an error of a worker in several of its own, whose texts end with
+    the worker's traceback."""
+    while (cause := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = cause
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) < 2:
+        return _first_line(error)
+    kind, colon, text = lines[-1].partition(": ")
+    return shown((text if colon and " " not in kind else lines[-1])[:300].rstrip("."))
 
 
 def _first_line(error: BaseException) -> str:
