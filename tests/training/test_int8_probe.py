@@ -112,7 +112,8 @@ def test_int8__a_run_that_lost_its_network_is_refused(run: Run, tmp_path: Path) 
     ("settings", "recipe", "sentence"),
     [
         (["data.cross_validate=3"], "probe", "each fold of a cross-validation has others"),
-        (["model={kind: joined, members: [{}, {image_size: 64}]}"], "probe", "with one backbone"),
+        (["model={kind: joined, members: [{backbone: tf_efficientnet_lite0, image_size: 64},"
+          " {backbone: tf_efficientnet_lite0}]}"], "probe", "with one backbone"),
         (["method=ensemble", "ensemble={members: [{name: a, probe: {precision: int8}}, {name: b}]}"
          ],
          "probe", "not of an ensemble's member"),

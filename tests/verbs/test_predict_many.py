@@ -282,6 +282,17 @@ def test_a_full_disk_in_the_middle_leaves_whole_rows(
     assert sorted(out.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_pipe_in_the_files_place_is_not_waited_for(
+    ending: str, run: Run, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"answers{ending}"
+    os.mkfifo(out)
+    with pytest.raises(FileError, match="no file that can grow"):
+        ta.predict(run, photos, out=out)
+
+
 def test_only_one_process_writes_to_a_file(run: Run, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.csv"
     ta.predict(run, photos, out=out)

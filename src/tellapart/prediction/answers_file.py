@@ -240,6 +240,11 @@ class AnswersFile:
             raise FileError(
                 f"{shown(path)} cannot be written: it is a folder; choose the name of a file."
             )
+        if path.exists() and not path.is_file():  # opening a pipe waits for who reads it
+            raise FileError(
+                f"{shown(path)} cannot be gone on with: it is no file that can grow; choose the "
+                "name of a file."
+            )
         held = GrowingFile(place)
         try:
             self._stack.enter_context(locked(
