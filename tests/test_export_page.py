@@ -68,6 +68,19 @@ def test_the_speeds_of_the_page_are_those_measured() -> None:
         assert f"| {rows[name]} | {speed[name]['images_a_cpu_second']:.0f} | {ratio} |" in PAGE
 
 
+def test_the_int8_features_of_the_page_are_those_measured() -> None:
+    file = Path(__file__).parents[1] / "benchmarks" / "results" / "int8_features.json"
+    found = json.loads(file.read_text("utf-8"))
+    speed, ratio = found["speed"]["images_a_cpu_second"], found["speed"]["ratio"]
+    assert f"| {found['accuracy']['usual']:.2%} | {speed['usual']:.0f} | 1 |".replace("%", " %") in PAGE
+    told = f"{ratio['median']:.2f} ({ratio['5 %']:.2f} to {ratio['95 %']:.2f})"
+    row = f"| {found['accuracy']['int8']:.2%} | {speed['int8']:.0f} | {told} |"
+    assert row.replace("%", " %") in PAGE
+    cost = [f"{100 * found['difference'][key]:+.2f}" for key in ("value", "low", "high")]
+    assert f"{cost[0]} points ({cost[1]} to {cost[2]})" in PAGE
+    assert f"{found['answered_otherwise']} images are answered" in PAGE
+
+
 def test_the_decisions_of_the_page_are_those_measured() -> None:
     file = Path(__file__).parents[1] / "benchmarks" / "results" / "export_precisions.json"
     found = json.loads(file.read_text("utf-8"))
