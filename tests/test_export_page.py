@@ -72,7 +72,10 @@ def test_the_int8_features_of_the_page_are_those_measured() -> None:
     file = Path(__file__).parents[1] / "benchmarks" / "results" / "int8_features.json"
     found = json.loads(file.read_text("utf-8"))
     speed, ratio = found["speed"]["images_a_cpu_second"], found["speed"]["ratio"]
-    assert f"| {found['accuracy']['usual']:.2%} | {speed['usual']:.0f} | 1 |".replace("%", " %") in PAGE
+    assert (
+        f"| {found['accuracy']['usual']:.2%} | {speed['usual']:.0f} | 1 |".replace("%", " %")
+        in PAGE
+    )
     told = f"{ratio['median']:.2f} ({ratio['5 %']:.2f} to {ratio['95 %']:.2f})"
     row = f"| {found['accuracy']['int8']:.2%} | {speed['int8']:.0f} | {told} |"
     assert row.replace("%", " %") in PAGE
