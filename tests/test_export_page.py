@@ -104,7 +104,7 @@ def test_the_decisions_of_the_page_are_those_measured() -> None:
 def test_the_families_of_the_page_are_those_measured() -> None:
     file = Path(__file__).parents[1] / "benchmarks" / "results" / "export_families.json"
     families = json.loads(file.read_text("utf-8"))["families"]
-    for name in ("EfficientNet-Lite", "VGG16", "ResNet-50 v2", "MobileNetV2"):
+    for name in ("EfficientNet-Lite", "VGG16", "ResNet-50 v2", "MobileNetV2", "Xception", "ViT"):
         told = families[name]
         assert (
             f"| {name} ({told['weights']} weights, {told['pixels']} pixels) | {told['onnx']:.1e} | "
