@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from scipy.special import softmax
 
+from tellapart.engines import int8
 from tellapart.errors import BundleError
+from tellapart.exporting.graph import Around, whole_graph
 from tellapart.exporting.int8_graph import with_head
 from tellapart.models.feature_heads import HiddenLayerHead, LinearHead, NeighboursHead
+from tellapart.pixels.views import TEST_TIME_VIEWS
 
 RANDOM = np.random.default_rng(4)
 
@@ -47,6 +53,33 @@ def test_head__gives_the_logits_of_numpy(head: LinearHead | HiddenLayerHead) -> 
     (found,) = session.run(None, {"pixels": pixels})
     expected = head.logits(pixels.reshape(7, 12).astype(np.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+
+
+def test_head__a_network_of_pytorch_stands_in_a_whole_export(
+    monkeypatch: pytest.MonkeyPatch, fresh_cache: Any
+) -> None:
+    import torch
+    from torch import nn
+
+    monkeypatch.setattr(int8, "quantised", lambda model, images: model)
+    module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pixels = RANDOM.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    network = int8.make_int8("key", pixels, module=module.eval)
+    head = LinearHead(floats(2, 6) / 100, floats(2))
+    views = TEST_TIME_VIEWS["flip"]
+    graph = whole_graph(
+        with_head(network.content, head),
+        Around(views=views, temperature=2.0, classes=("a", "b"), height=8, width=8),
+    )
+    found, *_ = onnxruntime.InferenceSession(graph).run(["probabilities"], {"pixels": pixels})
+    with torch.inference_mode():
+        logits = [
+            head.logits(
+                module(torch.from_numpy(np.array(shown)).permute(0, 3, 1, 2).float()).numpy()
+            )
+            for shown in (pixels, pixels[:, :, ::-1])
+        ]
+    np.testing.assert_allclose(found, softmax(np.mean(logits, axis=0) / 2.0, axis=1), atol=1e-5)
 
 
 def test_head__votes_of_neighbours_are_refused() -> None:

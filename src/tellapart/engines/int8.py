@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: What makes it, as it is imported, and what runs it.
 _MAKING, _RUNNING = ("openvino", "nncf", "onnx", "onnxruntime"), ("openvino",)
+#: The version of ONNX's operators: that of exports, which put more around the network.
+_OPERATORS = 20
 #: Images that are compared with float32.
 _COMPARED = 16
 #: The cosine with float32 of the worst image, below which features say little of the network's
@@ -116,7 +118,7 @@ def make_int8(
         if network is not None:
             content = network.to_onnx(height, width)
         else:
-            content = to_onnx(module(), height, width)
+            content = to_onnx(module(), height, width, operators=_OPERATORS)
         made = _quantised(content, calibration, progress)
         save_openvino(_model_of(content), folder / _FLOAT, len(content))
         save_openvino(_model_of(made), folder / _MODEL, len(content))
