@@ -39,6 +39,11 @@ _STORE_BYTES = 100_000_000
 _LONGEST_FOLDER = 20
 #: What is said of a file that is given up.
 _KILLS = f"ended the process that read it, {DEATHS} times (a damaged file, or too little memory)"
+#: Said of a worker that is gone without a word.
+_ENDED_OPENING = (
+    "a worker's process ended while it opened the model, as it does where memory is short; try "
+    "fewer --workers"
+)
 #: Calls a method of the :class:`~tellapart.prediction.killers.Ledger`, wherever that is.
 Ask = Callable[..., Any]
 #: The address at which Ray starts a cluster on this machine.
@@ -63,10 +68,7 @@ class Worker:
         ask: Ask,
     ) -> None:
         if not ask("opening"):
-            raise TellapartError(
-                "one process after the other ended while it opened the model, as they do where "
-                "memory is short; try fewer --workers"
-            )
+            raise TellapartError(_ENDED_OPENING)
         self._predictor, self._folder, self._ask = open_predictor(), folder, ask
         ask("opened")
 
@@ -252,11 +254,16 @@ def _short_folder() -> str:
 def _root_of(error: BaseException) -> str:
     """What began it: Ray wraps an error of a worker in several of its own, whose texts end with
     the worker's traceback."""
-    while (cause := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = cause
+    found: BaseException | None = error
+    while found is not None:
+        if str(found).strip():  # the innermost with a word to say
+            error = found
+        found = getattr(found, "cause", None) or found.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if len(lines) < 2:
         return _first_line(error)
+    if type(error).__name__ == "ActorDiedError" and "creation task" not in str(error):
+        return _ENDED_OPENING
     kind, colon, text = lines[-1].partition(": ")
     return shown((text if colon and " " not in kind else lines[-1])[:300].rstrip("."))
 
