@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from tellapart.comparison.differences import SIGNIFICANCE, difference_of
 from tellapart.engines.onnx import save_openvino, to_onnx
 from tellapart.engines.openvino import OpenVinoEngine, import_openvino
+from tellapart.engines.quantise import CALIBRATION_IMAGES
 from tellapart.exporting.parity import (
     Answered,
     Reference,
@@ -43,7 +44,7 @@ from tellapart.exporting.parity import (
     runner_answers,
     script_answers,
 )
-from tellapart.exporting.quantise import CALIBRATION_IMAGES, quantised_openvino
+from tellapart.exporting.quantise import quantised_openvino
 from tellapart.files import write_json
 from tellapart.machine import keep_memory, num_cores, processor_name
 from tellapart.pixels.decode import decode_many

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from pages import commands_of
 from tellapart.cli import app
+from tellapart.engines.int8 import LEAST_COSINE
+from tellapart.engines.quantise import CALIBRATION_IMAGES
 from tellapart.errors import BundleError
 from tellapart.exporting.formats import FORMATS
 from tellapart.exporting.parity import LARGEST_FLOAT32, LEAST_EQUAL_INT8
@@ -49,6 +51,8 @@ def test_the_page_says_what_the_code_does() -> None:
     assert f"up to {CHECKED_IMAGES} test images" in text
     assert f"by more than {LARGEST_FLOAT32:g}" in text
     assert f"at least {LEAST_EQUAL_INT8:.0%}".replace("%", " %") in text
+    assert f"up to {CALIBRATION_IMAGES} training images" in text
+    assert f"(cosine with float32 below {LEAST_COSINE:g})" in text
 
 
 def test_the_speeds_of_the_page_are_those_measured() -> None:
@@ -62,6 +66,22 @@ def test_the_speeds_of_the_page_are_those_measured() -> None:
         told = speed[f"{name} / bf16, by cpu second"]
         ratio = f"{told['median']:.2f} ({told['5 %']:.2f} to {told['95 %']:.2f})"
         assert f"| {rows[name]} | {speed[name]['images_a_cpu_second']:.0f} | {ratio} |" in PAGE
+
+
+def test_the_int8_features_of_the_page_are_those_measured() -> None:
+    file = Path(__file__).parents[1] / "benchmarks" / "results" / "int8_features.json"
+    found = json.loads(file.read_text("utf-8"))
+    speed, ratio = found["speed"]["images_a_cpu_second"], found["speed"]["ratio"]
+    assert (
+        f"| {found['accuracy']['usual']:.2%} | {speed['usual']:.0f} | 1 |".replace("%", " %")
+        in PAGE
+    )
+    told = f"{ratio['median']:.2f} ({ratio['5 %']:.2f} to {ratio['95 %']:.2f})"
+    row = f"| {found['accuracy']['int8']:.2%} | {speed['int8']:.0f} | {told} |"
+    assert row.replace("%", " %") in PAGE
+    cost = [f"{100 * found['difference'][key]:+.2f}" for key in ("value", "low", "high")]
+    assert f"{cost[0]} points ({cost[1]} to {cost[2]})" in PAGE
+    assert f"{found['answered_otherwise']} images are answered" in PAGE
 
 
 def test_the_decisions_of_the_page_are_those_measured() -> None:
@@ -84,7 +104,7 @@ def test_the_decisions_of_the_page_are_those_measured() -> None:
 def test_the_families_of_the_page_are_those_measured() -> None:
     file = Path(__file__).parents[1] / "benchmarks" / "results" / "export_families.json"
     families = json.loads(file.read_text("utf-8"))["families"]
-    for name in ("EfficientNet-Lite", "VGG16", "ResNet-50 v2", "MobileNetV2"):
+    for name in ("EfficientNet-Lite", "VGG16", "ResNet-50 v2", "MobileNetV2", "Xception", "ViT"):
         told = families[name]
         assert (
             f"| {name} ({told['weights']} weights, {told['pixels']} pixels) | {told['onnx']:.1e} | "

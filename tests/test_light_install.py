@@ -114,6 +114,11 @@ def test_the_verbs_work_without_pytorch_and_give_the_same_numbers(
         ["export", str(run), str(tmp_path / "float"), "--float"],
         ["export", str(run), str(tmp_path / "openvino"), "--to", "openvino"],
         ["predict", str(tmp_path / "onnx"), first],
+        ["private", str(run)],
+        ["export", str(run), str(tmp_path / "int8"), "--int8"],
+        ["train", str(photos), "--recipe", "probe", "--set", "probe.precision=int8",
+         "--run", str(tmp_path / "in-int8")],
+        ["export", str(tmp_path / "in-int8"), str(tmp_path / "in-int8-onnx")],
         ["doctor"], ["backbones"], ["recipes"], ["cache"], ["licences"],
     ]  # fmt: skip
     for command, (code, error, sentence) in zip(

@@ -671,6 +671,14 @@ def open_run(run: RunGiven, *, complete: bool = True) -> Run:
             f"There is no run folder {shown(opened.path)}.{_hint(opened.path)} 'tellapart train' "
             "makes one."
         )
+    if not (opened.path / "run.json").exists():
+        from tellapart.prediction.bundle import is_bundle
+
+        if is_bundle(opened.path):
+            raise RunError(
+                f"{shown(opened.path)} is an export, which 'tellapart predict' takes; give the run "
+                "that it was made of."
+            )
     if opened.status == RUNNING and complete:
         raise RunError(
             f"{opened.path} did not finish; 'tellapart train --resume {opened.path}' goes on with "

@@ -12,10 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from tellapart.errors import BundleError
+from tellapart.errors import BundleError, RunError
 from tellapart.pixels.preprocessing import Preprocessing
 from tellapart.prediction.bundle import is_bundle, open_bundle
 from tellapart.predictors import open_predictor
+from tellapart.run import open_run
 from tellapart.run_info import FileDigest
 
 
@@ -78,6 +79,7 @@ def test_bundle__says_what_its_model_says(tmp_path: Path) -> None:
     [
         ({"format": 2}, "newer tellapart"),
         ({"format": "1"}, "newer tellapart"),
+        ({"format": 0}, "was not written by tellapart"),
         ({"classes": "red"}, "its key 'classes' is wrong"),
         ({"runtime": "tensorrt"}, "export for tensorrt"),
         ({"preprocessing": {}}, "damaged"),
@@ -85,6 +87,7 @@ def test_bundle__says_what_its_model_says(tmp_path: Path) -> None:
                        "cost_false_alarm": 1.0}}, "damaged"),
         ({"preprocessing": Preprocessing(2, 2).to_dict() | {"mean": [1.0]}}, "damaged"),
         ({"preprocessing": Preprocessing(2, 2).to_dict() | {"height": -2}}, "damaged"),
+        ({"preprocessing": Preprocessing(2, 2).to_dict() | {"height": "2"}}, "of another kind"),
         ({"more_inputs": [{"height": 4}]}, "damaged"),
         ({"abstention": {"above": "high"}}, "damaged"),
         ({"classes": ["red", "red"], "answers": ["red", "red"]}, "damaged: it has the classes"),
@@ -94,6 +97,7 @@ def test_bundle__says_what_its_model_says(tmp_path: Path) -> None:
         ({"model": "../model.onnx"}, "does not list its model"),
         ({"files": {}}, "does not list its model"),
         ({"files": {"../../etc/passwd": {"size": 1, "sha256": ""}}}, "names the file"),
+        ({"files": {"a\0b": {"size": 1, "sha256": ""}}}, "names the file"),
         ({"files": {"model.onnx": {"size": 1, "sha256": ""}}}, "was changed"),
     ],
 )  # fmt: skip
@@ -109,6 +113,11 @@ def test_bundle__no_json(text: str, tmp_path: Path) -> None:
     (folder / "model.json").write_text(text)
     with pytest.raises(BundleError):
         open_bundle(folder)
+
+
+def test_run__an_export_in_its_place_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is an export, which 'tellapart predict' takes"):
+        open_run(written(tmp_path / "b"))
 
 
 def test_bundle__a_truncated_model_is_noticed_before_it_is_opened(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,6 +213,35 @@ def test_a_damaged_row_in_the_middle_is_said(run: Run, photos: Path, tmp_path: P
         ta.predict(run, photos, out=out)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"path": 5}, {"path": None}, {"prediction": ["a"]}, {"probabilities": 5}]
+)
+def test_a_row_that_somebody_changed_is_said(
+    changes: dict[str, Any], run: Run, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "answers.jsonl"
+    ta.predict(run, photos / "a", out=out)
+    first, *others = out.read_text().splitlines(keepends=True)
+    changed = json.dumps({**json.loads(first), **changes}) + "\n" + "".join(others)
+    out.write_text(changed)
+    with pytest.raises(DataError, match="is damaged: row 1 is no answer"):
+        ta.predict(run, photos, out=out)
+    out.write_text('{"path": ' + "[" * 100_000 + "\n")
+    with pytest.raises(DataError, match="is damaged: row 1 is no answer"):
+        ta.predict(run, photos, out=out)
+
+
+def test_a_table_whose_rows_are_damaged_is_said(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answers.parquet"
+    ta.predict(run, photos / "a", out=out)
+    content = bytearray(out.read_bytes())
+    content[4:60] = b"\xff" * 56  # the first column; what the table's end says is whole
+    out.write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        ta.predict(run, photos, out=out)
+    assert out.read_bytes() == bytes(content)
+
+
 def test_a_full_disk_in_the_middle_leaves_whole_rows(
     run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +280,17 @@ def test_a_full_disk_in_the_middle_leaves_whole_rows(
     monkeypatch.undo()
     assert ta.predict(run, photos, out=out).before > 0
     assert sorted(out.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_pipe_in_the_files_place_is_not_waited_for(
+    ending: str, run: Run, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"answers{ending}"
+    os.mkfifo(out)
+    with pytest.raises(FileError, match="no file that can grow"):
+        ta.predict(run, photos, out=out)
 
 
 def test_only_one_process_writes_to_a_file(run: Run, photos: Path, tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tellapart.errors import DataError, TellapartError
 from tellapart.prediction import on_ray
-from tellapart.run import Run
+from tellapart.prediction.killers import Ledger
+from tellapart.run import Run, open_run
 from tellapart.verbs.predict import predict
 from verbs.trained import quick_run
 
@@ -38,6 +40,10 @@ def many(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.png").write_bytes(b"no picture")
     os.link(images[0], os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
     return folder
+
+
+def asked_of(ledger: Ledger) -> on_ray.Ask:
+    return lambda method, *given: getattr(ledger, method)(*given)
 
 
 def command(run: Run, folder: Path, out: Path, *more: str) -> list[str]:
@@ -129,6 +135,46 @@ def test_a_job_that_is_killed_is_gone_on_with_by_workers(
     assert not usage_stats_enabled()
 
 
+@pytest.mark.slow
+def test_a_picture_that_kills_its_worker_is_given_up(run: Run, many: Path) -> None:
+    pytest.importorskip("ray")
+    path = run.path
+
+    class Killed:
+        """A predictor whose decoder takes the process with it."""
+
+        def __init__(self) -> None:
+            self.real = open_run(path).predictor()
+
+        def batches(self, images: list[Path]) -> Any:
+            if any(image.name == "00300.png" for image in images):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return self.real.batches(images)
+
+        def answers(self, batch: Any) -> Any:
+            return self.real.answers(batch)
+
+    files = [many / f"{number:05}.png" for number in range(600)]
+    found = [answer for some in on_ray.answers_on_ray(Killed, iter(files), 2) for answer in some]
+    assert [answer.path for answer in found] == [str(file) for file in files]
+    assert [Path(a.path).name for a in found if a.error] == ["00300.png"]
+    assert "ended the process that read it" in found[300].error
+    others = [answer for answer in found if not answer.error]
+    expected = run.predictor().predict([Path(answer.path) for answer in others]).rows
+    assert [a.probabilities for a in others] == [a.probabilities for a in expected]
+
+
+@pytest.mark.slow
+def test_workers_that_end_at_once_end_the_job(many: Path) -> None:
+    pytest.importorskip("ray")
+
+    def ends() -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(TellapartError, match=r"while it opened the model.*--workers"):
+        list(on_ray.answers_on_ray(ends, iter([many / "00000.png"]), 1))
+
+
 # --- what is refused ------------------------------------------------------------------------
 
 
@@ -149,7 +195,7 @@ def test_workers_need_a_place_for_answers(run: Run, tmp_path: Path) -> None:
 def test_worker__answers_by_the_names_that_it_was_given(
     run: Run, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = on_ray.Worker(run.predictor, str(many))
+    worker = on_ray.Worker(run.predictor, str(many), asked_of(Ledger(1)))
     names = [b"00001.png", b"broken.png", b"caf\xe9.png"]
     told = worker({"file": names})["answer"]
     answers = [on_ray._answer(content) for content in told]

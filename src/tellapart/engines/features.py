@@ -26,6 +26,8 @@ from tellapart.arrays import open_array, save_array, save_rows
 from tellapart.data.pixels import PixelCache
 from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
+from tellapart.engines.int8 import Int8Network, int8_engine_name, make_int8, open_int8
+from tellapart.extras import require_pytorch
 from tellapart.machine import processor_name
 from tellapart.models.kept import backbone_digest, backbone_state, network_definition
 from tellapart.models.lite_network import LiteNetwork, lite_backbone
@@ -98,40 +100,69 @@ def build_backbone_engine(
     Raises:
         ValueError: the backbone cannot be cut there.
     """
-
-    def make_module() -> nn.Module:
-        from torch import nn
-
-        from tellapart.models.backbone import build_backbone
-        from tellapart.models.cut import cut_backbone
-        from tellapart.models.network import Normalise
-
-        normalise = Normalise(preprocessing.mean, preprocessing.std)
-        backbone = build_backbone(
-            model.backbone, model.weights, features=model.features,
-            image_size=(preprocessing.height, preprocessing.width),
-        )  # fmt: skip
-        if not until:
-            return nn.Sequential(normalise, backbone).eval()
-        cut = cut_backbone(backbone, until, preprocessing.height, preprocessing.width)
-        if cut is None:
-            raise ValueError(f"{model.backbone} cannot be cut before {until}")
-        return nn.Sequential(normalise, cut.still).eval()
-
-    def plain() -> LiteNetwork | None:
-        if until:
-            return None
-        return lite_backbone(model, backbone_state(model, preprocessing), preprocessing)
-
     return build_engine(
-        make_module,
-        plain=plain,
+        lambda: _backbone_module(model, preprocessing, until),
+        plain=lambda: _plain_backbone(model, preprocessing, until),
         key=backbone_key(model, preprocessing, until),
         height=preprocessing.height,
         width=preprocessing.width,
         device=device,
         progress=progress,
     )
+
+
+def quantise_backbone(
+    model: BackboneModel,
+    preprocessing: Preprocessing,
+    calibration: Pixels,
+    *,
+    progress: Progress = SILENT,
+) -> Int8Network:
+    """A frozen backbone in int8, or the cached one of the same images.
+
+    Args:
+        calibration: uint8 (N, H, W, 3), training images.
+
+    Raises:
+        TellapartError: it cannot be quantised.
+        MissingPackageError: a package is missing.
+    """
+    return make_int8(
+        backbone_key(model, preprocessing),
+        calibration,
+        module=lambda: _backbone_module(model, preprocessing, ""),
+        plain=lambda: _plain_backbone(model, preprocessing, ""),
+        progress=progress,
+    )
+
+
+def _backbone_module(model: BackboneModel, preprocessing: Preprocessing, until: str) -> nn.Module:
+    require_pytorch(f"The network '{model.backbone}'")
+    from torch import nn
+
+    from tellapart.models.backbone import build_backbone
+    from tellapart.models.cut import cut_backbone
+    from tellapart.models.network import Normalise
+
+    normalise = Normalise(preprocessing.mean, preprocessing.std)
+    backbone = build_backbone(
+        model.backbone, model.weights, features=model.features,
+        image_size=(preprocessing.height, preprocessing.width),
+    )  # fmt: skip
+    if not until:
+        return nn.Sequential(normalise, backbone).eval()
+    cut = cut_backbone(backbone, until, preprocessing.height, preprocessing.width)
+    if cut is None:
+        raise ValueError(f"{model.backbone} cannot be cut before {until}")
+    return nn.Sequential(normalise, cut.still).eval()
+
+
+def _plain_backbone(
+    model: BackboneModel, preprocessing: Preprocessing, until: str
+) -> LiteNetwork | None:
+    if until:
+        return None
+    return lite_backbone(model, backbone_state(model, preprocessing), preprocessing)
 
 
 def extract_features(
@@ -157,6 +188,7 @@ def extract(
     *,
     views: Sequence[str] = ("original",),
     until: str = "",
+    int8: Int8Network | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Extracted:
@@ -168,6 +200,7 @@ def extract(
         images: decoded, of which each row is one.
         views: names in :data:`tellapart.pixels.views.VIEWS`.
         until: the unit before which the backbone is cut; "": it runs to its end.
+        int8: the same backbone in int8, which is run in its place.
         device: see :func:`tellapart.machine.resolve_device`.
         progress: gets a stage with the number of images.
 
@@ -179,7 +212,7 @@ def extract(
         WeightsError: weights are missing, damaged or of another network.
         RecipeError: the backbone cannot take images of this size, or has no map.
     """
-    run = _Extraction(model, preprocessing, until, device, progress)
+    run = _Extraction(model, preprocessing, until, device, progress, int8)
 
     def one(view: str) -> NDArray[Any]:
         shown = VIEWS[view]
@@ -249,6 +282,7 @@ class _Extraction:
         until: str,
         device: str,
         progress: Progress,
+        int8: Int8Network | None = None,
     ) -> None:
         self._model, self._preprocessing, self._until = model, preprocessing, until
         self._device = device
@@ -257,6 +291,11 @@ class _Extraction:
         is_map = bool(until) or model.features == "map"
         self._type = np.float16 if is_map else np.float32
         self._key = backbone_key(model, preprocessing, until)
+        self._int8 = int8
+        if int8 is not None:
+            self._key = int8.key(self._key)
+            self.engine_name = int8_engine_name()
+            return
         self.engine_name = recorded_engine(
             self._key, height=preprocessing.height, width=preprocessing.width, device=device
         )
@@ -306,6 +345,9 @@ class _Extraction:
             _join(parts, file, number)
 
     def _made_engine(self) -> Engine:
+        if self._engine is None and self._int8 is not None:
+            size = self._preprocessing.height, self._preprocessing.width
+            self._engine = open_int8(self._int8, self._key, *size)
         if self._engine is None:
             self._engine = build_backbone_engine(
                 self._model,

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def to_onnx(module: nn.Module, height: int, width: int) -> bytes:
+#: The version of ONNX's operators that engines are made of.
+_OPERATORS = 17
+
+
+def to_onnx(module: nn.Module, height: int, width: int, *, operators: int = _OPERATORS) -> bytes:
     """An ONNX model of uint8 images (N, H, W, 3) to the module's outputs, for every N."""
     import torch
 
@@ -41,7 +45,7 @@ def to_onnx(module: nn.Module, height: int, width: int) -> bytes:
             (example,),
             onnx,
             dynamo=False,
-            opset_version=17,
+            opset_version=operators,
             input_names=["pixels"],
             output_names=["outputs"],
             dynamic_axes={"pixels": {0: "number"}, "outputs": {0: "number"}},

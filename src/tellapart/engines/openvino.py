@@ -64,7 +64,9 @@ def import_openvino() -> Any:
 class OpenVinoEngine:
     """A converted network on the CPU."""
 
-    def __init__(self, file: Path, precision: Precision, height: int, width: int) -> None:
+    def __init__(
+        self, file: Path, precision: Precision, height: int, width: int, *, name: str = ""
+    ) -> None:
         ov = import_openvino()
         properties = ov.properties
 
@@ -86,7 +88,7 @@ class OpenVinoEngine:
                 properties.inference_num_threads: cores,
             },
         )
-        self.name = f"OpenVINO {precision}"
+        self.name = name or f"OpenVINO {precision}"
         self._shape = tuple(compiled.output(0).shape)[1:]
         self._image_shape = (height, width, 3)
         requests = int(compiled.get_property(properties.optimal_number_of_infer_requests))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tellapart.engines.onnx import network_to_onnx
 from tellapart.errors import BundleError
 from tellapart.exporting.graph import Around, whole_graph
+from tellapart.exporting.int8_graph import with_head
 from tellapart.exporting.joint_module import joint_network_of
 from tellapart.exporting.module import examples_for, network_of, whole_module
 from tellapart.extras import pytorch_is_here
@@ -49,14 +50,20 @@ class Job:
 
     @cached_property
     def onnx(self) -> bytes:
-        """From the model's inputs to the decision, in ONNX, float32.
+        """From the model's inputs to the decision, in ONNX; before it is quantised here.
 
         Raises:
             BundleError: the exporter cannot take the network.
         """
         plain = None
-        if not isinstance(self.classifier, JointClassifier) and not pytorch_is_here():
-            plain = self.classifier.plain_network()
+        if not isinstance(self.classifier, JointClassifier):
+            int8 = self.classifier.int8_network
+            if int8 is not None:
+                return whole_graph(
+                    with_head(int8.content, self.classifier.feature_head), self.around
+                )
+            if not pytorch_is_here():
+                plain = self.classifier.plain_network()
         if plain is not None:
             around = self.around
             graph = plain.to_onnx(around.height, around.width, normalised=around.float_input)

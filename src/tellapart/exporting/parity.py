@@ -112,7 +112,9 @@ def reference_of(
     files: Sequence[Path],
     progress: Progress = SILENT,
 ) -> Reference:
-    """What the run's network says of files, in float32; files that cannot be read are left out.
+    """What the run's network says of files, in float32 (or int8, where it is run so).
+
+    Files that cannot be read are left out.
 
     Raises:
         BundleError: none of them can be read.
@@ -141,6 +143,8 @@ def _float32_logits(classifier: AnyClassifier) -> Callable[[Any], NDArray[np.flo
     """Logits of prepared images in float32; of several networks each by itself."""
     if isinstance(classifier, JointClassifier):
         return _joint_float32_logits(classifier)
+    if classifier.int8_network is not None:
+        return classifier.block_of_logits
     rule = classifier.preprocessing
     engine: Engine
     if pytorch_is_here():
@@ -251,8 +255,12 @@ def require_parity(
     policy: Policy,
     *,
     int8: bool,
+    otherwise: str = "export it without --int8",
 ) -> None:
     """A model that is not the run's is refused.
+
+    Args:
+        otherwise: what to do where int8 is of no use.
 
     Raises:
         BundleError: in float32 a probability is off by more than :data:`LARGEST_FLOAT32`, or a
@@ -263,7 +271,7 @@ def require_parity(
         if parity.share < LEAST_EQUAL_INT8:
             raise BundleError(
                 f"In int8 only {percent(parity.share)} of {plural(parity.images, 'decision')} "
-                "are the run's, so nothing was written; export it without --int8."
+                f"are the run's, so nothing was written; {otherwise}."
             )
         return
     if parity.largest_difference > LARGEST_FLOAT32:

@@ -177,13 +177,15 @@ class JsonRows:
                 end += len(line)
                 try:
                     content = json.loads(line)
-                    name = content["path"]
-                except (ValueError, TypeError, KeyError):
+                    name, said = content["path"], content.get("prediction", "")
+                    difference = form.difference(content)
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                     raise _damaged(path, number) from None
-                difference = form.difference(content)
+                if not (isinstance(name, str) and isinstance(said, str)):
+                    raise _damaged(path, number)
                 if difference:
                     raise _of_others(path, f"line {number} {difference}")
-                yield Stored(name, content.get("prediction", ""), end)
+                yield Stored(name, said, end)
 
 
 def _json_line(content: Any) -> bytes:
@@ -237,6 +239,11 @@ class AnswersFile:
         if path.is_dir():
             raise FileError(
                 f"{shown(path)} cannot be written: it is a folder; choose the name of a file."
+            )
+        if path.exists() and not path.is_file():  # opening a pipe waits for who reads it
+            raise FileError(
+                f"{shown(path)} cannot be gone on with: it is no file that can grow; choose the "
+                "name of a file."
             )
         held = GrowingFile(place)
         try:
@@ -309,10 +316,12 @@ class ParquetTable:
         ):
             told = ", ".join(facts.get("constant") or facts.get("columns") or ["something else"])
             raise _of_others(self._path, f"it is by {told[:200]}")
-        for batch in table.iter_batches(_ROW_GROUP, columns=["path", "prediction"]):
+        for batch in self._batches(table, columns=["path", "prediction"]):
             for path, prediction in zip(
                 batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True
             ):
+                if path is None or prediction is None:
+                    raise self._damaged("a row has no path")
                 yield Stored(path, prediction)
 
     def drop_if_merged(self, lines: Path) -> None:
@@ -341,7 +350,7 @@ class ParquetTable:
             schema = self._schema(pa).with_metadata({"tellapart": json.dumps(facts)})
             with replacing(self._path) as unfinished, pq.ParquetWriter(unfinished, schema) as out:
                 if self._path.exists():
-                    for batch in self._opened().iter_batches(_ROW_GROUP):
+                    for batch in self._batches(self._opened()):
                         out.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
                 for some in _in_groups(lines):
                     columns = self._form.table_columns(some)
@@ -367,6 +376,30 @@ class ParquetTable:
                 f"{shown(self._path)} is there and is no Parquet table ({error}); move it away, or "
                 "give --out another name."
             ) from error
+
+    def _batches(self, table: Any, **chosen: Any) -> Iterator[Any]:
+        """Rows of a table, some at a time.
+
+        Raises:
+            DataError: what the table's end says of them is not what is there.
+        """
+        import pyarrow as pa
+
+        batches = table.iter_batches(_ROW_GROUP, **chosen)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (OSError, pa.ArrowException) as error:
+                raise self._damaged(str(error)) from error
+            if batch is None:
+                return
+            yield batch
+
+    def _damaged(self, why: str) -> DataError:
+        return DataError(
+            f"{shown(self._path)} is damaged ({shown(why[:200])}); give --out another name, or "
+            "move that file away."
+        )
 
     def _facts(self, table: Any) -> dict[str, Any]:
         try:

@@ -332,7 +332,7 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{shown(folder)} needs the package {package}: pip install {package}.")
     for name, written in info.files.items():
         path = folder / name
-        if Path(name).name != name:
+        if Path(name).name != name or not name.isprintable():
             raise BundleError(f"{shown(file)} is damaged: it names the file '{shown(name)}'.")
         if name == "README.md":  # made to be edited
             continue
@@ -361,8 +361,14 @@ def open_bundle(folder: Path) -> Bundle:
             len(info.answers) != len(info.classes) + more
         ):
             raise ValueError(f"the answers {', '.join(info.answers)}")
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise BundleError(f"{shown(file)} is damaged: it lacks {shown(str(error))}.") from error
+    except ValueError as error:
         raise BundleError(f"{shown(file)} is damaged: it has {shown(str(error))}.") from error
+    except TypeError as error:
+        raise BundleError(
+            f"{shown(file)} is damaged: a value of another kind ({shown(str(error))})."
+        ) from error
     return bundle
 
 
@@ -382,6 +388,8 @@ def _read(file: Path) -> BundleInfo:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{shown(file)} is damaged: {error}.") from error
     if not isinstance(content, dict) or "format" not in content or "tellapart" not in content:
+        raise BundleError(f"{shown(file)} was not written by tellapart.")
+    if isinstance(content["format"], int) and content["format"] < 1:
         raise BundleError(f"{shown(file)} was not written by tellapart.")
     if not isinstance(content["format"], int) or content["format"] > FORMAT:
         raise BundleError(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from tellapart.data.pixels import PixelCache, prepared_otherwise
 from tellapart.engines.choice import build_engine, recorded_engine
 from tellapart.engines.engine import Engine
 from tellapart.engines.features import backbone_key
+from tellapart.engines.int8 import Int8Network, int8_engine_name, open_int8
 from tellapart.errors import RunError, TellapartError
 from tellapart.extras import pytorch_is_here, require_pytorch
 from tellapart.models.feature_heads import FeatureHead, can_be_frozen, read_head, read_neighbours
@@ -49,6 +50,8 @@ from tellapart.progress import SILENT, Progress
 from tellapart.recipe import BackboneModel, ScratchModel
 
 _Network = Annotated[ScratchModel | BackboneModel, Field(discriminator="kind")]
+#: The tensor that holds a backbone in int8: an ONNX file, uint8 (bytes,).
+INT8_NETWORK = "int8.network"
 _Head = TypeVar("_Head", bound=FeatureHead)
 
 
@@ -67,14 +70,19 @@ class Description:
     frozen_backbone: str = ""
     #: On a frozen backbone the nearest training images vote, and the model has no output layer.
     neighbours: bool = False
+    #: "int8": the frozen backbone is run in 8 bits, as the tensor :data:`INT8_NETWORK` has it.
+    precision: Literal["auto", "int8"] = "auto"
 
     def to_json(self) -> str:
         content = asdict(self) | {
             "preprocessing": self.preprocessing.to_dict(),
             "model": self.model.model_dump(mode="json"),
         }
-        if not self.neighbours:  # said only where it is so: older versions do not know the word
+        # Said only where it is so: older versions do not know the words.
+        if not self.neighbours:
             del content["neighbours"]
+        if self.precision == "auto":
+            del content["precision"]
         return json.dumps(content)
 
     @classmethod
@@ -104,6 +112,10 @@ class Description:
             raise ValueError("a frozen backbone with layers between it and the output")
         if self.neighbours not in (True, False) or (self.neighbours and not self.frozen_backbone):
             raise ValueError("neighbours that vote without a frozen backbone")
+        if self.precision not in ("auto", "int8"):
+            raise ValueError(f"the precision is {self.precision!r}")
+        if self.precision == "int8" and not self.frozen_backbone:
+            raise ValueError("int8 without a frozen backbone")
 
     @property
     def preprocessings(self) -> tuple[Preprocessing, ...]:
@@ -293,10 +305,20 @@ class Classifier(Answering[NDArray[np.uint8]]):
         return " and ".join(names)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All weights, by name.
+        """All weights of the network, by name.
 
         Raises:
             RunError: they are not those that the file was written with, or not all numbers.
+        """
+        tensors = self.tensors()
+        tensors.pop(INT8_NETWORK, None)
+        return tensors
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All that the file holds: :meth:`state`, and the backbone in int8 where it has one.
+
+        Raises:
+            RunError: as :meth:`state`.
         """
         if self.weights is not None:
             return dict(self.weights)
@@ -338,6 +360,20 @@ class Classifier(Answering[NDArray[np.uint8]]):
             raise self._other_network(min(state.keys() - network.state_dict().keys()))
         network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
         return network.eval()
+
+    @cached_property
+    def int8_network(self) -> Int8Network | None:
+        """The backbone in int8, where it is run so.
+
+        Raises:
+            RunError: as :meth:`state`.
+        """
+        if self.description.precision != "int8":
+            return None
+        content = self.tensors().get(INT8_NETWORK)
+        if content is None or content.dtype != np.uint8 or content.ndim != 1:
+            raise self._other_network(INT8_NETWORK)
+        return Int8Network(content.tobytes())
 
     def plain_network(self) -> LiteNetwork | None:
         """The network from images to logits where it needs no PyTorch; None for others.
@@ -472,8 +508,12 @@ class Classifier(Answering[NDArray[np.uint8]]):
         return self.probabilities(pixels, progress=progress), self.features(pixels)
 
     @cached_property
-    def _feature_head(self) -> FeatureHead:
-        """What stands on the frozen backbone, as arrays."""
+    def feature_head(self) -> FeatureHead:
+        """What stands on the frozen backbone, as arrays.
+
+        Raises:
+            RunError: as :meth:`state`.
+        """
         described = self.description
         if described.neighbours or not isinstance(described.model, BackboneModel):
             return self._read(read_neighbours, self.state())
@@ -510,7 +550,7 @@ class Classifier(Answering[NDArray[np.uint8]]):
         for start in range(0, len(output), BLOCK_IMAGES):
             rows = output[start : start + BLOCK_IMAGES]
             filled[: len(rows)] = rows
-            logits[start : start + len(rows)] = self._feature_head.logits(filled)[: len(rows)]
+            logits[start : start + len(rows)] = self.feature_head.logits(filled)[: len(rows)]
         return logits
 
     @cached_property
@@ -536,15 +576,21 @@ class Classifier(Answering[NDArray[np.uint8]]):
         if not self.description.frozen_backbone or not isinstance(model, BackboneModel):
             return f"features-{self._network_key}{self._without_pytorch}"
         backbone = {
-            name: digest for name, digest in self._digests.items() if not name.startswith("head.")
+            name: digest
+            for name, digest in self._digests.items()
+            if not name.startswith("head.") and name != INT8_NETWORK
         }
         digest = joint_digest(backbone)
         key = backbone_key(model, self.preprocessing, weights=digest)
+        if self.int8_network is not None:
+            return self.int8_network.key(key)
         is_lite = lite_name(canonical_name(model.backbone)) is not None
         return key + self._without_pytorch if is_lite and not are_kept(digest) else key
 
     def features_engine(self) -> str:
         """Name of the engine that computes :meth:`features`; made if it is not in the cache."""
+        if self.description.precision == "int8":
+            return int8_engine_name()
         name = recorded_engine(
             self.features_key,
             height=self.preprocessing.height,
@@ -572,6 +618,8 @@ class Classifier(Answering[NDArray[np.uint8]]):
         return "" if pytorch_is_here() else "-plain"
 
     def _feature_engine(self) -> Engine:
+        if self.int8_network is not None:
+            return self._opened_int8(self.int8_network)
         if self.description.frozen_backbone:
             return self._opened(
                 lambda: _without_head(self.network()), self.features_key, self._frozen
@@ -590,6 +638,14 @@ class Classifier(Answering[NDArray[np.uint8]]):
         """Whether there are layers between the backbone and the output."""
         model = self.description.model
         return isinstance(model, BackboneModel) and bool(model.head)
+
+    def _opened_int8(self, network: Int8Network) -> Engine:
+        height, width = self.preprocessing.height, self.preprocessing.width
+        opened = f"{self.features_key} {height} x {width}"
+        with self._opening:
+            if opened not in self._engines:
+                self._engines[opened] = open_int8(network, self.features_key, height, width)
+            return self._engines[opened]
 
     def _opened(
         self,

@@ -65,6 +65,11 @@ def check_ensemble(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
             "name them under ensemble.members."
         )
     for member in members_of(recipe):
+        if member.probe.precision == "int8":
+            raise RecipeError(
+                f"probe.precision=int8 is of one probe, not of an ensemble's member "
+                f"('{member.name}'); set it to auto there."
+            )
         check(member)
 
 

@@ -7,10 +7,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.engines.features import backbone_key, extract
+from tellapart.engines.features import backbone_key, extract, quantise_backbone
+from tellapart.engines.int8 import Int8Network, require_int8
+from tellapart.engines.quantise import CALIBRATION_IMAGES
 from tellapart.errors import RecipeError
 from tellapart.models.kept import backbone_state
-from tellapart.prediction.classifier import Description
+from tellapart.prediction.classifier import INT8_NETWORK, Description
 from tellapart.recipe import BackboneModel, JoinedModel, Recipe
 from tellapart.training.by_joined import check_joined, train_joined
 from tellapart.training.outcome import Task, Trained
@@ -30,11 +32,13 @@ def train_by_probe(task: Task) -> Trained:
     settings = task.recipe.probe
     # Prediction sees the views that the probe was fitted and scored on, whatever was asked.
     test_time: Literal["none", "flip"] = "flip" if "flip" in settings.views else "none"
+    int8 = _in_int8(task, model) if settings.precision == "int8" else None
     extracted = extract(
         model,
         task.preprocessing,
         task.images,
         views=settings.views,
+        int8=int8,
         device=task.device,
         progress=task.progress,
     )
@@ -58,6 +62,8 @@ def train_by_probe(task: Task) -> Trained:
 
     of_head = head.state()
     state: dict[str, NDArray[Any]] = {**backbone_state(model, task.preprocessing), **of_head}
+    if int8 is not None:
+        state[INT8_NETWORK] = np.frombuffer(int8.content, np.uint8)
     head_parameters = sum(value.size for value in of_head.values())
     backbone_parameters = sum(
         value.size
@@ -82,8 +88,20 @@ def train_by_probe(task: Task) -> Trained:
             test_time=test_time,
             frozen_backbone=key,
             neighbours=settings.head == "neighbours",
+            precision=settings.precision,
         ),
     )
+
+
+def _in_int8(task: Task, model: BackboneModel) -> Int8Network:
+    """The backbone in int8, its ranges from training images that the seed draws."""
+    rows = task.rows["train"]
+    if len(rows) > CALIBRATION_IMAGES:
+        rows = np.random.default_rng(task.recipe.seed).choice(
+            rows, CALIBRATION_IMAGES, replace=False
+        )
+    pixels = np.asarray(task.images.pixels[np.sort(rows)])
+    return quantise_backbone(model, task.preprocessing, pixels, progress=task.progress)
 
 
 def check_probe(recipe: Recipe) -> None:
@@ -92,11 +110,33 @@ def check_probe(recipe: Recipe) -> None:
     Raises:
         RecipeError: the model is no pretrained backbone with pooled features, nor several.
     """
+    if recipe.probe.precision == "int8":
+        _check_int8(recipe)
     if isinstance(recipe.model, JoinedModel):
         _require_original(recipe)
         check_joined(recipe, recipe.model)
     else:
         checked_backbone(recipe)
+
+
+def _check_int8(recipe: Recipe) -> None:
+    """Int8 is made of the images that train one probe, and of no others.
+
+    Raises:
+        RecipeError: there would be more than one.
+        MissingPackageError: a package is missing.
+    """
+    if isinstance(recipe.model, JoinedModel):
+        raise RecipeError(
+            "probe.precision=int8 goes with one backbone, not with several side by side "
+            "(model.kind=joined); set probe.precision=auto."
+        )
+    if recipe.data.cross_validate is not None:
+        raise RecipeError(
+            "probe.precision=int8 takes its ranges from the training images, and each fold of a "
+            "cross-validation has others; set probe.precision=auto, or leave --cross-validate out."
+        )
+    require_int8(to_make=True)
 
 
 def checked_backbone(recipe: Recipe) -> BackboneModel:

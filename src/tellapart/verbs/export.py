@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import tellapart
 from tellapart.comparison.differences import SIGNIFICANCE, difference_of
 from tellapart.data.given import Given, files_of
+from tellapart.engines.quantise import CALIBRATION_IMAGES
 from tellapart.errors import BundleError, FileError
 from tellapart.evaluation.decision import decided
 from tellapart.evaluation.image_groups import image_groups
@@ -34,7 +35,6 @@ from tellapart.exporting.parity import (
     script_answers,
     speeds,
 )
-from tellapart.exporting.quantise import CALIBRATION_IMAGES
 from tellapart.exporting.script import RUNTIMES, alike, script
 from tellapart.extras import pytorch_is_here
 from tellapart.files import write_json, write_text
@@ -120,7 +120,10 @@ def export(
     """
     opened = open_run(run)
     classifier = opened.classifier("cpu")
-    plain = (
+    is_int8 = not isinstance(classifier, JointClassifier) and classifier.int8_network is not None
+    if is_int8:
+        _require_what_int8_takes(opened, to, int8=int8, float_input=float_input)
+    plain = is_int8 or (
         not isinstance(classifier, JointClassifier)
         and not pytorch_is_here()
         and classifier.plain_network() is not None
@@ -135,7 +138,8 @@ def export(
     keep_memory()
     sample = _sample(opened, images, check, progress)
     try:
-        return _Export(opened, row, int8, float_input, sample, progress).into(wanted)
+        kinds = {"int8": int8, "is_int8": is_int8, "float_input": float_input}
+        return _Export(opened, row, sample, progress, **kinds).into(wanted)
     except (OSError, FileError) as error:
         raise BundleError(
             f"{shown(wanted)} cannot be written: {reason_of(error)}; free some space, or choose "
@@ -154,6 +158,24 @@ def _require_rules_that_fit(run: Run) -> None:
             f"{shown(run.path)} answers with {listed(beyond, last='and')}, which an exported model "
             "cannot; decide again without it (tellapart decide --help), then export."
         )
+
+
+def _require_what_int8_takes(run: Run, to: str, *, int8: bool, float_input: bool) -> None:
+    """Before any work: a backbone in int8 is written as it is.
+
+    Raises:
+        BundleError: it is asked for in another way.
+    """
+    told = f"The backbone of {shown(run.path)} is in int8 (probe.precision)"
+    if int8:
+        raise BundleError(f"{told} already, so --int8 has no effect; leave it out.")
+    if float_input:
+        raise BundleError(
+            f"{told}, which takes pixels as they are, so that --float does not go with it; leave "
+            "it out."
+        )
+    if to in ("torch", "timm"):
+        raise BundleError(f"{told}, which goes with --to onnx and openvino, not with --to {to}.")
 
 
 def _require_one_way_of_fitting(run: Run, *, float_input: bool) -> None:
@@ -247,10 +269,17 @@ def _require_free(folder: Path) -> None:
 class _Export:
     run: Run
     row: Format
-    int8: bool
-    float_input: bool
     sample: _Sample
     progress: Progress
+    #: Quantise it; and whether the run's own backbone is in int8.
+    int8: bool
+    is_int8: bool
+    float_input: bool
+
+    @property
+    def precision(self) -> str:
+        """Of the model that is written."""
+        return "int8" if self.int8 or self.is_int8 else "float32"
 
     def into(self, wanted: Path) -> Exported:
         made: list[tuple[BundleInfo, tuple[str, ...]]] = []
@@ -276,7 +305,13 @@ class _Export:
         answered = script_answers(folder / "classify.py", reference.files, self.progress)
         names = self._names(reference)
         parity = compared(reference, answered, names)
-        require_parity(parity, answered, job.around.classes, self.run.policy, int8=self.int8)
+        otherwise = (
+            "train it with probe.precision=auto" if self.is_int8 else "export it without --int8"
+        )
+        require_parity(
+            parity, answered, job.around.classes, self.run.policy,
+            int8=self.precision == "int8", otherwise=otherwise,
+        )  # fmt: skip
         measured, sentences = self._measured(folder, job, reference, answered, parity)
         info = replace(self._info(job), measured=measured)
         package = " ".join(RUNTIMES[self.row.name].packages)
@@ -341,7 +376,7 @@ class _Export:
             name=self.run.name,
             runtime=self.row.name,
             model=self.row.file,
-            precision="int8" if self.int8 else "f32",
+            precision={"int8": "int8", "float32": "f32"}[self.precision],
             classes=job.around.classes,
             answers=answers_of(job.around),
             preprocessing=first.to_dict(),
@@ -362,7 +397,7 @@ class _Export:
         """What the check found, and how large and quick the model is; and sentences on it."""
         answers = answers_of(job.around)
         size = sum(f.stat().st_size for f in folder.iterdir() if f.name.startswith("model."))
-        precision = "int8" if self.int8 else "float32"
+        precision = self.precision
         measured: dict[str, Any] = {
             "machine": f"{num_cores()} cores of {processor_name()}",
             "images": self.sample.what,
@@ -370,11 +405,12 @@ class _Export:
             precision: parity.to_json(answers) | self._accuracy_cost(reference, answered),
         }
         sentences = [self._parity_sentence(precision, parity)]
-        sentences += self._cost_sentence(precision, measured[precision]) if self.int8 else []
+        if precision == "int8":
+            sentences += self._cost_sentence(precision, measured[precision])
         runners = {}
         if self.row.name in RUNNERS:
             runners[precision] = RUNNERS[self.row.name].open(folder / self.row.file)
-        if self.row.name == "openvino" and not self.int8 and _has_bf16():
+        if self.row.name == "openvino" and precision == "float32" and _has_bf16():
             runners["bf16"] = open_openvino(folder / self.row.file, "bf16")
             in_bf16 = runner_answers(runners["bf16"], reference.files, self._decode, self.progress)
             found = compared(reference, in_bf16, self._names(reference))
@@ -419,26 +455,25 @@ class _Export:
             f"difference of a probability is {parity.largest_difference:.2g}"
         )
 
-    @staticmethod
-    def _cost_sentence(precision: str, found: Mapping[str, Any]) -> list[str]:
+    def _cost_sentence(self, precision: str, found: Mapping[str, Any]) -> list[str]:
         cost = found.get("accuracy_difference")
         if cost is None:
             return []
         points, low, high = (100 * cost[key] for key in ("value", "low", "high"))
+        against = "the run" if self.is_int8 else "float32"
         return [
-            f"{precision}: accuracy {points:+.2f} points against float32 (95 %: {low:+.2f} to "
+            f"{precision}: accuracy {points:+.2f} points against {against} (95 %: {low:+.2f} to "
             f"{high:+.2f})"
         ]
 
     def _card_facts(self, info: BundleInfo, sentences: Sequence[str], package: str) -> CardFacts:
         part = next((part for part in ("test", "validation") if part in self.run.metrics), "")
         stored = self.run.info
-        kind = "int8" if self.int8 else "float32"
         return CardFacts(
             name=info.name,
             data=self.run.source.display_name,
             library=self.row.library,
-            format=f"{self.row.title}, {kind}",
+            format=f"{self.row.title}, {self.precision}",
             classes=info.classes,
             answers=info.answers,
             rules=self.run.policy.rules,

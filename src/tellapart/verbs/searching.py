@@ -80,7 +80,8 @@ def search_seconds(recipe: Recipe, time: str | float | None) -> float:
     """
     searches = recipe.method == "auto" and recipe.data.cross_validate is None
     if time is None:
-        return recipe.time_limit_seconds or 0.0 if searches else 0.0
+        seconds = recipe.time_limit_seconds or 0.0 if searches else 0.0
+        return _require_no_int8(recipe, seconds)
     seconds = read_time(time)
     if recipe.data.cross_validate is not None:
         raise RecipeError("--time has no effect beside --cross-validate; leave one of them out.")
@@ -88,6 +89,20 @@ def search_seconds(recipe: Recipe, time: str | float | None) -> float:
         raise RecipeError(
             f"--time is how long recipe auto searches, and recipe {recipe.name} (method "
             f"'{recipe.method}') is trained as it stands; leave one of the two out."
+        )
+    return _require_no_int8(recipe, seconds)
+
+
+def _require_no_int8(recipe: Recipe, seconds: float) -> float:
+    """The seconds, if what is searched has the engines that the search counts on.
+
+    Raises:
+        RecipeError: a backbone is asked for in int8.
+    """
+    if seconds and recipe.probe.precision == "int8":
+        raise RecipeError(
+            "probe.precision=int8 is of one probe, and a search tries many networks; give --time "
+            "0, or --recipe probe."
         )
     return seconds
 
