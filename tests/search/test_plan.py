@@ -223,7 +223,7 @@ def test_small_pictures_grow_and_are_mixed_where_they_would_be_known_by_heart() 
             state, study=cast(Any, study), facts=Facts(load_recipe("auto"), 64, 32), seconds=left
         )
 
-    rates = Costs(training=0.25, features=0.03)
+    rates = Costs(training=0.15, features=0.03)
     rates.measured |= {"training", "features"}
     tried = failed_probes(of(40_000, 1.0))
     found = next_candidate(replace(of(40_000, 1100.0), trials=tried), rates)
