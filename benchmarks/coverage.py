@@ -4,6 +4,7 @@
     python benchmarks/coverage.py --only unseen     # no method was tuned on these
     python benchmarks/coverage.py --case "50 groups of about" --sets 2000
     python benchmarks/coverage.py --exact           # the accuracy's coverage, without chance
+    python benchmarks/coverage.py --one-class       # areas of one class with 1 to 20 images
 
 Scores are drawn, so the truth is known as closely as one likes: it is the value on some hundred
 thousand images; of the digits it is the value on all of them, from which sets are drawn.
@@ -124,6 +125,11 @@ UNSEEN = (
          alike=0.5, of_one_class=False, scores="skewed"),
     Case("100 groups, Student's t, alike 0.8", 600, groups=100, spread=1.0, alike=0.8,
          scores="student"),
+    # Counted once, after what the cases above had shown of few images was mended.
+    Case("40 images, 3 classes, Student's t", 40, 3, 2.4, scores="student"),
+    Case("80 images, 1:7, skewed", 80, separation=2.0, shares=(7 / 8, 1 / 8), scores="skewed"),
+    Case("150 images, 6 classes, Student's t", 150, 6, 3.0, scores="student"),
+    Case("30 classes, 4 images each, skewed", 120, 30, 3.0, scores="skewed"),
 )  # fmt: skip
 
 
@@ -269,6 +275,46 @@ def paired(sets: int) -> dict[str, Any]:
     return found
 
 
+def one_class(sets: int) -> dict[str, Any]:
+    """AUC and average precision of one class against 50 other images, normal scores.
+
+    The true average precision is that of as many images of the class for each other one.
+    """
+    from scipy.stats import norm
+
+    found = {}
+    grid = np.linspace(-6.0, 10.0, 20001)
+    for area in (0.76, 0.9, 0.97):
+        apart = norm.ppf(area) * np.sqrt(2.0)
+        density, hits, alarms = norm.pdf(grid - apart), norm.sf(grid - apart), norm.sf(grid)
+        for positives in (1, 2, 3, 5, 10, 20):
+            precision = positives * hits / (positives * hits + 50 * alarms)
+            truth = {
+                "roc_auc": area,
+                "average_precision": float((precision * density).sum() / density.sum()),
+            }
+            labels = (np.arange(50 + positives) < positives).astype(np.int64)
+            held, given = dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
+            for seed in range(sets):
+                scores = np.random.default_rng(seed).normal(size=len(labels)) + apart * labels
+                chances = 1.0 / (1.0 + np.exp(-scores))
+                names = tuple(map(str, range(len(labels))))
+                row = evaluate_predictions(Predictions(
+                    "test", ("other", "one"), names, labels,
+                    np.stack([1.0 - chances, chances], axis=1),
+                )).per_class["one"]  # fmt: skip
+                for name, value in truth.items():
+                    number = getattr(row, name)
+                    if number.low is not None:
+                        given[name] += 1
+                        held[name] += number.low <= value <= number.high
+            found[f"{positives} images, area {area:g}"] = {
+                name: round(held[name] / given[name], 4) if given[name] else None for name in truth
+            }
+            print(positives, area, found[f"{positives} images, area {area:g}"], flush=True)
+    return found
+
+
 def next_images(sets: int) -> dict[str, float]:
     """How often the prediction interval holds what the next 100 images come to."""
     random, found = np.random.default_rng(0), {}
@@ -339,6 +385,7 @@ def main() -> None:
     parser.add_argument("--only", choices=kinds, help="cases of one kind")
     parser.add_argument("--case", default="", help="cases with this in their name")
     parser.add_argument("--exact", action="store_true", help="compute the accuracy's and end")
+    parser.add_argument("--one-class", action="store_true", help="areas of one small class and end")
     parser.add_argument("--table", action="store_true", help="print the stored table and end")
     parser.add_argument("--out", type=Path, default=RESULT, help="the JSON file")
     options = parser.parse_args()
@@ -350,6 +397,10 @@ def main() -> None:
         content["exact"] = exact([*content["cases"], *content["unseen"]])
         options.out.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         print(json.dumps(content["exact"], indent=1))
+        return
+    if options.one_class:
+        content["one_class"] = one_class(options.sets)
+        options.out.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         return
     start = time.monotonic()
     stored = {row["case"]["name"]: row for kind in ("cases", "unseen")

@@ -23,7 +23,15 @@ from tellapart.machine import describe_machine
 from tellapart.recipe import Recipe
 from tellapart.recipe_reading import load_recipe
 from tellapart.run import Run, create_run, open_run, run_name
-from tellapart.run_info import COMPLETE, FORMAT, INTERRUPTED, RUNNING, DataInfo, RunInfo
+from tellapart.run_info import (
+    COMPLETE,
+    FORMAT,
+    INTERRUPTED,
+    RUNNING,
+    DataInfo,
+    RunInfo,
+    StoredVerdict,
+)
 
 INFO = RunInfo(
     format=FORMAT,
@@ -298,6 +306,24 @@ def test_the_command_and_its_json_say_that_a_run_was_interrupted(tmp_path: Path)
     whole = with_stages(run, stage)
     assert whole.exit_code == 0
     assert whole.to_json() == {"run": str(run.path), **metrics}
+
+
+def test_the_command_says_whether_the_number_can_be_believed(tmp_path: Path) -> None:
+    """With its doubts, the three weightiest; an accuracy alone would be taken at its word."""
+    run = create_run(tmp_path / "run", load_recipe("cifar-baseline-sgd"), INFO)
+    accuracy = {"value": 0.9, "low": 0.8, "high": 0.95, "method": "wilson"}
+    write_json(run.path / "metrics.json", {"test": {"accuracy": accuracy}})
+    told = StoredVerdict("red", "No: too few.", ("One.", "Two.", "Three.", "Four."))
+    run = run.update(verdict=told)
+    assert list(run.lines())[1:5] == [
+        "believe it? No: too few.",
+        "            One.",
+        "            Two.",
+        "            Three.",
+    ]
+    assert run.to_json()["verdict"] == {
+        "light": "red", "answer": "No: too few.", "doubts": ("One.", "Two.", "Three.", "Four."),
+    }  # fmt: skip
 
 
 def test_a_full_disk_leaves_no_folder_of_results(tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 _DIGESTED = ("recipe.yaml", "metrics.json", "images.csv", "history.csv", "unknown.safetensors",
              "known.safetensors", "thumbnails.npy", "learning_curve.json")  # fmt: skip
 
+#: So many doubts about the number are printed; the report has all.
+_DOUBTS = 3
+
 #: What the number of a cross-validated run is about.
 HELD_OUT = (
     "every image was predicted by a model that did not see it; the model in this folder was "
@@ -142,6 +145,9 @@ class Run:
             yield f"decision    {rule}"
         if self.interruption:
             yield f"training    {self.interruption}"
+        if (verdict := self.info.verdict) is not None:
+            yield f"believe it? {verdict.answer}"
+            yield from (f"            {sentence}" for sentence in verdict.doubts[:_DOUBTS])
         yield f"{self.report.name}, the model and the predictions are in"
         yield shown(self.path)
 
@@ -166,7 +172,12 @@ class Run:
         policy = {"policy": extras} if extras else {}
         folds = self.info.cross_validation
         validated = {"cross_validation": asdict(folds)} if folds is not None else {}
-        return {"run": str(self.path), **stopped, **rule, **policy, **validated, **self.metrics}
+        told = self.info.verdict
+        verdict = {"verdict": asdict(told)} if told is not None else {}
+        return {
+            "run": str(self.path), **stopped, **rule, **policy, **validated, **verdict,
+            **self.metrics,
+        }  # fmt: skip
 
     @cached_property
     def info(self) -> RunInfo:

@@ -174,6 +174,17 @@ class CrossValidation:
 
 
 @dataclass(frozen=True)
+class StoredVerdict:
+    """Whether the number of a run can be believed, as its report said when it was made."""
+
+    #: "green", "yellow" or "red".
+    light: str
+    answer: str
+    #: What speaks against the number, the weightiest first; empty where the light is green.
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FileDigest:
     """The content of a file, or of the beginning of one that only grows."""
 
@@ -234,6 +245,8 @@ class RunInfo:
     cross_validation: CrossValidation | None = None
     #: How often the test part was scored.
     test_evaluations: int = 0
+    #: None where no image was held out, and in runs of older versions.
+    verdict: StoredVerdict | None = None
     #: None where that was not written down: in runs of older versions.
     prediction: PredictionInfo | None = None
     #: What the last training asked the cache for: "pixels", "features", "network" (converted) ->

@@ -313,6 +313,19 @@ def test_a_tie_and_a_difference_in_full() -> None:
     )
 
 
+def test_the_interval_of_a_lead_is_that_of_the_lead_whoever_ranks_first() -> None:
+    """Validation may put the less accurate run first; 2 points are not within -10 to +2."""
+    numbers = np.arange(100)
+    runs = {"a": run(numbers >= 12), "b": run(numbers >= 10)}
+    found = compare_predictions(runs, order=("a", "b"))
+    difference, low, high = found.pairs[0].difference.measured()
+    assert found.pairs[0].first == "a" and low < difference < 0.0 < high
+    assert found.sentences[1].startswith(
+        f"b is ahead of a by 2.00 points (\N{MINUS SIGN}{100 * high:.2f} to +{100 * -low:.2f}), "
+        "which may be chance: a alone is right on 0 and b alone on 2 of the 100 images"
+    )
+
+
 def test_columns_of_a_comparison() -> None:
     in_report = columns("test", "comparison")
     assert (in_report[0].title, in_report[0].short) == ("Test accuracy", "test accuracy")

@@ -157,6 +157,19 @@ def test_a_class_of_copies_alone_is_split_and_counts_as_leaked() -> None:
     first = done.table.parts[:3]
     assert sorted(first.tolist()) == ["test", "train", "validation"]
     assert set(found.leaked(done.table.parts)[:3]) == {"", "copy"}
+    assert done.table.notes[-1] == (
+        "Not kept in one part: near copies and equal files, for a class has too few different "
+        "pictures to put one into each part. Those that are now in two parts count as leaked."
+    )
+
+
+def test_near_copies_that_had_to_be_torn_are_said() -> None:
+    """Each class has three pictures that are near copies: equal files there are none."""
+    near = pairs((0, 1, 0.98), (1, 2, 0.98), (0, 2, 0.98))
+    labels = [0] * 3 + [1] * 9
+    found = copies_of([str(row) for row in range(12)], np.array(labels), near)
+    done = split_apart(table([""] * 12, labels), found, validation=1 / 3, test=1 / 3, seed=0)
+    assert "Not kept in one part: near copies, for a class" in done.table.notes[-1]
 
 
 def test_without_copies_the_split_is_what_it_was() -> None:

@@ -62,12 +62,19 @@ def test_refusals_in_full() -> None:
     )
     assert _refusal(_table([0] * 9 + [1, 1, 2])) == (
         "Too few images to split: class 'b' has 2, 'c' has 1, and 3 are needed to put one into "
-        "train, validation and test; add images, or leave classes so small out with "
-        "--min-images 3."
+        "train, validation and test; add images, or do without a test part, with --test 0."
+    )
+    assert _refusal(_table([0] * 9 + [1] * 9 + [2])) == (
+        "Too few images to split: class 'c' has 1, and 3 are needed to put one into train, "
+        "validation and test; add images, or leave classes so small out with --min-images 3."
     )
     assert _refusal(_table([0] * 9 + [1]), test=0) == (
         "Too few images to split: class 'b' has 1, and 2 are needed to put one into train, "
-        "validation; add images, or leave classes so small out with --min-images 2."
+        "validation; add images."
+    )
+    assert _refusal(_table([*range(7)] * 2)).startswith(
+        "Too few images to split: class 'a' has 2, 'b' has 2, 'c' has 2, 'd' has 2, 'e' has 2 and "
+        "2 more have as few, and 3 are needed"
     )
     assert _refusal(_table([0, 1] * 9), test=1) == (
         "--test 1 is less than one image for each of 2 classes."

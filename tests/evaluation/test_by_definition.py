@@ -143,17 +143,20 @@ def test_areas_of_each_class_and_of_all(made, how) -> None:
 
         precision, of_precision = metric(np.ones(len(labels))), influences(metric, len(labels))
         effect = effect_of(groups, of_area)
-        variance = auc_variance(
-            area, effect * float((of_area**2).sum()), positives / effect, negatives / effect
-        )
         trials = min(positives, negatives)
+        of = (area, effect * float((of_area**2).sum()), positives / effect, negatives / effect)
+        variance = auc_variance(*of, raised=max(0.1, min(1.0, 5.0 / trials)))
         limits = wilson_from_variance(area, variance, trials / effect)
         assert told(row.roc_auc) == pytest.approx((area, *limits), rel=1e-4)
+        if classes > 2:  # of two classes the mean is the area of each
+            variance = auc_variance(*of)
         _add("roc_auc", area, of_area, variance / effect, trials, values, sums, single, raised,
              fewest)  # fmt: skip
         effect = effect_of(groups, of_precision)
         few = max(positives / effect, 2.0)
         variance = effect * float((of_precision**2).sum()) * (few + 3) / (few - 1)
+        part, alone = min(1 / 3, 5 / positives), precision * (1 - precision) * effect / positives
+        variance = max(variance, variance + part * (alone - variance))
         limits = wilson_from_variance(precision, variance, positives / effect)
         assert told(row.average_precision) == pytest.approx((precision, *limits), rel=1e-4)
         _add("average_precision", precision, of_precision, variance / effect, positives, values,
@@ -166,6 +169,38 @@ def test_areas_of_each_class_and_of_all(made, how) -> None:
         number = getattr(found, name)
         assert told(number) == pytest.approx((value, *limits), rel=1e-4), name
         assert number.method == ("jackknife" if groups is None else "jackknife, grouped images")
+
+
+def test_a_class_with_one_image_has_the_spread_of_the_others_in_the_mean(made) -> None:
+    """Its own placement is one number; counted as certain, the mean would look better known.
+
+    Its variance is the classes' common one, sum of squares over degrees of freedom.
+    """
+    drawn = made(60, 3, separation=1.5)
+    first = np.flatnonzero(drawn.labels == 2)[0]
+    drawn = drawn.select(np.flatnonzero((drawn.labels < 2) | (np.arange(60) == first)))
+    labels, total = drawn.labels, np.zeros(len(drawn))
+    areas, single, raised, squares, freedom = [], 0.0, 0.0, 0.0, 0
+    for index in range(3):
+        truth, scores = labels == index, drawn.probabilities[:, index]
+        ahead = scores[truth][:, None] - scores[~truth][None, :]
+        wins = (ahead > 0) + 0.5 * (ahead == 0)
+        area, influence = float(wins.mean()), np.zeros(len(labels))
+        for kind, placed in ((truth, wins.mean(axis=1)), (~truth, wins.mean(axis=0))):
+            many = max(int(kind.sum()) - 1, 1)
+            influence[kind] = (placed - area) / np.sqrt(kind.sum() * many)
+        squares += float(((wins.mean(axis=1) - area) ** 2).sum())
+        freedom += int(truth.sum()) - 1
+        areas.append(area)
+        total += influence / 3
+        single += float((influence**2).sum())
+        raised += auc_variance(
+            area, float((influence**2).sum()), int(truth.sum()), int((~truth).sum())
+        )
+    variance = float((total**2).sum()) * raised / single + squares / freedom / 9
+    value = float(np.mean(areas))
+    limits = wilson_from_variance(value, variance, 1)
+    assert told(evaluate_predictions(drawn).roc_auc) == pytest.approx((value, *limits), rel=1e-6)
 
 
 def _add(name, value, influence, variance, trials, values, sums, single, raised, fewest) -> None:

@@ -83,6 +83,14 @@ def test_classes_that_are_found_equally_often_and_one_alone() -> None:
     )
 
 
+def test_what_has_no_interval_says_why() -> None:
+    found = describe_figures(evaluate_predictions(from_matrix([[9, 1], [0, 1]])))
+    assert found["precision_recall"].startswith("Averaged over all recalls, precision is ")
+    assert found["precision_recall"].endswith(
+        " %, no interval, for one image of a class has no spread."
+    )
+
+
 def test_the_other_readings_in_full() -> None:
     metrics = evaluate_predictions(from_matrix([[80, 20], [20, 80]]))
     found = describe_figures(metrics)

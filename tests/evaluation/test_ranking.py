@@ -10,6 +10,8 @@ from tellapart.evaluation.ranking import (
     auc_variance,
     average_precision,
     precision_recall_points,
+    precision_variance,
+    raised_for,
     roc_auc,
     roc_points,
 )
@@ -104,3 +106,21 @@ def test_hanley_and_mcneils_variance_by_hand() -> None:
     one = area * (1 - area)  # an image of each kind: no others to be compared with
     assert auc_variance(area, 0.0, 1, 1) == pytest.approx(0.1 * one)
     assert auc_variance(area, 0.0, 0.5, 0.5) == pytest.approx(0.1 * one / 0.25)
+
+
+def test_of_few_images_the_variance_is_that_of_exponential_scores() -> None:
+    """One image of a class has no spread that DeLong's variance could see."""
+    assert [raised_for(n, 300) for n in (1, 5, 10, 50, 200)] == [1.0, 1.0, 0.5, 0.1, 0.1]
+    assert raised_for(300, 4) == 1.0  # of the rarer kind
+    whole = auc_variance(0.8, 0.0, 11, 9) * 10
+    assert auc_variance(0.8, 0.0, 11, 9, raised=1.0) == pytest.approx(whole)
+    assert auc_variance(0.8, 0.002, 11, 9, raised=0.5) == pytest.approx(0.001 + whole / 2)
+
+
+def test_average_precision_varies_a_third_as_a_proportion_where_images_are_few() -> None:
+    """0.9 of 10 images: 0.9 x 0.1 / 10 = 0.009, from 0.003 a third of the way: 0.005."""
+    assert precision_variance(0.9, 0.003, 10) == pytest.approx(0.005)
+    assert precision_variance(0.9, 0.02, 10) == 0.02  # is larger already
+    # Of 100 images 5 / 100 of the way from 0.0003 to 0.0009, in pairs of equal ones to 0.0018.
+    assert precision_variance(0.9, 0.0003, 100) == pytest.approx(0.00033)
+    assert precision_variance(0.9, 0.0003, 100, 2.0) == pytest.approx(0.000375)

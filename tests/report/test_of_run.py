@@ -104,6 +104,8 @@ def test_temperature_before_and_after() -> None:
         assert row["Brier score"].value == pytest.approx(brier)
         assert row["Mean confidence"] == pytest.approx(probabilities.max(axis=1).mean())
     assert before["Accuracy"] == after["Accuracy"]  # it never changes an answer
+    assert "do not settle it" not in table.reading
+    assert "the validation images do not settle it" in temperature_rows(TEST, 10.0).reading
 
 
 def test_thresholds_are_for_two_classes_and_need_validation() -> None:

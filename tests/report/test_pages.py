@@ -37,6 +37,7 @@ from tellapart.report.content import (
     Figure,
     Gallery,
     Headline,
+    KeyNumber,
     Picture,
     RunReport,
     Table,
@@ -190,6 +191,19 @@ def test_every_number_comes_with_its_interval_or_the_reason_why_there_is_none() 
     words = parse(render_report(run_report())).words()
     assert "90.0\u2009%" in words and "85.0–94.0\u2009%" in words
     assert "only ant is there" in words
+
+
+def test_what_should_be_known_about_a_number_stands_under_it() -> None:
+    """A macro precision of one class only, without its note, looks like that of all."""
+    note = "averaged over 1 of 2 classes: ant never predicted"
+    number = KeyNumber("Precision, macro", Number(0.987, note=note))
+    table = Table(
+        "Runs",
+        [Column("Run"), Column("Precision", "share")],
+        [("first", Number(0.987, note=note))],
+    )
+    report = replace(run_report(), numbers=[number], tables=[table])
+    assert parse(render_report(report)).words().count(note) == 2
 
 
 def test_the_best_of_a_column_is_marked_at_its_right_end() -> None:

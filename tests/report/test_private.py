@@ -36,7 +36,13 @@ def with_secrets(report: Report) -> Report:
     ]
     changes = {
         "notes": [f"Read from {HOME}/train and /data/scans, 12 images a class, km/h and/or 3/4."],
-        "callouts": [Callout("note", f"Look at '{HOME}/a.png'.", "C:\\Users\\ann\\scans is full.")],
+        "callouts": [
+            Callout("note", f"Look at '{HOME}/a.png'.", "C:\\Users\\ann\\scans is full."),
+            Callout(
+                "note", "40 are in train too, for example test/bob lee (3).jpg and x/bob lee.png."
+            ),
+            Callout("note", "1 file left out (red/carol(48).JPG, ...)."),
+        ],
         "run_facts" if hasattr(report, "run_facts") else "facts": facts,
     }
     if hasattr(report, "command"):
@@ -59,7 +65,8 @@ def test_no_page_keeps_a_picture_a_path_or_the_machine(report: Report) -> None:
     assert HOME in page and HOST in page and "test/" in page
     copy = private_page(page, [HOME])
     text = text_of(copy)
-    for secret in ("/home", "smith", "/data", HOST, "C:", "Users", "image/png;base64", "test/"):
+    for secret in ("/home", "smith", "/data", HOST, "C:", "Users", "image/png;base64", "test/",
+                   "bob", "carol"):  # fmt: skip
         assert secret not in text, secret
     for kept in ("brain scans", "31415", "12 images a class, km/h and/or 3/4."):
         assert kept in text
@@ -83,6 +90,8 @@ def test_what_is_left_out_leaves_no_link_to_it() -> None:
         ("file:/tmp/x", "x"),
         ("--recipe=~/mine.yaml", "--recipe=mine.yaml"),
         ("and/or, 3/4, km / h, runs/x, ../y", "and/or, 3/4, km / h, runs/x, ../y"),
+        ("all are in predictions/test.csv", "all are in predictions/test.csv"),
+        ("as cat (cat/1.jpg), as dog (dog/2(3).png).", "as cat (a file), as dog (a file)."),
     ],
 )  # fmt: skip
 def test_a_path_keeps_its_last_name(text: str, kept: str) -> None:

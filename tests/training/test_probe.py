@@ -92,3 +92,13 @@ def test_rare_classes_weigh_more_when_asked() -> None:
         return float(np.mean(probe.logits(held_out).argmax(axis=1)[z == 1] == 1))
 
     assert recall_of_rare("balanced") > recall_of_rare("none") + 0.2
+
+
+def test_many_classes_of_one_image_are_no_regression() -> None:
+    """scikit-learn wonders whether class numbers so many are measurements; they are not, and a
+    user who reads that can do nothing about it. Any warning is an error in these tests."""
+    train, y = clouds(30, 30, seed=1)
+    held_out, z = clouds(60, 30, seed=2)
+    settings = ProbeSettings(strengths=(0.03, 1.0), cross_validate_below=10)
+    probe = train_probe(train[None], y, held_out[None], z, settings, num_classes=30)
+    assert probe.weight.shape == (30, 12)

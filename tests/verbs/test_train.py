@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def test_the_metrics_are_those_of_the_predictions_table(probe_run: Run) -> None:
     assert probe_run.metrics["test"]["accuracy"]["value"] == pytest.approx(np.mean(right))
     for row in rows:
         assert row["path"].startswith(row["label"] + "/")  # the folder is the label
+
+
+def test_the_command_says_of_its_number_what_the_page_says(probe_run: Run) -> None:
+    told = probe_run.info.verdict
+    assert told is not None
+    assert f"believe it? {told.answer}" in list(probe_run.lines())
+    page = unescape(probe_run.report.read_text("utf-8")).replace("\N{NO-BREAK SPACE}", " ")
+    for sentence in (told.answer.partition(": ")[2], *told.doubts):
+        assert sentence[1:] in page
 
 
 def test_the_same_seed_gives_the_same_metrics(photos: Path, probe_run: Run, tmp_path: Path) -> None:

@@ -40,6 +40,60 @@ def test_fine_tune_where_a_frozen_network_leaves_room() -> None:
     assert "fine_tune" not in actions(**LOW, counts={"train": {"cat": 50, "dog": 50}})
 
 
+def test_where_nothing_was_learned_nothing_is_promised_by_the_accuracy() -> None:
+    """Of shuffled labels: an accuracy near guessing is no reason to better it."""
+    shown, own = two(51, 49), two(900, 100, "train")
+    found = actions(shown=shown, train=own, validation=two(50, 50, "validation"))
+    assert found["labels"].sentence.endswith("nothing in them was learned.")
+    assert "leaves room" not in found["fine_tune"].sentence
+    assert "nothing shows that it sees, as it is, what tells these classes apart" in (
+        found["fine_tune"].sentence
+    )
+    assert "augment" not in found
+
+
+def test_of_test_images_of_another_kind_the_labels_are_not_to_blame() -> None:
+    """Good on validation and at guessing on test: what is missing is images like these."""
+    found = actions(shown=two(51, 49))
+    assert "like_these" in found
+    assert not {"labels", "fine_tune", "more_images"} & found.keys()
+    assert verdict(two(51, 49)).answer == (
+        "No: on these images nothing shows that it is better than guessing."
+    )
+
+
+def test_of_two_classes_that_are_taken_for_one_another_both_need_images() -> None:
+    found = actions(shown=two(80, 20), validation=two(80, 20, "validation"))["more_images"]
+    assert found.sentence == (
+        "Collect more images of cat and dog, like those that it takes for one another."
+    )
+    shown = metrics([[78, 22], [2, 98]])
+    validation = metrics([[78, 22], [2, 98]], "validation")
+    found = actions(shown=shown, validation=validation)["more_images"]
+    assert found.sentence == "Collect more images of cat, like those that it calls dog."
+
+
+def test_a_test_is_split_off_only_where_each_class_has_an_image_for_it() -> None:
+    shown = two(40, 10, "validation")
+    begun = replace(ORIGIN, dividing=("--set", "data.test=0.0", "--set", "seed=3"))
+    found = actions(shown=shown, validation=shown, test=None, origin=begun)["make_test"]
+    assert found.command == "tellapart train /data/pets --set seed=3 --test 0.15"
+    few = {"train": {"cat": 1, "dog": 1}, "validation": {"cat": 1, "dog": 1}}
+    found = actions(shown=shown, validation=shown, test=None, counts=few)["make_test"]
+    assert found == Action("make_test", "Collect images for a test that nothing is chosen by.")
+
+
+def test_one_image_of_a_rare_class_asks_for_more_of_them() -> None:
+    """All right but the only rare one: it is neither useless nor good, but hardly tested."""
+    found = actions(shown=metrics([[75, 0], [1, 0]]), counts={"train": {"cat": 350, "dog": 8}})
+    assert found["balance"].sentence == (
+        "Let rare classes count more: dog has only 8 of 358 training images."
+    )
+    assert found["larger_test"].sentence == (
+        "Collect more images of dog: 1 test image says too little."
+    )
+
+
 def test_a_network_from_random_weights_should_start_from_a_pretrained_one() -> None:
     scratch = trained(pretrained=False, frozen=False, in_epochs=True)
     found = actions(**LOW, training=scratch)

@@ -51,8 +51,34 @@ def test_a_class_without_images_and_one_that_is_never_the_answer() -> None:
     assert found[-1] == (
         "There is no test image of fox, so nothing says how many it finds; it calls no image fox."
     )
+    found = sentences([[95, 3, 2], [3, 97, 0], [0, 0, 0]])
+    assert found[-1] == (
+        "There is no test image of fox, so nothing says how many it finds; 2 images of others are "
+        "called so."
+    )
     found = sentences([[95, 5, 0], [3, 97, 0], [20, 20, 0]])
     assert found[0] == "Of 100 images of fox it finds 0 (0 to 9); it calls no image fox."
+
+
+def test_of_one_class_alone_nothing_says_how_often_its_answer_is_right() -> None:
+    """Every image is a cat: none that is called so can be wrong."""
+    found = sentences([[15, 45], [0, 0]])
+    assert found == [
+        "Of 100 images of cat it finds 25 (16 to 37).",
+        "There is no test image of dog, so nothing says how many it finds; 45 images of others are "
+        "called so.",
+    ]
+
+
+def test_many_classes_without_images_share_a_sentence() -> None:
+    """Four of six: one sentence, and not four of the same words."""
+    none = [0] * 6
+    found = verdict(metrics([[20, 1, 0, 0, 0, 2], [1, 30, 0, 0, 0, 0], none, none, none, none]))
+    assert [c.name for c in found.classes] == ["cat", "dog", ""]
+    assert found.classes[-1].sentence == (
+        "There is no test image of fox, owl, elk or 1 more, so nothing says how many of theirs it "
+        "finds; of the images of other classes 2 are called so, wrongly."
+    )
 
 
 def test_what_is_not_all_is_not_rounded_to_all() -> None:

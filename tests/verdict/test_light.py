@@ -87,7 +87,7 @@ def test_the_answer_names_the_weightiest_reason() -> None:
         "there are doubts."
     )
     assert verdict(leak=leak(200, 2000)).answer == (
-        "No: too many of its images were also used in training."
+        "No: too many of the test images were also used in training."
     )
     assert "expect" not in verdict().answer  # the next images vary more than the true accuracy
 

@@ -363,6 +363,8 @@ def pair_sentence(pair: Pair, images: int, num_pairs: int = 1) -> str:
     if pair.only_first_right + pair.only_second_right == 0:
         return f"{pair.first} and {pair.second} are right on exactly the same images."
     difference, low, high = pair.difference.measured()
+    if difference < 0:  # told as a lead of the second, so that its interval is that of the lead
+        low, high = -high, -low
     points = f"{_points(abs(difference))} points ({_signed(low)} to {_signed(high)})"
     if difference == 0:
         return f"{pair.first} and {pair.second} are equally accurate: {alone} ({test})."

@@ -227,20 +227,33 @@ def split_apart(
     Raises:
         DataError: as ``split``.
     """
-    for numbers in (copies.groups, copies.contents):
+    torn: list[str] = []
+    for numbers, kind in ((copies.groups, "near copies"), (copies.contents, "equal files")):
         joined = _of_pool(table, numbers)
         if joined is None:
             continue
         try:
             done = split(with_groups(table, joined), validation=validation, test=test, seed=seed)
         except DataError:
+            torn.append(kind)
             continue
         notes = [note for note in done.table.notes if note not in table.notes]
+        notes += _told_torn(torn)
         if table.groups is None:
             notes = [note.replace(", whole groups,", ", copies kept together,") for note in notes]
         done_table = replace(done.table, groups=table.groups, notes=(*table.notes, *notes))
         return Splits(done_table)
-    return split(table, validation=validation, test=test, seed=seed)
+    done = split(table, validation=validation, test=test, seed=seed)
+    return Splits(replace(done.table, notes=(*done.table.notes, *_told_torn(torn))))
+
+
+def _told_torn(kinds: Sequence[str]) -> list[str]:
+    if not kinds:
+        return []
+    return [
+        f"Not kept in one part: {' and '.join(kinds)}, for a class has too few different pictures "
+        "to put one into each part. Those that are now in two parts count as leaked."
+    ]
 
 
 def _of_pool(table: ImageTable, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -114,10 +114,14 @@ def _targets(
     small = np.flatnonzero(counts < needed)
     if len(small):
         names = ", ".join(f"'{shown(table.classes[i])}' has {counts[i]}" for i in small[:5])
+        more = f" and {len(small) - 5:,} more have as few" if len(small) > 5 else ""
+        if len(counts) - len(small) > 1:
+            rest = f", or leave classes so small out with --min-images {needed}"
+        else:  # nothing would be left to tell apart
+            rest = ", or do without a test part, with --test 0" if "test" in wanted else ""
         raise DataError(
-            f"Too few images to split: class {names}, and {needed} are needed to put one into "
-            f"train, {' and '.join(wanted)}; add images, or leave classes so small out with "
-            f"--min-images {needed}."
+            f"Too few images to split: class {names}{more}, and {needed} are needed to put one "
+            f"into train, {' and '.join(wanted)}; add images{rest}."
         )
     totals = {n: int(s) if s >= 1 else round(s * len(labels)) for n, s in wanted.items()}
     classes = len(counts)

@@ -37,10 +37,13 @@ def describe_figures(
                 "",
             ),
         ):
-            if number.known:
-                readings[name] = (
-                    f"{what} {_percent(number)}{of}, with a 95 % interval of {_limits(number)}."
+            if number.value is not None:
+                interval = (
+                    f"with a 95 % interval of {_limits(number)}"
+                    if number.low is not None
+                    else number.note
                 )
+                readings[name] = f"{what} {_percent(number.value)}{of}, {interval}."
         readings["calibration"] = (
             f"On average it is {_percent(metrics.mean_confidence or 0.0)} sure and right on "
             f"{_percent(metrics.accuracy)} (calibration error "

@@ -32,6 +32,9 @@ Z = 1.959963984540054
 
 RESAMPLES = 2000
 
+#: A loss that cannot exceed this is bounded: the Brier score.
+_BOUNDED = 2.0
+
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927); ``trials`` > 0.
@@ -113,6 +116,7 @@ def mean_loss(
     Limits are those of a gamma distribution with the mean's variance (Fay and Feuer 1997).
     For the mean and its variance half an image more is wrong, as in Jeffreys' interval of a
     count (the mid-p form of Fay and Kim 2017): if no image is wrong, the next may still be.
+    The limits of a loss that can be anything are at Student's quantile.
 
     Args:
         losses: float64 (N,), N >= 1.
@@ -128,7 +132,9 @@ def mean_loss(
     if centre <= 0.0 or variance <= 0.0:
         return Number(value, value, value, named("gamma", effect))
     freedom = 2.0 * centre**2 / variance
-    low, high = (centre * chi_squared(freedom, z) / freedom for z in (-Z, Z))
+    # What has no largest value may have a long tail, of which few images show too little.
+    far = student_quantile(max(len(losses) - 1.0, 1.0)) if largest > _BOUNDED else Z
+    low, high = (centre * chi_squared(freedom, z) / freedom for z in (-far, far))
     return Number(value, min(low, value), min(max(high, value), largest), named("gamma", effect))
 
 
@@ -165,10 +171,12 @@ def calibration_limits(
 
     Chance alone opens gaps between confidence and accuracy, so the error is biased upwards,
     the more the better calibrated the classifier is. The lower limit is therefore found by
-    drawing the number of right images of each bin anew as if the gaps were a part t of those
-    that were measured: it is the smallest such error of which at least 2.5 % of the draws come
-    to the error that was measured. It is 0 where 5 % of those at t = 0 do, for there the upper
-    limit cannot fail. The upper limit adds the distances
+    drawing the number of right images of each bin anew as if the gaps were a part t of the error,
+    shared among the bins as by those that were measured: it is the smallest such error of which
+    at least 2.5 % of the draws come to the error that was measured. It is 0 where 5 % of those at
+    t = 0 do, for there the upper limit cannot fail. A bin's share is its gap less what chance
+    alone would open (the positive part of James and Stein 1961): shared among all bins, most of
+    an error would drown in chance, and the limit be too high. The upper limit adds the distances
     of the bins from the far end of Wilson's interval of their accuracy (:func:`combined`): a
     bin of few images, all right, may hide wrong ones.
 
@@ -187,14 +195,17 @@ def calibration_limits(
     known = np.maximum(np.rint(images / effect), 1.0).astype(np.int64)
     random = np.random.default_rng(seed)
 
+    shape = _beyond_chance(accuracy - expected, expected, known)
+    total_shape = float(weights @ np.abs(shape))
+    if total_shape > 0.0:
+        shape = np.clip(expected + shape * (error / total_shape), 0.0, 1.0) - expected
+    else:
+        shape = accuracy - expected
+    whole = float(weights @ np.abs(shape))
+
     def reaches(part: float, share: float = 0.025) -> bool:
-        """Gaps of this part of the measured ones come to the measured error often enough."""
-        drawn = (
-            random.binomial(
-                known, expected + part * (accuracy - expected), (resamples, len(images))
-            )
-            / known
-        )
+        """Gaps of this part of the shape come to the measured error often enough."""
+        drawn = random.binomial(known, expected + part * shape, (resamples, len(images))) / known
         return bool((np.abs(drawn - expected) @ weights >= error).mean() >= share)
 
     low, beyond = 0.0, 1.0
@@ -213,7 +224,16 @@ def calibration_limits(
     _, high = combined(gaps, gaps, np.maximum(farthest, gaps), weights)
     likely = (right + 0.5) / (images + 1.0)
     spread = float(np.sqrt((weights**2 * likely * (1.0 - likely) / images).sum() * effect))
-    return low * error, min(1.0, max(error, high, error + Z * spread))
+    return min(low * whole, error), min(1.0, max(error, high, error + Z * spread))
+
+
+def _beyond_chance(
+    gaps: NDArray[np.float64], expected: NDArray[np.float64], images: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Gaps of bins without what chance alone opens: g max(0, 1 - s^2 / g^2)."""
+    chance = np.maximum(expected * (1.0 - expected), 0.25 / (images + 1.0)) / images
+    kept: NDArray[np.float64] = gaps * np.maximum(0.0, 1.0 - chance / np.maximum(gaps**2, 1e-12))
+    return kept
 
 
 def prediction_interval(

@@ -23,11 +23,23 @@ from tellapart.evaluation.intervals import (
 )
 from tellapart.evaluation.metric_table import ClassMetrics, Metrics
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.ranking import auc_variance, average_precision, roc_auc
+from tellapart.evaluation.ranking import (
+    auc_variance,
+    average_precision,
+    precision_variance,
+    raised_for,
+    roc_auc,
+)
 from tellapart.number import Number, undefined
 
 #: Probabilities are kept this far from 0 in the log loss, as scikit-learn does.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+#: The average precision of fewer images of a class than this comes out too high: those that are
+#: ranked first are few. Of one class its interval is wide enough for that. In the mean over more
+#: classes than ``_MANY`` the width shrinks, and what is too high does not.
+_FEW_IMAGES, _MANY = 10, 5
+_TOO_HIGH = "no interval, for with fewer than 10 images a class it comes out too high"
 
 
 def evaluate_predictions(predictions: Predictions, *, seed: int = 0) -> Metrics:
@@ -159,12 +171,13 @@ def _per_class(
     support, predicted = matrix.support.tolist(), matrix.called.tolist()
     table: dict[str, ClassMetrics] = {}
     means = {"roc_auc": _MeanArea(), "average_precision": _MeanArea()}
+    averaged_over = int(np.count_nonzero(matrix.support))
     for index, (name, shares) in enumerate(zip(scored.classes, class_shares(matrix), strict=True)):
         count = support[index]
         ranked: dict[str, Number] = {}
         if 0 < count < len(scored):
             truth, scores = scored.labels == index, scored.probabilities[:, index]
-            for metric, area in _areas(truth, scores, matrix.groups).items():
+            for metric, area in _areas(truth, scores, matrix.groups, averaged_over).items():
                 means[metric].add(area)
                 ranked[metric] = area.number
         else:
@@ -186,25 +199,43 @@ def _per_class(
 class _Area:
     """The area under one class' curve, each image's influence on it, and its variance.
 
-    ``trials`` is the number of images of the rarer kind, ``effect`` the design effect; the
-    variance is that of as many times fewer images.
+    Attributes:
+        variance: of the area, raised where few images make it too small.
+        in_mean: the same for the mean over classes, in which few images count for less.
+        trials: the number of images of the rarer kind.
+        effect: the design effect; the variances are those of as many times fewer images.
+        within: sum of squares of the placements of the class' own images about their mean.
+        freedom: one less than these images; 0: a single one has no spread.
+        is_small: so few images that an average precision comes out too high.
+        unknown: why there is no interval; "": there is one.
     """
 
     value: float
     influence: NDArray[np.float64]
     variance: float
+    in_mean: float
     trials: int
     effect: float
+    within: float = 0.0
+    freedom: int = 0
+    is_small: bool = False
+    unknown: str = ""
 
     @property
     def number(self) -> Number:
+        if self.unknown:
+            return Number(self.value, note=self.unknown)
         limits = wilson_from_variance(self.value, self.variance, self.trials / self.effect)
         return Number(self.value, *limits, named("jackknife", self.effect))
 
 
 def _areas(
-    truth: NDArray[np.bool_], scores: NDArray[np.float64], groups: ImageGroups | None
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    groups: ImageGroups | None,
+    classes: int,
 ) -> dict[str, _Area]:
+    """The areas of one class, of so many whose mean is told as well."""
     positives = int(truth.sum())
     negatives = len(truth) - positives
     roc, of_roc = roc_auc(truth, scores)
@@ -214,13 +245,34 @@ def _areas(
         for influence in (of_roc, of_precision)
     )
     delong = roc_effect * float((of_roc**2).sum())
-    variance = auc_variance(roc, delong, positives / roc_effect, negatives / roc_effect)
+    known = positives / roc_effect, negatives / roc_effect
+    variance = auc_variance(roc, delong, *known, raised=raised_for(positives, negatives))
     # A variance from few images of the class is too small; how much so, simulations tell.
     few = max(positives / effect, 2.0)
     spread = effect * float((of_precision**2).sum()) * (few + 3.0) / (few - 1.0)
+    spread = precision_variance(precision, spread, positives, effect)
     return {
-        "roc_auc": _Area(roc, of_roc, variance, min(positives, negatives), roc_effect),
-        "average_precision": _Area(precision, of_precision, spread, positives, effect),
+        "roc_auc": _Area(
+            roc,
+            of_roc,
+            variance,
+            # Few images of each of several classes are many in all; of two it is the same area.
+            in_mean=variance if classes == 2 else auc_variance(roc, delong, *known),
+            trials=min(positives, negatives),
+            effect=roc_effect,
+            within=float((of_roc[truth] ** 2).sum()) * positives * (positives - 1),
+            freedom=positives - 1,
+        ),
+        "average_precision": _Area(
+            precision,
+            of_precision,
+            spread,
+            in_mean=spread,
+            trials=positives,
+            effect=effect,
+            is_small=positives < _FEW_IMAGES,
+            unknown="" if positives > 1 else "no interval, for one image has no spread",
+        ),
     }
 
 
@@ -236,13 +288,20 @@ class _MeanArea:
         self.values: list[float] = []
         self.influence: NDArray[np.float64] | float = 0.0
         self.single, self.raised = 0.0, 0.0
+        self.within, self.freedom, self.alone = 0.0, 0, 0
+        self.unknown, self.small = 0, 0
 
     def add(self, area: _Area) -> None:
         self.trials = min(self.trials, area.trials) if self.values else area.trials
         self.values.append(area.value)
         self.influence = self.influence + area.influence
         self.single += float((area.influence**2).sum())
-        self.raised += area.variance / area.effect
+        self.raised += area.in_mean / area.effect
+        self.within += area.within
+        self.freedom += area.freedom
+        self.alone += area.freedom == 0
+        self.unknown += bool(area.unknown)
+        self.small += area.is_small
 
     def number(self, scored: Predictions, groups: ImageGroups | None) -> Number:
         areas = len(self.values)
@@ -255,8 +314,15 @@ class _MeanArea:
         variance = float((influence**2).sum())
         if self.single > 0.0:  # raised as those of the single classes were
             variance *= self.raised / self.single
+        if areas > 2 and self.freedom:
+            # A class with one image has no spread of its own: the classes' common one.
+            variance += self.alone * self.within / self.freedom / areas**2
         effect = 1.0 if groups is None else groups.design_effect(influence)
         limits = wilson_from_variance(value, variance * effect, self.trials / effect)
         missing = areas < len(scored.classes)
         note = f"averaged over the {areas} classes with images" if missing else ""
+        if self.unknown and areas <= 2:
+            return Number(value, note="no interval, for one image of a class has no spread")
+        if areas > _MANY and 2 * self.small > areas:
+            return Number(value, note=f"{note}{'; ' if note else ''}{_TOO_HIGH}")
         return Number(value, *limits, named("jackknife", effect), note=note)

@@ -38,7 +38,7 @@ from tellapart.report.content import (
 from tellapart.report.of_evaluation import column_of, pictures_of
 from tellapart.report.render import render_report
 from tellapart.run import Run
-from tellapart.wording import are, capital, percent, some_of
+from tellapart.wording import are, capital, listed, percent, some_of
 
 #: Pictures in each gallery of images that one run alone gets right.
 ALONE, NOBODY = 18, 30
@@ -178,13 +178,20 @@ def _accuracy_bars(comparison: PairedComparison) -> Figure:
     gaps = {row.name: row.gap for row in rows if row.gap is not None}
     reading = f"The accuracy of each run on the same {comparison.images:,} {part} images."
     if gaps:
-        widest = max(gaps, key=lambda name: gaps[name])
-        reading = (
-            f"The gap between train and {part} is widest for {widest}: "
-            f"{100 * gaps[widest]:.1f} points."
-        )
+        reading = _gap_reading(gaps, part)
     figure = plots.compare_accuracy_bars(comparison.names, parts)
     return _figure("accuracy", f"Accuracy on {' and '.join(parts)}", figure, reading)
+
+
+def _gap_reading(gaps: Mapping[str, float], part: str) -> str:
+    """Whose gap is the widest; of runs that are written alike all are."""
+    told = {name: f"{100 * gap:.1f}" for name, gap in gaps.items()}
+    widest = told[max(gaps, key=lambda name: gaps[name])]
+    named = [name for name, gap in told.items() if gap == widest]
+    between = f"The gap between train and {part}"
+    if len(named) == len(told) > 1:
+        return f"{between} is {widest} points for {'both' if len(told) == 2 else 'all'} runs."
+    return f"{between} is widest for {listed(named, len(named), 'and')}: {widest} points."
 
 
 def _figure(name: str, title: str, figure: Any, reading: str) -> Figure:
@@ -196,22 +203,26 @@ def _figure(name: str, title: str, figure: Any, reading: str) -> Figure:
 
 def _cost_reading(comparison: PairedComparison, known: Sequence[int], key: str) -> str:
     """The run that ranks first beside the cheapest of those that are not clearly worse."""
-    what = "trained parameters" if key == "trainable_parameters" else "training time"
+    less, what = (
+        ("fewer", "trained parameters")
+        if key == "trainable_parameters"
+        else ("less", "training time")
+    )
     standing = comparison.standing
     names = {standing.leader, *standing.level, *standing.better}
     rows = [comparison.rows[i] for i in known]
     candidates = [row for row in rows if row.name in names]
     leader = next((row for row in rows if row.name == standing.leader), None)
-    reading = f"Up is more accurate, left is less {what}."
+    reading = f"Up is more accurate, left is {less} {what}."
     if len(rows) < len(comparison.rows):
         reading += " Runs whose value is not known, or not comparable, are left out."
     if leader is None or len(candidates) < 2:
         return reading
     cheapest = min(candidates, key=lambda row: float(row.facts[key]))
     if cheapest is leader:
-        return f"{reading} None of the runs that may be as good as {leader.name} needs less."
+        return f"{reading} None of the runs that may be as good as {leader.name} needs {less}."
     factor = float(leader.facts[key]) / float(cheapest.facts[key])
-    return f"{reading} {cheapest.name} may be as good as {leader.name} for {_times(factor)} less."
+    return f"{reading} {cheapest.name} may be as good as {leader.name} for {_times(factor)} {less}."
 
 
 def _times(factor: float) -> str:
@@ -263,6 +274,7 @@ def _key_numbers(comparison: PairedComparison) -> list[KeyNumber]:
 
 def _callouts(comparison: PairedComparison, lessons: Sequence[str]) -> list[Callout]:
     found = [Callout("note", lesson) for lesson in lessons]
+    overfit: list[str] = []
     for row in comparison.rows:
         metrics, train, gap = row.metrics, row.train_accuracy, row.gap
         _, low, high = metrics.accuracy.measured()
@@ -277,14 +289,13 @@ def _callouts(comparison: PairedComparison, lessons: Sequence[str]) -> list[Call
                 )
             )
         if train is not None and gap is not None and gap > 0.1 and train.measured()[1] > high:
-            found.append(
-                Callout(
-                    "warning",
-                    f"{row.name} overfits: {train.percent()} on train and "
-                    f"{metrics.accuracy.percent()} on {comparison.part}, a gap of "
-                    f"{100 * gap:.1f} points.",
-                )
+            overfit.append(
+                f"{row.name} ({train.percent()} on train and {metrics.accuracy.percent()} on "
+                f"{comparison.part}, a gap of {100 * gap:.1f} points)"
             )
+    if overfit:
+        told = listed(overfit, len(overfit), "and")
+        found.append(Callout("warning", f"{told} overfit{'s' if len(overfit) == 1 else ''}."))
     wrong = len(comparison.all_wrong)
     if wrong:
         found.append(

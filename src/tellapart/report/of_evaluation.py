@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tellapart.evaluation.abstaining import measure_answered
 from tellapart.evaluation.abstention import as_percent
 from tellapart.evaluation.calibration import (
+    TEMPERATURES,
     ThresholdScores,
     coverage_table,
     threshold_table,
@@ -333,6 +334,8 @@ def temperature_rows(shown: Predictions, temperature: float) -> Table:
     columns = metrics_shown("temperature")
     way = "softened: it was too sure" if temperature > 1 else "sharpened: it was not sure enough"
     reading = f"A temperature of {temperature:.3f}: its answers were {way}."
+    if not TEMPERATURES[0] * 1.001 < temperature < TEMPERATURES[1] / 1.001:
+        reading += " That is as far as it may go: the validation images do not settle it."
     if abs(temperature - 1.0) < 0.0005:
         reading = "A temperature of 1: the probabilities stayed as they were."
     return Table(

@@ -34,6 +34,7 @@ from tellapart.report.content import (
     RunReport,
     Table,
 )
+from tellapart.report.numbers import format_value
 from tellapart.report.of_evaluation import (
     column_of,
     confusion_of,
@@ -436,7 +437,8 @@ def _rounded(value: float | None) -> float | int | None:
 def _run_facts(run: Run) -> list[Facts]:
     info = run.info
     machine = {key.replace("_", " ").capitalize(): _fact(value)
-               for key, value in asdict(info.machine).items()}  # fmt: skip
+               for key, value in asdict(info.machine).items() if key != "memory_bytes"}  # fmt: skip
+    machine["Memory"] = format_value(info.machine.memory_bytes, "bytes")
     predicted = info.prediction
     return [
         Facts(

@@ -1,8 +1,8 @@
-"""A copy of a page that can be sent: no pictures, no absolute paths, nothing of the machine.
+"""A copy of a page that can be sent: no pictures nor their names, no absolute paths, no machine.
 
 It works on the page itself, not on what it was made of, so that nothing that is on it is
 overlooked: what the templates mark with ``data-private`` goes as a whole, and in all the text
-that stays a path keeps its last name only.
+that stays a path keeps its last name only, and that of a picture none.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ _NAME = r"[^\s/\\'\"<>,;:()]+"
 _QUOTED = re.compile(r"(['\"])(?:~|[A-Za-z]:)?[/\\][^'\"<>\n]*?([^/\\'\"<>\n]+)[/\\]?\1")
 _POSIX = re.compile(rf"(?<![\w.:/<~-])(?:file:)?~?/+(?:{_NAME}/)*({_NAME})/?")
 _WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:|\\)[\\/](?:[^\\/\s'\"<>]+[\\/])*([^\\/\s'\"<>]+)[\\/]?")
+
+#: A picture's file, in a sentence; and after "for example", where its name may hold spaces.
+_ENDING = r"\.(?:jpe?g|png|webp|bmp|gif|tiff?|hei[cf]|avif)\b"
+_FILE = re.compile(rf"[^\s'\"<>,;:(][^\s'\"<>,;:]*{_ENDING}", re.IGNORECASE)
+_EXAMPLE = re.compile(
+    rf"(?<=for example )[^\n]*?{_ENDING}( and )?(?(1)[^\n]*?{_ENDING})", re.IGNORECASE
+)
+_A_FILE = "a file"
 
 
 def private_page(page: str, folders: Sequence[str] = ()) -> str:
@@ -53,17 +61,21 @@ def private_page(page: str, folders: Sequence[str] = ()) -> str:
 
 
 def without_paths(text: str, folders: Sequence[str] = ()) -> str:
-    """The text with each absolute path cut down to its last name.
+    """The text with each absolute path cut down to its last name, and no names of pictures.
 
     >>> without_paths("tellapart train /home/ann/brain --seed 1")
     'tellapart train brain --seed 1'
+    >>> without_paths("2 are in train as well, for example test/ann smith.jpg and train/3.png.")
+    '2 are in train as well, for example a file and a file.'
     """
     for folder in sorted(folders, key=len, reverse=True):
         if len(folder) > 1:
             name = re.split(r"[/\\]", folder.rstrip("/\\"))[-1]
             text = re.sub(re.escape(folder) + r"(?![\w-])", name.replace("\\", r"\\"), text)
     text = _QUOTED.sub(r"\1\2\1", text)
-    return _POSIX.sub(r"\1", _WINDOWS.sub(r"\1", text))
+    text = _POSIX.sub(r"\1", _WINDOWS.sub(r"\1", text))
+    text = _EXAMPLE.sub(lambda found: _A_FILE + (f" and {_A_FILE}" if found[1] else ""), text)
+    return _FILE.sub(_A_FILE, text)
 
 
 class _Writer(HTMLParser):

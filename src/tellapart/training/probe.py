@@ -9,6 +9,7 @@ Standardisation is folded into the result, so a probe is one linear layer.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,7 +157,10 @@ def fit_at_strength(
         rows = start[1:] - start[:1] if binary else start
         model.coef_, model.intercept_ = rows[:, :-1].copy(), rows[:, -1].copy()
         model.classes_ = np.arange(num_classes)
-    model.fit(x, y)
+    with warnings.catch_warnings():
+        # Few images of many classes; that y are class numbers is known here.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+        model.fit(x, y)
     weight, bias = model.coef_, model.intercept_
     if binary:
         weight = np.concatenate([-weight / 2, weight / 2])

@@ -34,7 +34,7 @@ from tellapart.progress import DEFAULT, Progress
 from tellapart.result import DONE, ShortRepr
 from tellapart.run import Run, RunGiven, open_run
 from tellapart.training.remember import find_seen_by
-from tellapart.wording import capital, share_of_all
+from tellapart.wording import capital, plural, share_of_all
 
 #: What stands beside the parts in the JSON of an evaluation, and in its ``metrics.json``.
 _BESIDE_PARTS = ("run", "report", "warnings", "unknown", "decision", "policy")
@@ -372,8 +372,8 @@ def _accuracy(metrics: Metrics) -> str:
     if not metrics.accuracy.known:
         if not metrics.images + metrics.unlabelled:
             return f"no accuracy: {metrics.accuracy.reason}"
-        return f"{metrics.images + metrics.unlabelled:,} images, none with a label"
-    return f"accuracy {metrics.accuracy.with_limits(2)}, {metrics.images:,} images"
+        return f"{plural(metrics.images + metrics.unlabelled, 'image')}, none with a label"
+    return f"accuracy {metrics.accuracy.with_limits(2)}, {plural(metrics.images, 'image')}"
 
 
 def _unknown(share: Number) -> str:

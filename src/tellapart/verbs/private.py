@@ -25,7 +25,7 @@ class PrivatePage(ShortRepr):
 
     def lines(self) -> Iterator[str]:
         """What the command prints."""
-        yield "without pictures, absolute paths and what says which machine made it:"
+        yield "without pictures, their names, absolute paths and what says which machine made it:"
         yield shown(self.page)
 
     def to_json(self) -> Mapping[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +18,14 @@ from tellapart.recipe import Recipe
 from tellapart.recipe_reading import recipe_to_yaml
 from tellapart.run import Run, open_run
 from tellapart.run_images import groups_of
-from tellapart.run_info import COMPLETE, INTERRUPTED, Parameters, WeightsOrigin
+from tellapart.run_info import COMPLETE, INTERRUPTED, Parameters, StoredVerdict, WeightsOrigin
 from tellapart.stopwatch import Stopwatch
 from tellapart.training.outcome import Task, Trained
 from tellapart.training.scoring import Scored, predicted_by, recipe_of, score_part
 from tellapart.training.unused import unused_settings
+
+if TYPE_CHECKING:
+    from tellapart.evaluation.metric_table import Metrics
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def publish(
         held_out: of a cross-validation, with which the task has train images alone.
     """
     from tellapart.evaluation.leaks import leak_sentence, metrics_of
-    from tellapart.evaluation.metric_table import Metrics, metrics_to_json
+    from tellapart.evaluation.metric_table import metrics_to_json
     from tellapart.report.of_run import write_run_report
     from tellapart.training.remember import keep_seen, learn_known
 
@@ -127,6 +132,7 @@ def publish(
         test_evaluations=run.info.test_evaluations + ("test" in predictions),
         prediction=predicted_by(trained, scored.classifier),
     )
+    run = run.update(verdict=_verdict_on(run, metrics, shown))
     with watch.stage("Write the report"):
         write_run_report(run, shown, task.images, splits, watch.rounded())
     return run.update(
@@ -134,6 +140,21 @@ def publish(
         seconds=watch.rounded(),
         peak_memory_bytes=peak_memory_bytes(),
     )
+
+
+def _verdict_on(
+    run: Run, metrics: Mapping[str, Metrics], shown: Mapping[str, Predictions]
+) -> StoredVerdict | None:
+    """What the report says of the number; None where no image was held out."""
+    from tellapart.verdict.of_run import evidence_of
+    from tellapart.verdict.reach import reach_verdict
+
+    evidence = evidence_of(run, metrics, shown)
+    if evidence is None:
+        return None
+    found = reach_verdict(evidence)
+    doubts = tuple(reason.sentence for reason in found.reasons if reason.judgement != "good")
+    return StoredVerdict(found.light, found.answer, doubts)
 
 
 def _weights_of(run: Run, recipe: Recipe) -> tuple[WeightsOrigin, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.metric_table import ClassMetrics
+from tellapart.verdict.about_number import MAY_BE_FOUND
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import YELLOW, Found
 from tellapart.verdict.words import (
@@ -45,7 +46,7 @@ def never_predicted(evidence: Evidence) -> Found | None:
         f"{classes_named(names)} {are(len(names))} never the answer, although "
         f"{images_of(evidence.shown.part, images)} {are(images)} labelled so"
     )
-    if all(rows[name].recall.measured()[2] >= OFTEN for name in names):
+    if all(rows[name].recall.measured()[2] >= MAY_BE_FOUND for name in names):
         return Found("too_few", 39, f"{what}: too few images to tell how often that is so.")
     return Found("bad", YELLOW + 14, f"{what}.")
 
@@ -122,9 +123,8 @@ def confusion(evidence: Evidence) -> Found | None:
     pairs = _confusions(evidence)
     if not pairs:
         return None
-    much = [p for p in pairs if p.share >= MUCH and p.images >= AT_LEAST and p.least >= SURELY]
+    much = _frequent(pairs)
     if much:
-        much.sort(key=lambda p: (-p.least, -p.images))
         named: list[_Confusion] = []
         for pair in much:  # of two that are taken for each other, one sentence tells both
             if not any((pair.true, pair.answer) == (n.answer, n.true) for n in named):
@@ -149,13 +149,37 @@ def confusion(evidence: Evidence) -> Found | None:
     )
 
 
+def taken_for_another(evidence: Evidence) -> str:
+    """The class that is surely taken for another most: ``fox, like those that it calls cat``.
+
+    Both where the other is taken for it about as often: which of the two needs images more cannot
+    be told then.
+    """
+    pair = _frequent(_confusions(evidence))[0]
+    true, answer = class_named(pair.true), class_named(pair.answer)
+    if _is_mutual(pair):
+        return f"{true} and {answer}, like those that it takes for one another"
+    return f"{true}, like those that it calls {answer}"
+
+
+def _frequent(pairs: list[_Confusion]) -> list[_Confusion]:
+    """Those that are surely much, the surest first."""
+    much = [p for p in pairs if p.share >= MUCH and p.images >= AT_LEAST and p.least >= SURELY]
+    return sorted(much, key=lambda p: (-p.least, -p.images))
+
+
+def _is_mutual(pair: _Confusion) -> bool:
+    """The other way round is at least half as frequent."""
+    return bool(pair.back) and pair.back / pair.back_support >= pair.share / 2
+
+
 def _told(pair: _Confusion, part: str) -> str:
     """``27 of 105 test images labelled tumour were called 'no tumour'``, and the other way."""
     text = (
         f"{some_images(part, pair.images, pair.support)} labelled {class_named(pair.true)} "
         f"{was(pair.images)} called {class_named(pair.answer)}"
     )
-    if pair.back and pair.back_support and pair.back / pair.back_support >= pair.share / 2:
+    if _is_mutual(pair):
         back = f"{pair.back:,} of {pair.back_support:,}"
         if pair.back == pair.back_support:
             back = "the only one" if pair.back == 1 else f"all {pair.back:,}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tellapart.verdict.about_number import is_contaminated
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import Found
 from tellapart.verdict.words import images_of, share_of
@@ -21,6 +22,8 @@ def confidence(evidence: Evidence) -> Found | None:
     """Mean confidence against accuracy, and the calibration error."""
     shown = evidence.shown
     if not shown.images or shown.mean_confidence is None or not shown.calibration_error.known:
+        return None
+    if is_contaminated(evidence):
         return None
     mean, (value, low, high) = shown.mean_confidence, shown.accuracy.measured()
     error, least, most = shown.calibration_error.measured()
@@ -49,10 +52,14 @@ def confidence(evidence: Evidence) -> Found | None:
 def temperature(evidence: Evidence) -> Found | None:
     """What the temperature, fitted on validation, did to the shown part."""
     gain = evidence.temperature_gain
-    if gain is None or not evidence.shown.log_loss.known:
+    if evidence.own and evidence.shown.part == "validation":
+        return None  # on which it was fitted
+    if gain is None or not evidence.shown.log_loss.known or is_contaminated(evidence):
         return None
     value, low, high = gain.measured()
     after = evidence.shown.log_loss.measured()[0]
+    if f"{after + value:.3f}" == f"{after:.3f}":
+        return None  # it changed nothing that could be told
     losses = f"log loss {after + value:.3f} before, {after:.3f} after"
     of = f"The temperature of {evidence.temperature:.2f}, fitted on the validation images,"
     here = images_of(evidence.shown.part)
@@ -75,6 +82,8 @@ def temperature(evidence: Evidence) -> Found | None:
 
 def sure_mistakes(evidence: Evidence) -> Found | None:
     """Mistakes that it was sure of, more than its confidence allows for."""
+    if is_contaminated(evidence):
+        return None
     rows = [row for row in evidence.shown.reliability if row.low >= SURE]
     wrong = round(sum(row.images * (1.0 - row.accuracy) for row in rows))
     expected = sum(row.images * (1.0 - row.confidence) for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tellapart.evaluation.metric_table import Metrics
 from tellapart.number import Number
+from tellapart.verdict.about_number import is_contaminated
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import YELLOW, Found
 from tellapart.verdict.words import difference, images_of, points, share_of
@@ -64,7 +65,7 @@ def shift(evidence: Evidence) -> Found | None:
     """Are the shown images of the kind that it was chosen on?"""
     shown = evidence.shown
     before = _reference(evidence)
-    if before is None or not before.images or not shown.images:
+    if before is None or not before.images or not shown.images or is_contaminated(evidence):
         return None
     gap = difference(before.accuracy, shown.accuracy)
     _, low, high = gap.measured()

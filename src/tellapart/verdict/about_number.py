@@ -29,10 +29,14 @@ COUNTED_SHARE, COUNTED_LIFT = 0.05, 0.02
 HARMLESS_SHARE = 0.01
 #: Classes are uneven where the largest has this many times its even share.
 UNEVEN = 1.5
+#: ... and as good as even up to this.
+EVEN = 1.1
 #: Of uneven classes, one with fewer images than this hardly counts in the accuracy.
 RARE = 10
 #: Fewer groups than this are few.
 FEW_GROUPS = 30
+#: A class that may be found this often, as far as its images show, is not called one that never is.
+MAY_BE_FOUND = 0.60
 #: Share of images unlike the training ones that is above the usual 5 % beyond chance.
 MANY_UNLIKE = 0.10
 
@@ -76,10 +80,9 @@ def leak(evidence: Evidence) -> Found | None:
     if found.without_them is None or not found.without_them.images:
         return Found("bad", RED + 7, f"{what}, so nothing is known about other images.")
     if found.counted:
-        heavy = found.share >= COUNTED_SHARE or found.lift >= COUNTED_LIFT
         return Found(
             "bad",
-            RED + 7 if heavy else YELLOW + 15,
+            RED + 7 if is_contaminated(evidence) else YELLOW + 15,
             f"{what}, and {'it counts' if found.images == 1 else 'they count'} here. "
             f"Without {_them(found)} the accuracy is {_accuracy(found.without_them)}.",
         )
@@ -97,6 +100,14 @@ def leak(evidence: Evidence) -> Found | None:
         f"{what}; {'it is' if found.images == 1 else 'they are'} left out of the numbers here."
         f"{compared}",
     )
+
+
+def is_contaminated(evidence: Evidence) -> bool:
+    """So many leaked images count that what follows from the numbers would be about them."""
+    found = evidence.leak
+    if found is None or not found.counted:
+        return False
+    return found.share >= COUNTED_SHARE or found.lift >= COUNTED_LIFT
 
 
 def _them(found: Leak) -> str:
@@ -158,6 +169,9 @@ def single_prediction(evidence: Evidence) -> Found | None:
     if len(evidence.present) < 2 or shown.predicted_classes != 1:
         return None
     only = next(name for name in shown.classes if shown.per_class[name].predicted)
+    others = [shown.per_class[name].recall for name in evidence.present if name != only]
+    if all(recall.measured()[2] >= MAY_BE_FOUND for recall in others):
+        return None  # so few images of other classes that this may be chance
     return Found(
         "bad",
         RED + 8,
@@ -180,10 +194,46 @@ def learned(evidence: Evidence) -> Found | None:
         return Found("good", 24, f"It is better than guessing: {numbers}.")
     if high >= (1.0 + chance) / 2:
         return Found("too_few", RED + 4, f"Too few images to tell it from guessing: {numbers}.")
+    if holds_elsewhere(evidence):
+        return Found(
+            "bad",
+            RED + 5,
+            f"On these images it is no better than guessing: {numbers}. What it learned holds for "
+            f"{_elsewhere(evidence)}, and not for these.",
+        )
     return Found(
         "bad",
         RED + 5,
         f"Nothing was learned, as far as these images show: {numbers}.{_what_train_says(evidence)}",
+    )
+
+
+def holds_elsewhere(evidence: Evidence) -> bool:
+    """It is surely better than guessing on other images that it was not trained on."""
+    return _other_held_out(evidence) is not None
+
+
+def _other_held_out(evidence: Evidence) -> Metrics | None:
+    others = [evidence.validation] if evidence.own else [evidence.test, evidence.validation]
+    for other in others:
+        if other is None or (evidence.own and other.part == evidence.shown.part):
+            continue
+        present = sum(row.support > 0 for row in other.per_class.values())
+        if present < 2 or not other.balanced_accuracy.known:
+            continue
+        if other.balanced_accuracy.measured()[1] > 1.0 / present:
+            return other
+    return None
+
+
+def _elsewhere(evidence: Evidence) -> str:
+    """``180 validation images, of which 92.8 % are right``."""
+    other = _other_held_out(evidence)
+    if other is None:
+        return ""
+    own = "" if evidence.own else "the run's own "
+    return (
+        f"{own}{images_of(other.part, other.images)}, of which {share_of(other.accuracy)} are right"
     )
 
 
@@ -212,28 +262,23 @@ def few_images(evidence: Evidence) -> Found | None:
     if not shown.images:
         return None
     value, low, high = shown.accuracy.measured()
-    right = round(value * shown.images)
-    sentence = (
-        f"{capital(some_images(shown.part, right, shown.images))} {are(right)} right, "
-        f"{share_of(value)}"
-        if shown.images > 1 else
-        f"The only {one_of(shown.part)} is {'right' if right else 'wrong'}"
-    )  # fmt: skip
+    images, more = images_of(shown.part, shown.images), "four times as many"
     if high - low <= WIDE:
         within = points(max(high - value, value - low))
-        return Found("good", 26, f"{sentence}: so many images tell it to within {within}.")
+        tell = "tells" if shown.images == 1 else "tell"
+        return Found("good", 26, f"{images} {tell} the accuracy to within {within}.")
+    few = "is too few, and leaves" if shown.images == 1 else "are few, and leave"
     groups = evidence.groups
-    grouped = groups is not None and groups < shown.images
-    few = plural(shown.images, "image") + (
-        f" in {plural(groups, 'group')}" if grouped and groups is not None else ""
-    )
-    few += " is too few, and leaves" if shown.images == 1 else " are few, and leave"
+    if groups is not None and groups < shown.images:
+        images += f" in {plural(groups, 'group')}"
+        few = "are few, for images that belong together say little more than one, and leave"
+        more = "four times as many groups"
     return Found(
         "too_few",
         RED + 1 if high - low > FAR_TOO_WIDE else YELLOW + 4,
-        f"{sentence}: {few} the true accuracy anywhere "
-        f"between {limits_of(shown.accuracy).replace(' to ', ' and ')} (95 %); four times as many "
-        "would halve that range.",
+        f"{images} {few} the true accuracy anywhere between "
+        f"{limits_of(shown.accuracy).replace(' to ', ' and ')} (95 %); {more} would halve that "
+        "range.",
     )
 
 
@@ -257,6 +302,8 @@ def majority(evidence: Evidence) -> Found | None:
     if len(evidence.present) < 2 or shown.majority_class is None or shown.majority_share is None:
         return None
     share, name = shown.majority_share, class_named(shown.majority_class)
+    if share <= EVEN * evidence.chance:
+        return None  # one answer for all is as good as guessing, of which `learned` speaks
     value, low, high = shown.accuracy.measured()
     always = f"always answering {name} would be right on {share_of(share)} of the images"
     balanced = f"averaged over classes {share_of(shown.balanced_accuracy)} are right"
@@ -385,9 +432,14 @@ def borderline(evidence: Evidence) -> Found | None:
     pairs = evidence.borderline
     if not pairs:
         return None
+    what = (
+        "images in different folds"
+        if evidence.shown.cross_validated
+        else f"a {one_of(evidence.shown.part)} and one of another part"
+    )
     return Found(
         "too_few",
         13,
-        f"{plural(pairs, 'pair')} of images in different parts "
-        f"look{'s' if pairs == 1 else ''} alike, though not enough to be taken for copies.",
+        f"{plural(pairs, 'pair')} of {what} look{'s' if pairs == 1 else ''} alike, though not "
+        "enough to be taken for copies.",
     )

@@ -6,11 +6,14 @@ already does, and none names a command that cannot be run.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from tellapart.evaluation.curve_shape import shape_of
 from tellapart.evaluation.learning_curve import class_sentence, doubling_sentence
+from tellapart.verdict.about_classes import taken_for_another
 from tellapart.verdict.about_fit import is_harder
+from tellapart.verdict.about_number import RARE, holds_elsewhere
 from tellapart.verdict.commands import go_on, inspect_images, train_again
 from tellapart.verdict.evidence import Evidence, Origin
 from tellapart.verdict.rule import RED
@@ -22,6 +25,8 @@ from tellapart.wording import duration, plural
 MOST = 4
 #: Fine-tuning wants so many images, and promises little beyond this accuracy.
 ENOUGH_TO_FINE_TUNE, HARD_TO_BETTER = 200, 0.97
+#: Images that a class needs for one in each part.
+FEWEST_TO_SPLIT = 3
 #: Below so many training images a pretrained network beats one from scratch by far.
 FEW_FOR_SCRATCH = 20_000
 #: Share of the images for the test where it was too small: twice the usual one.
@@ -112,7 +117,7 @@ def _group(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
 def _look_at_labels(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     if not evidence.own:
         return None
-    if _bad(found, "learned"):
+    if _bad(found, "learned") and not holds_elsewhere(evidence):
         return Action(
             "labels",
             "Look at the labels and the pictures: nothing in them was learned.",
@@ -164,10 +169,17 @@ def _fine_tune(evidence: Evidence, origin: Origin, found: Found) -> Action | Non
         return None
     if evidence.train_images < ENOUGH_TO_FINE_TUNE or not _could_be_better(evidence):
         return None
+    if _bad(found, "learned") and holds_elsewhere(evidence):
+        return None  # it does learn; what these images lack is others like them
+    room = (
+        "nothing shows that it sees, as it is, what tells these classes apart"
+        if _bad(found, "learned")
+        else f"{share_of(evidence.shown.accuracy)} leaves room for it"
+    )
     return Action(
         "fine_tune",
         "Fine-tune: let the pretrained network itself learn from your images, of which only its "
-        f"last layer has learned so far; {share_of(evidence.shown.accuracy)} leaves room for it.",
+        f"last layer has learned so far; {room}.",
         train_again(
             origin, recipe="finetune", start=origin.run if "finetune" in origin.fits else ""
         ),
@@ -178,6 +190,8 @@ def _augment(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     training = evidence.training
     if not _bad(found, "fitting") or not evidence.own or training.augmented:
         return None
+    if _bad(found, "learned"):
+        return None  # changed copies of images in which nothing is found promise nothing
     if not training.pretrained:
         return None  # the pretrained network promises more
     recipe = "frozen-augmented" if training.frozen else "finetune"
@@ -225,7 +239,10 @@ def _balance(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     training = evidence.training
     if not evidence.own or training.balanced:
         return None
-    if not _bad(found, "weak_class", "never_predicted", "single_prediction", "majority"):
+    if not (
+        _bad(found, "weak_class", "single_prediction", "majority")
+        or _doubted(found, "never_predicted")
+    ):
         return None
     counts = {name: n for name, n in evidence.counts.get("train", {}).items() if n}
     if len(counts) < 2 or max(counts.values()) < 2 * min(counts.values()):
@@ -258,6 +275,10 @@ def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action |
         return None  # what was measured says more than the mistakes do
     if not evidence.own or not _bad(found, "weak_class", "confusion", "never_predicted"):
         return None
+    if _bad(found, "learned"):
+        return None  # more of the same promise nothing
+    if not _bad(found, "weak_class", "never_predicted"):
+        return Action("more_images", f"Collect more images of {taken_for_another(evidence)}.")
     rows = evidence.shown.per_class
     worst = min(evidence.present, key=lambda name: rows[name].recall.measured()[2])
     has = evidence.counts.get("train", {}).get(worst)
@@ -270,12 +291,22 @@ def _more_of_class(evidence: Evidence, origin: Origin, found: Found) -> Action |
 
 def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     asks = ("few_images", "few_groups", "missing_classes", "one_class", "rare_class")
-    if not _doubted(found, *asks):
+    learned = found.get("learned")
+    if not _doubted(found, *asks) and (learned is None or learned.judgement != "too_few"):
         return None
     images, part = evidence.shown.images, evidence.shown.part
     if evidence.absent:
         return Action(
             "larger_test", f"Collect {images_of(part)} of {classes_named(evidence.absent, 'and')}."
+        )
+    rows = evidence.shown.per_class
+    rare = [name for name in evidence.present if rows[name].support < RARE]
+    if rare and not _doubted(found, "few_images", "few_groups", "one_class"):
+        few = sum(rows[name].support for name in rare)
+        return Action(
+            "larger_test",
+            f"Collect more images of {classes_named(rare)}: {images_of(part, few)} "
+            f"{'says' if few == 1 else 'say'} too little.",
         )
     if evidence.shown.cross_validated:
         if _more_images(evidence, origin, found) is not None:
@@ -300,6 +331,12 @@ def _more_test_images(evidence: Evidence, origin: Origin, found: Found) -> Actio
 def _make_test(evidence: Evidence, origin: Origin, found: Found) -> Action | None:
     if not _bad(found, "no_test"):
         return None
+    parts = (evidence.counts.get(part, {}) for part in ("train", "validation"))
+    images: Counter[str] = Counter()
+    for counts in parts:
+        images.update(counts)
+    if min(images.values(), default=0) < FEWEST_TO_SPLIT and not origin.given_parts:
+        return Action("make_test", "Collect images for a test that nothing is chosen by.")
     return Action(
         "make_test",
         "Keep images for a test that nothing is chosen by.",
@@ -326,12 +363,12 @@ _ADVICE: tuple[_Advice, ...] = (
     _group,
     _use_pretrained,
     _look_at_labels,
+    _images_like_these,
     _fine_tune,
     _balance,
     _more_epochs,
     _augment,
     _freeze,
-    _images_like_these,
     _more_images,
     _more_of_class,
     _more_test_images,

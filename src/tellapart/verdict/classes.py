@@ -6,11 +6,13 @@ from tellapart.evaluation.metric_table import ClassMetrics, Metrics
 from tellapart.number import Number
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.verdict import ClassSentence
-from tellapart.verdict.words import class_named, images_of, one_of
-from tellapart.wording import are
+from tellapart.verdict.words import class_named, classes_named, images_of, one_of
+from tellapart.wording import are, plural
 
 #: Below so many images "of 100" would pretend to know what nobody can.
 FEWEST = 10
+#: More classes without images than this share a sentence.
+MOST_ABSENT = 3
 
 
 def class_sentences(evidence: Evidence) -> tuple[ClassSentence, ...]:
@@ -24,29 +26,47 @@ def class_sentences(evidence: Evidence) -> tuple[ClassSentence, ...]:
         row = shown.per_class[name]
         return not row.support, row.f1.high if row.f1.high is not None else 1.0
 
-    return tuple(
+    absent = evidence.absent if len(evidence.absent) > MOST_ABSENT else ()
+    told = [
         ClassSentence(name, _sentence(shown, name, shown.per_class[name])
                       + _left_uncertain(evidence, name), shown.per_class[name].support)
-        for name in sorted(shown.classes, key=order)
-    )  # fmt: skip
+        for name in sorted(shown.classes, key=order) if name not in absent
+    ]  # fmt: skip
+    if absent:
+        told.append(ClassSentence("", _of_absent(shown, absent), 0))
+    return tuple(told)
+
+
+def _of_absent(metrics: Metrics, names: tuple[str, ...]) -> str:
+    """One sentence about many classes without images."""
+    called = sum(metrics.per_class[name].predicted for name in names)
+    so = "none is called so" if not called else f"{called:,} {are(called)} called so, wrongly"
+    return (
+        f"There is no {one_of(metrics.part)} of {classes_named(names, 'or')}, so nothing says how "
+        f"many of theirs it finds; of the images of other classes {so}."
+    )
 
 
 def _sentence(metrics: Metrics, name: str, row: ClassMetrics) -> str:
     called = class_named(name)
     if not row.support:
+        # All that are called so are wrong here, which says nothing of the answer elsewhere.
         also = _when_called(row, called)
+        if row.predicted:
+            also = f"; {plural(row.predicted, 'image')} of others {are(row.predicted)} called so"
         return (
             f"There is no {one_of(metrics.part)} of {called}, so nothing says how many it finds"
             f"{also}."
         )
     found = round(row.recall.measured()[0] * row.support)
+    # Where there are no other images, none of those that it calls so can be wrong.
+    also = "" if row.support == metrics.images else _when_called(row, called)
     if row.support < FEWEST:
         return (
             f"Only {images_of(metrics.part, row.support)} {are(row.support)} of {called}: it finds "
-            f"{_of_few(found, row.support)}{_when_called(row, called)}. That is too few to say "
-            "what is usual."
+            f"{_of_few(found, row.support)}{also}. That is too few to say what is usual."
         )
-    return f"Of 100 images of {called} it finds {_of_100(row.recall)}{_when_called(row, called)}."
+    return f"Of 100 images of {called} it finds {_of_100(row.recall)}{also}."
 
 
 def _left_uncertain(evidence: Evidence, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection, Sequence
 
 from tellapart.verdict.evidence import Origin
 
@@ -18,7 +19,19 @@ def train_again(origin: Origin, *more: str, recipe: str | None = None, start: st
     used = recipe if recipe is not None else origin.recipe
     words = [] if used == "auto" else ["--recipe", used]
     words += ["--from", _path(start)] if start else []
-    return _command("train", _path(origin.folder), *words, *origin.reading, *origin.dividing, *more)
+    dividing = _without(origin.dividing, {f"data.{word[2:]}" for word in more if word[:2] == "--"})
+    return _command("train", _path(origin.folder), *words, *origin.reading, *dividing, *more)
+
+
+def _without(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The words without ``--set KEY=VALUE`` of keys that an option says anew."""
+    kept: list[str] = []
+    for word in words:
+        if kept and kept[-1] == "--set" and word.partition("=")[0] in keys:
+            kept.pop()
+        else:
+            kept.append(word)
+    return kept
 
 
 def go_on(origin: Origin, *more: str) -> str:

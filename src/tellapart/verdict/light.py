@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tellapart.evaluation.metric_table import Metrics
-from tellapart.verdict.about_number import UNEVEN
+from tellapart.verdict.about_number import UNEVEN, holds_elsewhere
 from tellapart.verdict.evidence import Evidence
 from tellapart.verdict.rule import RED, YELLOW
 from tellapart.verdict.rules import RULES
@@ -17,7 +17,7 @@ _ABOUT_NUMBER = frozenset(rule.key for rule in RULES if rule.about_number)
 #: What takes the ground from the number, in the words of the answer.
 _RED: dict[str, str] = {
     "no_labels": "no image has a label, so there is no number",
-    "leak": "too many of its images were also used in training",
+    "leak": "too many of the {images} were also used in training",
     "one_class": "its images are all of one class",
     "single_prediction": "the classifier gives the same answer to every image",
     "learned": "nothing shows that the classifier is better than guessing",
@@ -49,7 +49,9 @@ def answer_of(light: Light, evidence: Evidence, conclusions: Sequence[Conclusion
     """One sentence beside the light."""
     if light == "red":
         first = reasons_of(conclusions)[0].kind
-        return f"No: {_RED[first]}."
+        if first == "learned" and holds_elsewhere(evidence):
+            return "No: on these images nothing shows that it is better than guessing."
+        return f"No: {_RED[first].format(images=images_of(evidence.shown.part))}."
     lies = (
         f"the true accuracy on such images lies between "
         f"{limits_of(evidence.shown.accuracy).replace(' to ', ' and ')} (95 %)"
@@ -89,5 +91,8 @@ def _rest(metrics: Metrics) -> str:
         name = class_named(metrics.majority_class or "")
         guess = f"; always answering {name} gives {share_of(share)}"
     elif present > 1:
-        guess = f"; guessing gives {share_of(1.0 / present)}"
+        among = (
+            "" if present == len(metrics.classes) else f" among the {present} classes with images"
+        )
+        guess = f"; guessing{among} gives {share_of(1.0 / present)}"
     return f"{share_of(value)} are right ({limits_of(metrics.accuracy)}){guess}."

@@ -34,7 +34,7 @@ RULES: tuple[Rule, ...] = (
     Rule("learned", "Is it better than guessing?", about_number.learned, True, _SAYS_NOTHING),
     Rule("few_images", "Are there enough images?", about_number.few_images, True, ("no_labels",)),
     Rule("few_groups", "Are the images independent?", about_number.few_groups, True,
-         ("no_labels",)),
+         ("no_labels", "few_images")),
     Rule("never_predicted", "Is every class ever the answer?", about_classes.never_predicted, True,
          _SAYS_NOTHING),
     Rule("majority", "Is it better than one answer for all?", about_number.majority, True,

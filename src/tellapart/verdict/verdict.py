@@ -31,7 +31,10 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class ClassSentence:
-    """What the classifier will do with the images of one class, at the decision in force."""
+    """What the classifier will do with the images of one class, at the decision in force.
+
+    Many classes without images share one sentence, which has no name.
+    """
 
     name: str
     #: "Of 100 images of ... it finds 72 (60 to 82); of 100 that it calls ... 91 (...) are right."
