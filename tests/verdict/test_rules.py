@@ -290,3 +290,11 @@ def test_a_leak_silences_what_it_explains() -> None:
     for praise in ("hardly overfits", "at its word", "It is better than guessing", "It fits"):
         assert praise not in text
     assert math.isclose(37 / 122, clean.accuracy.value)
+
+
+def test_where_leaked_images_count_nothing_is_concluded_from_them() -> None:
+    """What they make sure or easy says nothing of the confidence on others, or of their kind."""
+    silent = {"confidence", "shift"}
+    everything = metrics([[130, 40], [40, 130]], sure=0.99)
+    assert not silent & said(everything, leak=leak(counted=True)).keys()
+    assert silent <= said(metrics([[60, 40], [40, 60]], sure=0.99), leak=leak()).keys()
