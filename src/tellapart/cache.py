@@ -56,6 +56,8 @@ _TRIES = 4
 
 _T = TypeVar("_T")
 _TEMPORARY = ".building"
+#: A file that tells a workspace from one of the same name that was made after it was deleted.
+_MARK = ".tellapart-workspace"
 _REPLACEMENT = "tellapart-cache"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -279,6 +281,8 @@ def is_there(folder: Path) -> bool:
     """Whether an entry is there with all its files."""
     try:
         return folder.is_dir() and integrity.is_whole(folder)
+    except FileNotFoundError:  # deleted while it was looked at
+        return False
     except OSError:
         return True
 
@@ -371,6 +375,7 @@ def workspace() -> Iterator[Path]:
     folder = root / f"{_temporary()}-{secrets.token_hex(4)}"
     try:
         _new_folder(folder)
+        (folder / _MARK).touch()
         yield folder
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -386,6 +391,13 @@ def workspace() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def clear_workspace(folder: Path) -> None:
+    """Remove the files that were written into a workspace so far: they come to nothing."""
+    for file in folder.iterdir():
+        if file.name != _MARK:
+            file.unlink()
+
+
 def _is_below(error: OSError, root: Path) -> bool:
     """Whether it is about a file of the cache."""
     names = (error.filename, error.filename2)
@@ -393,7 +405,13 @@ def _is_below(error: OSError, root: Path) -> bool:
 
 
 def publish(folder: Path, kind: str, key: str) -> Path:
-    """Seal a workspace and rename it to its entry; where another process was faster, use its."""
+    """Seal a workspace and rename it to its entry; where another process was faster, use its.
+
+    Raises:
+        FileNotFoundError: it was deleted, and made anew by what went on writing into it, so that
+            it lacks what was there before. :func:`workspace` says so.
+    """
+    (folder / _MARK).unlink()
     integrity.seal(folder)
     write_down(kind, key, found=False)
     target = _place(folder, folder.parent / _checked(kind) / _checked(key))

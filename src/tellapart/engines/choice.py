@@ -323,8 +323,7 @@ def _choose(place: Place, exact: bool, progress: Progress) -> _Choice:
                         continue
                     if agreed:
                         return _Choice(row.name, precision, engine.name, tuple(notes))
-            for file in place.folder.iterdir():
-                file.unlink()
+            cache.clear_workspace(place.folder)
         last = rows[-1]
         for precision in ("f32",) if exact else last.precisions(place.device):
             engine = last.open(place, precision)

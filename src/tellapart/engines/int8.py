@@ -125,8 +125,7 @@ def make_int8(
         images = calibration[:_COMPARED]
         exact = OpenVinoEngine(folder / _FLOAT, "f32", height, width)(images)
         found = difference(_engine(folder / _MODEL, height, width)(images), exact)
-        for file in folder.iterdir():
-            file.unlink()
+        cache.clear_workspace(folder)
         _require_alike(found)
         progress.note(
             f"In int8 features differ from float32 by {percent(found.relative)} (cosine of the "

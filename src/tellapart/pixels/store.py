@@ -142,6 +142,9 @@ def _decode_all(
     def one(i: int) -> None:
         try:
             if digests[i] not in reuse:
+                # A file that is gone by now must not count as what it was when it was listed:
+                # what is written here would be found under that name from then on.
+                digests[i] = ""
                 content = read_image_file(files[i])
                 digests[i] = cache.bytes_digest(content)
             if digests[i] in reuse:
