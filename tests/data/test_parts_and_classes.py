@@ -300,7 +300,7 @@ def test_masks_beside_images_are_left_out_and_said(tmp_path: Path, masks: tuple[
     assert table.paths == (masks[0], masks[2])
     assert [p.kind for p in table.problems] == ["mask", "mask"]
     assert table.left_out == (
-        f"2 of 4 files left out: 2 segmentation masks beside their images ({masks[1]}, ...)."
+        f"2 of 4 files left out: 2 with a segmentation mask for another image ({masks[1]}, ...)."
     )
 
 

@@ -82,9 +82,9 @@ def test_a_folder_s_files_are_all_told_once(image_folder: Callable[..., Path]) -
     cache = load_pixels(read_table(root, progress=notes), RULE, progress=notes)
     told = [text for text in notes.said if "left out" in text]
     assert told == [
-        "4 of 21 files left out: 2 no images by their names (blue/song.mp3, ...), "
+        "4 of 21 files left out: 2 not named as images are (blue/song.mp3, ...), "
         "1 not there (red/lost.jpg), 1 empty (red/nothing.jpg).",
-        "1 of 17 files left out: 1 no images by their content (red/text.jpg).",
+        "1 of 17 files left out: 1 holding no image (red/text.jpg).",
     ]
     assert cache.table.left_out is not None
-    assert cache.table.left_out.startswith("5 of 21 files left out: 2 no images by their names")
+    assert cache.table.left_out.startswith("5 of 21 files left out: 2 not named as images are")

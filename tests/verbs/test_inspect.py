@@ -186,7 +186,7 @@ def test_files_that_cannot_be_read_are_listed(image_folder: ImageFolder, tmp_pat
     (root / "red/half.jpg").write_bytes((root / "red/0000.jpg").read_bytes()[:400])
     found = ta.inspect(root, out=tmp_path / "out")
     assert sentences(found)["left_out"] == (
-        "9 of 19 files left out: 8 no images by their content (red/broken0.jpg, ...), "
+        "9 of 19 files left out: 8 holding no image (red/broken0.jpg, ...), "
         "1 cut off (red/half.jpg)."
     )
     assert "red/half.jpg" in found.report.read_text()

@@ -39,7 +39,7 @@ KINDS: dict[str, Kind] = {
     "empty": Kind("empty", True),
     "unreadable": Kind("unreadable", True),
     "truncated": Kind("cut off", True),
-    "not_an_image": Kind("no images by their content", True),
+    "not_an_image": Kind("holding no image", True),
     "unsupported": Kind("in a picture format that is not read", True),
     "too_large": Kind("too large", True),
     "bad_name": Kind("with a name that is not Unicode", True),
@@ -48,9 +48,9 @@ KINDS: dict[str, Kind] = {
     "bad_label": Kind("with a list, an object or the like for a label", True),
     "no_label": Kind("without a label", False),
     "no_class": Kind("outside the class folders", False),
-    "mask": Kind("segmentation masks beside their images", False),
-    "other_file": Kind("no images by their names", False),
-    "loop": Kind("links that lead back", False),
+    "mask": Kind("with a segmentation mask for another image", False),
+    "other_file": Kind("not named as images are", False),
+    "loop": Kind("leading back to a folder above", False),
     "excluded": Kind("on the list to leave out", False),
 }
 
