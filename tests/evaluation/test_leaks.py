@@ -93,7 +93,8 @@ def test_the_seed_reaches_the_draws_of_both() -> None:
         found = metrics_of(made, {"0"}, seed=seed)
         assert found["test"] == evaluate_predictions(clean, seed=seed)
         assert found["test_with_leaked"] == evaluate_predictions(made, seed=seed)
-    default, other = metrics_of(made, {"0"}), metrics_of(made, {"0"}, seed=1)
+    # The limit that is drawn for lies on a grid: seeds near each other may come to one point.
+    default, other = metrics_of(made, {"0"}), metrics_of(made, {"0"}, seed=4)
     assert default["test"] == evaluate_predictions(clean) != other["test"]
     assert default["test_with_leaked"] != other["test_with_leaked"]
     assert metrics_of(made, set()) == {"test": evaluate_predictions(made)}
